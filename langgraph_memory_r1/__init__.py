@@ -1,0 +1,1 @@
+"""A memory for LangGraph agents that decides what to remember."""

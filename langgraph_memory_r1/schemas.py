@@ -1,0 +1,154 @@
+"""The nouns that flow through the library: frozen, typed, serialisable, without behaviour or I/O.
+
+    Turn ─► Fact ─► Operation ─► Change ─► Memory ─► Answer
+
+`Conversation` as JSONL (one conversation a line, see `conversations.py`) is the interchange format between users' own data,
+evals and train. Times are time-zone aware; a time without a zone is taken as UTC at the border.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One utterance of a conversation."""
+
+    speaker: str
+    text: str
+    at: datetime | None = None
+    """When it was said."""
+    id: str = ""
+    """Unique in its conversation; memories name their source turns by it (LoCoMo: `D1:3`)."""
+    session: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question about a conversation, with its gold answer where there is one."""
+
+    text: str
+    gold: str | None = None
+    evidence: tuple[str, ...] = ()
+    """Ids of the turns that hold the answer."""
+    category: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Turns in the order in which they were said, and the questions asked about them."""
+
+    id: str
+    turns: tuple[Turn, ...]
+    questions: tuple[Question, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something worth remembering that was found in the newest turns; self-contained, with absolute dates."""
+
+    text: str
+    speaker: str | None = None
+    at: datetime | None = None
+    source: tuple[str, ...] = ()
+    session: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """One entry of a memory bank."""
+
+    id: str
+    text: str
+    speaker: str | None = None
+    at: datetime | None = None
+    """When the remembered thing was said (not when it was stored)."""
+    source: tuple[str, ...] = ()
+    """Ids of the turns that it came from."""
+    session: str | None = None
+    rev: int = 1
+    """Counts the operations that made this text, from 1; an operation based on an older one is refused."""
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """Remember something new."""
+
+    text: str
+    speaker: str | None = None
+    at: datetime | None = None
+    source: tuple[str, ...] = ()
+    session: str | None = None
+    event: Literal["ADD"] = "ADD"
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Replace the text of a memory; its id stays, its sources grow."""
+
+    id: str
+    text: str
+    source: tuple[str, ...] = ()
+    at: datetime | None = None
+    """When the new wording was said; None keeps the memory's time."""
+    event: Literal["UPDATE"] = "UPDATE"
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Supersede a memory: it is no longer recalled, its history stays."""
+
+    id: str
+    source: tuple[str, ...] = ()
+    reason: str = ""
+    event: Literal["DELETE"] = "DELETE"
+
+
+@dataclass(frozen=True, slots=True)
+class Noop:
+    """Change nothing, and say why."""
+
+    reason: str = ""
+    source: tuple[str, ...] = ()
+    event: Literal["NOOP"] = "NOOP"
+
+
+Operation: TypeAlias = Add | Update | Delete | Noop
+"""What a Memory Manager decides (Memory-R1, section 3): a closed union of values that a bank applies."""
+
+Event: TypeAlias = Literal["ADD", "UPDATE", "DELETE", "NOOP"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One line of a bank's history: an operation that was applied, and all that undoing or explaining it needs."""
+
+    id: str
+    """Names the operation, for `undo`: `<memory id>.<rev>`, or `noop-<time>` for a NOOP."""
+    event: Event
+    memory_id: str | None = None
+    before: Memory | None = None
+    after: Memory | None = None
+    source: tuple[str, ...] = ()
+    model: str | None = None
+    """Which model decided; None for a change made by hand."""
+    reason: str = ""
+    at: datetime | None = None
+    """When it was applied."""
+    undoes: str | None = None
+    """The operation that this one took back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The Answer Agent's reply: what it looked at, what it kept of it, what it said."""
+
+    text: str
+    selected: tuple[Memory, ...] = ()
+    """The distilled memories (Memory-R1, section 3.3): those that the answer rests on."""
+    retrieved: tuple[Memory, ...] = ()
