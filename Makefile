@@ -1,0 +1,57 @@
+# `make demo` and `make test` need only Python 3.11 or newer, and make; everything else goes into $(VENV).
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types layers fix bench clean
+
+help:  ## list these commands
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
+
+demo: $(VENV)/.base  ## see a conversation become memories, offline and without a key
+	@$(BIN)/memory-r1 demo
+
+test: check  ## lint, types, layers and the fast tests, without network
+	@$(BIN)/python -m pytest
+
+check: lint types layers  ## everything of `make test` that needs no running
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+
+types: $(VENV)/.dev
+	@$(BIN)/mypy
+
+layers: $(VENV)/.dev
+	@$(BIN)/lint-imports --no-logo
+
+fix: $(VENV)/.dev  ## format the code and repair what the linter can repair
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff format --quiet .
+
+bench: $(VENV)/.dev  ## measure speed and size; every line is a ratio against a reference of the same run
+	@$(BIN)/python benchmarks/run.py
+
+clean:  ## remove the environment, the caches and the build output
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps: a second run installs nothing, a change of the dependencies installs again.
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	@echo "Creating $(VENV) (once)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing into $(VENV) (once; a minute or so)"
+	@$(INSTALL) .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing with the development tools into $(VENV) (once; a minute or so)"
+	@$(INSTALL) '.[dev]'
+	@touch $(VENV)/.base $@

@@ -1,0 +1,76 @@
+"""What every test may use, and the guard that keeps the suite off the network."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data"
+
+# A developer's own tracing must not send what the tests say.
+os.environ["LANGSMITH_TRACING"] = os.environ["LANGCHAIN_TRACING_V2"] = "false"
+
+_guard = {"armed": True}
+
+
+class NetworkBlockedError(RuntimeError):
+    """A test that is not marked `network` tried to leave this machine."""
+
+
+def _is_local(host: object) -> bool:
+    """Whether a host names this machine, without asking a name server."""
+    name = host.decode() if isinstance(host, bytes) else host
+    if name in (None, "", "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(str(name).split("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _block_network(event: str, args: tuple[object, ...]) -> None:
+    """Audit hook: it sees every Python socket, whichever library opens it, and cannot be imported around."""
+    if not _guard["armed"]:
+        return
+    if event == "socket.getaddrinfo":
+        host = args[0]
+    elif event in {"socket.connect", "socket.sendto"} and isinstance(args[0], socket.socket):
+        if args[0].family not in (socket.AF_INET, socket.AF_INET6) or not isinstance(args[1], tuple):
+            return
+        host = args[1][0]
+    else:
+        return
+    if not _is_local(host):
+        raise NetworkBlockedError(f"{event} to {host!r}: mark the test `network` or use a local server")
+
+
+sys.addaudithook(_block_network)
+
+
+@pytest.fixture(autouse=True)
+def _network(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Open the network for the tests that are marked `network`, and for no other."""
+    _guard["armed"] = request.node.get_closest_marker("network") is None
+    yield
+    _guard["armed"] = True
+
+
+@pytest.fixture
+def lance_uri(tmp_path: Path) -> str:
+    """A folder for a bank that does not exist yet."""
+    return str(tmp_path / "bank")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The benchmark files, which may not be redistributed: they lie beside the checkout or the test is skipped."""
+    if not DATA.is_dir():
+        pytest.skip(f"no benchmark data at {DATA}")
+    return DATA
