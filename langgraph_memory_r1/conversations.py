@@ -1,0 +1,128 @@
+"""Conversations as JSONL, one a line: the interchange format between users' own data, evals and train.
+
+    {"id": "c1", "turns": [{"speaker": "Ann", "text": "Hi!", "at": "2024-05-01T10:00:00Z", "id": "1"}], "questions": []}
+
+A broken line is named (file, line, why) and skipped, or refused with `strict`; times without a zone are taken as UTC.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.schemas import Conversation, Turn
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+__all__ = ["read_conversations", "write_conversations"]
+
+logger = logging.getLogger(__name__)
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def read_conversations(
+    path: str | os.PathLike[str], strict: bool = False, *, on_skip: Callable[[InputError], None] | None = None
+) -> Iterator[Conversation]:
+    """Read the conversations of a JSONL file, one at a time.
+
+    Example::
+
+        broken: list[InputError] = []
+        conversations = list(read_conversations("chats.jsonl", on_skip=broken.append))
+
+    Args:
+        path: The file; blank lines in it are passed over.
+        strict: Raise at the first broken line instead of skipping it.
+        on_skip: Called with every skipped line's error; without it each is logged as a warning, with their number at the end.
+
+    Raises:
+        InputError: The file cannot be opened, or a line is broken and `strict` is set.
+    """
+    skipped = 0
+    for number, line in _lines(Path(path)):
+        try:
+            yield _parse(line, f"{path}:{number}")
+        except InputError as error:
+            if strict:
+                raise
+            skipped += 1
+            (on_skip or logger.warning)(error)
+    if skipped and on_skip is None:
+        logger.warning("%s: %d broken line(s) skipped", path, skipped)
+
+
+def write_conversations(path: str | os.PathLike[str], conversations: Iterable[Conversation]) -> int:
+    """Write conversations to a JSONL file and return how many; the file appears whole or not at all.
+
+    Raises:
+        InputError: The place cannot be written, or a text holds half a character (a lone surrogate).
+    """
+    target = Path(path)
+    unfinished = target.with_name(f"{target.name}.{os.getpid()}.part")
+    count = 0
+    try:
+        with unfinished.open("wb") as file:
+            for conversation in conversations:
+                file.write(_dump(conversation) + b"\n")
+                count += 1
+        unfinished.replace(target)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}); name a file in a folder that you may write to") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return count
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The non-blank lines of a file with their numbers."""
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                content = line.removeprefix(_BYTE_ORDER_MARK).strip() if number == 1 else line.strip()
+                if content:
+                    yield number, content
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); name a JSONL file of conversations") from error
+
+
+def _parse(line: bytes, place: str) -> Conversation:
+    from pydantic import ValidationError
+
+    try:
+        conversation = _adapter().validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{place}: {field + ': ' if field else ''}{first['msg']}") from error
+    return replace(conversation, turns=tuple(_with_zone(turn) for turn in conversation.turns))
+
+
+def _dump(conversation: Conversation) -> bytes:
+    from pydantic_core import PydanticSerializationError
+
+    try:
+        return _adapter().dump_json(conversation, exclude_none=True)
+    except (PydanticSerializationError, UnicodeEncodeError) as error:
+        raise InputError(f"conversation {conversation.id!r} cannot be written as JSON: {error}") from error
+
+
+def _with_zone(turn: Turn) -> Turn:
+    if turn.at is None or turn.at.tzinfo is not None:
+        return turn
+    return replace(turn, at=turn.at.replace(tzinfo=UTC))
+
+
+@cache
+def _adapter() -> TypeAdapter[Conversation]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Conversation)
