@@ -1,0 +1,122 @@
+"""What the store suites share: the stores to run on, one blocking face for sync and async, and a small embedding."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lancedb
+import numpy as np
+import pytest
+from langchain_core.embeddings import Embeddings
+from langgraph.store.base import BaseStore, IndexConfig, Item, Op, Result, SearchItem
+from langgraph.store.memory import InMemoryStore
+
+from langgraph_memory_r1 import LanceDBStore
+
+DIMS = 32
+
+BOTH = ("lancedb", "lancedb-async", "memory", "memory-async")
+"""The contract that every LangGraph store shares, through its sync and its async methods."""
+
+
+class WordEmbeddings(Embeddings):
+    """A text is the sum of its words' fixed random vectors: equal words give equal vectors, in every process."""
+
+    def embed_query(self, text: str) -> list[float]:
+        """Embed one text."""
+        words = text.lower().split() or [""]
+        seeds = [zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in words]
+        return [float(x) for x in sum(np.random.default_rng(seed).standard_normal(DIMS) for seed in seeds)]
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Embed several texts."""
+        return [self.embed_query(text) for text in texts]
+
+
+def cosine(a: str, b: str) -> float:
+    """The score that a search for `a` has to give to an item whose text is `b`."""
+    x, y = (np.array(WordEmbeddings().embed_query(text)) for text in (a, b))
+    return float(x @ y / np.linalg.norm(x) / np.linalg.norm(y))
+
+
+def index(*fields: str) -> IndexConfig:
+    """An index over these fields; over the whole value without any."""
+    config: IndexConfig = {"dims": DIMS, "embed": WordEmbeddings()}
+    return {**config, "fields": list(fields)} if fields else config
+
+
+class AsyncFace:
+    """A store's async methods under the names of its sync ones, so that one test drives both."""
+
+    def __init__(self, store: BaseStore, runner: asyncio.Runner) -> None:
+        self._store = store
+        self._run = runner.run
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        return self._run(self._store.abatch(ops))
+
+    def get(self, *args: Any, **options: Any) -> Item | None:
+        return self._run(self._store.aget(*args, **options))
+
+    def search(self, *args: Any, **options: Any) -> list[SearchItem]:
+        return self._run(self._store.asearch(*args, **options))
+
+    def put(self, *args: Any, **options: Any) -> None:
+        self._run(self._store.aput(*args, **options))
+
+    def delete(self, *args: Any) -> None:
+        self._run(self._store.adelete(*args))
+
+    def list_namespaces(self, **options: Any) -> list[tuple[str, ...]]:
+        return self._run(self._store.alist_namespaces(**options))
+
+
+Store = BaseStore | AsyncFace
+
+
+@contextmanager
+def opened(backend: str, folder: Path, index: IndexConfig | None = None) -> Iterator[Store]:
+    """The store named by one of `BOTH`, empty; closed at the end."""
+    kind, _, asynchronous = backend.partition("-")
+    if kind == "memory":
+        with _faced(InMemoryStore(index=index), asynchronous) as store:
+            yield store
+    else:
+        with LanceDBStore(str(folder), index=index) as opened, _faced(opened, asynchronous) as store:
+            yield store
+
+
+@contextmanager
+def _faced(store: BaseStore, asynchronous: str) -> Iterator[Store]:
+    if not asynchronous:
+        yield store
+        return
+    with asyncio.Runner() as runner:
+        yield AsyncFace(store, runner)
+
+
+def lancedb_only(reason: str) -> pytest.MarkDecorator:
+    """Run on LanceDBStore alone, because `reason`; it becomes the test's id."""
+    backends = BOTH[:2]
+    return pytest.mark.parametrize("store", backends, indirect=True, ids=[f"{b}: {reason}" for b in backends])
+
+
+def keys(items: Iterable[Item]) -> list[str]:
+    """The keys of these items, in order."""
+    return [item.key for item in items]
+
+
+def versions(folder: Path) -> int:
+    """How many commits all Lance tables in this folder have seen, read through LanceDB itself."""
+    db = lancedb.connect(folder)
+    return sum(db.open_table(name).version for name in db.table_names())
+
+
+def folder_bytes(folder: Path) -> bytes:
+    """Every byte under this folder."""
+    return b"\0".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
