@@ -43,9 +43,9 @@ def found(store: Store, prefix: tuple[str, ...]) -> set[tuple[str, ...]]:
 
 
 def test_missing_item_is_none(store: Store) -> None:
+    assert store.list_namespaces() == []
     assert store.get(NS, "nothing") is None
     assert store.search(NS) == []
-    assert store.list_namespaces() == []
 
 
 def test_put_then_get(store: Store) -> None:
@@ -335,7 +335,7 @@ def test_limit_and_offset_page_without_overlap(store: Store) -> None:
     store.batch([PutOp(NS, f"{n:02}", {"n": n}) for n in range(25)])
     pages = [keys(store.search(NS, limit=10, offset=offset)) for offset in range(0, 40, 10)]
     assert [len(page) for page in pages] == [10, 10, 5, 0]
-    assert sorted(sum(pages, [])) == [f"{n:02}" for n in range(25)]
+    assert sorted(key for page in pages for key in page) == [f"{n:02}" for n in range(25)]
     assert len(store.search(NS)) == 10
 
 

@@ -63,6 +63,9 @@ SHARED: list[tuple[dict[str, Any], str]] = [
     ({"name": "x' OR 1=1 --"}, ""),
     ({"name": "\\' OR 1=1) --"}, ""),
     ({"name": "\ud800"}, ""),
+    ({"note": {"$eq": None}, "name": "Bob"}, "bob"),
+    ({"name": {"$ne": None}}, "ann bob cyd dan eve"),
+    ({"home.city.deeper": "Rome"}, ""),
 ]
 
 OURS: list[tuple[dict[str, Any], str]] = [
@@ -90,8 +93,6 @@ OURS: list[tuple[dict[str, Any], str]] = [
     ({"ok": {"$eq": 0}}, "dan"),
     ({"ok": {"$in": [True]}}, "ann"),
     ({"ok": {"$ne": True}}, "bob cyd dan eve"),
-    ({"note": {"$eq": None}, "name": "Bob"}, "bob"),
-    ({"name": {"$ne": None}}, "ann bob cyd dan eve"),
     ({"name": {"$in": ["Ann", "Bob", "Zoe"]}}, "ann bob"),
     ({"name": {"$in": []}}, ""),
     ({"age": {"$in": [9, 10]}}, "ann bob"),
@@ -117,7 +118,6 @@ OURS: list[tuple[dict[str, Any], str]] = [
     ({"home.city": "Rome"}, "ann"),
     ({"home.zip-code": "00100"}, "ann"),
     ({"home.city": {"$in": ["Rome", "Oslo"]}}, "ann bob"),
-    ({"home.city.deeper": "Rome"}, ""),
     ({"home.city": {"$ne": "Rome"}}, "bob cyd dan eve"),
     ({"$or": [{"home.city": "Oslo"}, {"größe": {"$gte": 3}}]}, "bob cyd"),
 ]
@@ -163,7 +163,7 @@ def test_filters(store: Store, condition: dict[str, Any], expected: str) -> None
 @pytest.mark.parametrize("condition", REFUSED, ids=repr)
 def test_a_filter_that_cannot_be_read_is_refused(store: Store, condition: Any) -> None:
     for namespace in (NS, ("empty",)):
-        with pytest.raises(ValueError, match=r"(?i)filter"):
+        with pytest.raises(ValueError, match=r"(?i)filter|operator"):
             store.search(namespace, filter=condition)
 
 
@@ -178,4 +178,4 @@ def test_a_filter_as_the_server_wraps_it(store: Store) -> None:
 def test_paging_counts_only_what_passes_the_filter(store: Store) -> None:
     pages = [keys(store.search(NS, filter={"age": {"$gt": 0}}, limit=2, offset=offset)) for offset in (0, 2, 4)]
     assert [len(page) for page in pages] == [2, 1, 0]
-    assert sorted(sum(pages, [])) == ["ann", "bob", "cyd"]
+    assert sorted(key for page in pages for key in page) == ["ann", "bob", "cyd"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from langgraph.store.base import GetOp, PutOp, TTLConfig
-from stores import AsyncFace, Store, folder_bytes, index, keys, opened
+from stores import Store, folder_bytes, index, keys, opened
 
 from langgraph_memory_r1 import LanceDBStore
 
@@ -48,12 +48,6 @@ def test_an_expired_item_is_invisible_everywhere(store: Store) -> None:
     assert store.get(NS, "short") is None
     assert keys(store.search(())) == keys(store.search((), query="red apple")) == ["long"]
     assert store.list_namespaces() == [("kept",)]
-
-
-def test_ttl_counts_in_minutes(store: Store) -> None:
-    store.put(NS, "a", {}, ttl=1)
-    time.sleep(1.2 if isinstance(store, AsyncFace) else 0)
-    assert store.get(NS, "a") is not None
 
 
 def test_an_expired_key_can_be_used_again(store: Store) -> None:
@@ -141,15 +135,12 @@ def test_sweep_deletes_what_has_expired(tmp_path: Path) -> None:
 def test_the_store_sweeps_by_itself(tmp_path: Path) -> None:
     config: TTLConfig = {"default_ttl": 0.02 / 60, "sweep_interval_minutes": 0.1 / 60}
     with LanceDBStore(str(tmp_path / "db"), ttl=config) as store:
-        store.put(NS, "a", {"n": 1})
+        store.put(NS, "short", {"n": 1})
         time.sleep(0.3)
-        store.put(NS, "b", {"n": 2}, ttl=None)
-        store.get(NS, "b")
-        deadline = time.monotonic() + 5
-        while time.monotonic() < deadline and not store.get(NS, "b"):
-            time.sleep(0.05)
+        store.put(NS, "kept", {"n": 2}, ttl=None)  # A store may sweep beside its traffic rather than from a thread.
+        store.get(NS, "kept")
         time.sleep(0.3)
-        assert store.sweep_ttl() == 0
+        assert store.sweep_ttl() == 0, "nothing was left to sweep"
 
 
 def test_sweeping_spares_what_was_put_again(store: Store, tmp_path: Path) -> None:
