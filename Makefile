@@ -1,6 +1,8 @@
 # `make demo` and `make test` need only Python 3.11 or newer, and make; everything else goes into $(VENV).
 
-PYTHON ?= python3
+NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	  $$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
@@ -9,7 +11,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt --ed
 .PHONY: help demo test check lint types layers fix bench clean
 
 help:  ## list these commands
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.base  ## see a conversation become memories, offline and without a key
 	@$(BIN)/memory-r1 demo
@@ -41,17 +43,18 @@ clean:  ## remove the environment, the caches and the build output
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: a second run installs nothing, a change of the dependencies installs again.
-$(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+$(VENV)/.venv:
+	@$(or $(PYTHON),false) -c '$(NEW_ENOUGH)' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python"; exit 1; }
 	@echo "Creating $(VENV) (once)"
 	@$(PYTHON) -m venv $(VENV)
+	@touch $@
 
-$(VENV)/.base: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.base: pyproject.toml constraints.txt | $(VENV)/.venv
 	@echo "Installing into $(VENV) (once; a minute or so)"
 	@$(INSTALL) .
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.venv
 	@echo "Installing with the development tools into $(VENV) (once; a minute or so)"
 	@$(INSTALL) '.[dev]'
 	@touch $(VENV)/.base $@
