@@ -44,7 +44,7 @@ def this_environment() -> Environment:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """A copy of the checkout, the sdist that `python -m build` makes of it, and the wheel that it makes of the sdist."""
+    """A copy of the checkout, the sdist that `python -m build` makes of it, and a wheel of the sdist."""
     source = tmp_path_factory.mktemp("copy") / "source"
     shutil.copytree(ROOT, source, symlinks=True, ignore=shutil.ignore_patterns(*NOT_SOURCE))
     dist = source.parent / "dist"
