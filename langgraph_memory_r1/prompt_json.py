@@ -1,0 +1,158 @@
+"""Finds the JSON in what a model wrote: bare, fenced, in prose, behind thoughts, slightly broken.
+
+Broken syntax is repaired only where that invents and cuts nothing: output that stops in the middle of a text or a
+number is refused, because a memory would be overwritten with half of its text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import json_repair
+
+from langgraph_memory_r1.errors import OutputError
+
+REPAIRABLE = 20_000
+"""Longest broken JSON, in characters, that is repaired; repairing takes more than linear time."""
+_DEPTH = 32
+_TRIES = 200
+_DECODER = json.JSONDecoder(strict=False)
+_OPENING = re.compile(r"[{\[]")
+_NUMBER = re.compile(r"\[?(?:(?:fact|turn|memory) )?(\d{1,6})\]?")
+_STRUCTURE = re.compile(r'\\.|["{}\[\]]', re.DOTALL)
+
+
+def find_items(completion: str, keys: Sequence[str], item_keys: Sequence[str]) -> list[Any]:
+    """The list that the model was asked for.
+
+    Args:
+        completion: What the model wrote.
+        keys: Names under which an object may hold the list, e.g. `operations`.
+        item_keys: A bare list counts if its items have one of these, and an object that has one is a list of one.
+
+    Raises:
+        OutputError: If no such list can be read.
+    """
+    text = completion.rpartition("</think>")[2].strip()
+    found = _last_list(json_values(text), keys, item_keys, bare=_is_closed(text))
+    if found is None:
+        found = _last_list(iter([repair(text)]), keys, item_keys, bare=True)
+    if found is None:
+        raise OutputError(f'The reply holds no JSON object with "{keys[0]}"; reply with that object and nothing else.')
+    return found
+
+
+def json_values(text: str) -> Iterator[Any]:
+    """Every complete JSON object and array in the text that is not inside another one."""
+    position = tries = 0
+    while tries < _TRIES and (opening := _OPENING.search(text, position)):
+        try:
+            value, position = _DECODER.raw_decode(text, opening.start())
+        except (ValueError, RecursionError):
+            tries, position = tries + 1, opening.end()
+        else:
+            yield value
+
+
+def repair(text: str, *, cut: bool = False) -> Any:
+    """The first JSON value of the text with its syntax mended, None where it cannot be.
+
+    Args:
+        text: What the model wrote.
+        cut: Take JSON that stops in the middle of a text or a number for as much as it is.
+
+    Raises:
+        OutputError: If the JSON stops in the middle of a text or a number and may not.
+    """
+    opening = _OPENING.search(text)
+    if opening is None:
+        return None
+    extent = _extent(text, opening.start())
+    body = text[opening.start() : extent.end].rstrip("` \n\t")
+    if extent.depth > _DEPTH or len(body) > REPAIRABLE:
+        return None
+    if not cut and (extent.in_text or body[-1] not in '}]",'):
+        raise OutputError("The JSON stops before its end; reply again with the whole object, and keep it short.")
+    try:
+        return json_repair.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def number_of(value: Any, shown: int, noun: str) -> int:
+    """The number of a shown entry, given as 0, "0" or "[0]".
+
+    Raises:
+        OutputError: If it is no number, or one that was not shown.
+    """
+    match = _NUMBER.fullmatch(value.strip()) if isinstance(value, str) else None
+    number = int(match[1]) if match else value
+    if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < shown:
+        return number
+    allowed = f"use one of 0 to {shown - 1}" if shown else f"no {noun} was shown"
+    raise OutputError(f"There is no {noun} {str(value)[:40]!r}; {allowed}.")
+
+
+def _last_list(values: Iterator[Any], keys: Sequence[str], item_keys: Sequence[str], *, bare: bool) -> list[Any] | None:
+    """Models that think aloud write drafts first, so that the last list is the one that counts."""
+    found: list[Any] | None = None
+    for value in values:
+        inner = _inner(value, keys)
+        if inner is not None:
+            found = inner
+        elif bare and isinstance(value, dict) and any(key in value for key in item_keys):
+            found = [*(found or []), value]
+        elif bare and isinstance(value, list) and (not value or any(_has(item, item_keys) for item in value)):
+            found = value
+    return found
+
+
+def _inner(value: Any, keys: Sequence[str]) -> list[Any] | None:
+    if not isinstance(value, dict):
+        return None
+    for key in keys:
+        if key in value:
+            inner = value[key]
+            return inner if isinstance(inner, list) else [inner]
+    return None
+
+
+def _has(item: Any, keys: Sequence[str]) -> bool:
+    return isinstance(item, dict) and any(key in item for key in keys)
+
+
+@dataclass(frozen=True, slots=True)
+class _Extent:
+    """Where the JSON that starts somewhere in a text ends, judged by its quotes and brackets."""
+
+    end: int
+    depth: int
+    in_text: bool
+    closed: bool
+
+
+def _extent(text: str, start: int) -> _Extent:
+    depth = deepest = 0
+    in_text = False
+    for match in _STRUCTURE.finditer(text, start):
+        sign = match[0]
+        if sign == '"':
+            in_text = not in_text
+        elif not in_text and sign in "{[":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif not in_text and sign in "}]":
+            depth -= 1
+            if depth <= 0:
+                return _Extent(match.end(), deepest, in_text=False, closed=True)
+    return _Extent(len(text), deepest, in_text=in_text, closed=False)
+
+
+def _is_closed(text: str) -> bool:
+    """Whether the first JSON value ends; inside an unfinished one, single objects are only a part of the reply."""
+    opening = _OPENING.search(text)
+    return opening is None or _extent(text, opening.start()).closed
