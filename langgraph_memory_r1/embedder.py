@@ -1,0 +1,122 @@
+"""Turns items and queries into unit vectors, and knows whether stored vectors come from the same model."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from langgraph.store.base import IndexConfig, PutOp, ensure_embeddings, get_text_at_path, tokenize_path
+
+from langgraph_memory_r1.errors import EmbedderMismatchError
+from langgraph_memory_r1.mirror import Vectors
+
+CANARY = "Ann moved to Lisbon in May and takes her two dogs, Buddy and Scout, to the river on Sundays."
+"""Its stored vector shows when a model changed under an unchanged name."""
+_SAME = 0.999
+
+
+class Embedder:
+    """The `index` of a store: which texts of a value are embedded, and by what."""
+
+    def __init__(self, index: IndexConfig) -> None:
+        self.dims = index["dims"]
+        self.embeddings = ensure_embeddings(index["embed"])
+        self.fields = list(index.get("fields") or ["$"])
+        self.model = _model_name(index["embed"])
+        self._paths: list[str | list[str]] = [_path(field) for field in self.fields]
+        self._canary: Vectors | None = None
+
+    def texts(self, op: PutOp) -> list[str]:
+        """The texts of a put that are embedded: by its own paths, the store's, or none."""
+        if op.value is None or op.index is False:
+            return []
+        paths = self._paths if op.index is None or op.index is True else [_path(field) for field in op.index]
+        return [text for path in paths for text in get_text_at_path(op.value, path) if text.strip()]
+
+    def embed(self, texts: Sequence[str], queries: Sequence[str]) -> dict[str, Vectors]:
+        """Unit vectors (dims,) of texts and queries; queries are keyed as `"?" + query`."""
+        wanted = self._documents(texts)
+        vectors = self.embeddings.embed_documents(wanted) if wanted else []
+        return self._collect(wanted, vectors, queries, [self.embeddings.embed_query(query) for query in queries])
+
+    async def aembed(self, texts: Sequence[str], queries: Sequence[str]) -> dict[str, Vectors]:
+        """`embed`, with the embedding model's own async methods."""
+        wanted = self._documents(texts)
+        vectors = await self.embeddings.aembed_documents(wanted) if wanted else []
+        return self._collect(wanted, vectors, queries, [await self.embeddings.aembed_query(query) for query in queries])
+
+    @property
+    def ready(self) -> bool:
+        """The model has been used, so that `check` compares what it really returns."""
+        return self._canary is not None
+
+    def metadata(self) -> dict[str, str]:
+        """What a table keeps to recognise this embedder; call after a first `embed`."""
+        assert self._canary is not None
+        identity = {"model": self.model, "dims": self.dims, "fields": self.fields}
+        return {"embedder": json.dumps(identity), "canary": base64.b64encode(self._canary.tobytes()).decode()}
+
+    def check(self, stored: dict[str, str], uri: str) -> None:
+        """Refuse to mix vectors of different models.
+
+        Raises:
+            EmbedderMismatchError: the table at `uri` was embedded by another model, width or fields.
+        """
+        known = json.loads(stored["embedder"]) if "embedder" in stored else None
+        mine = {"model": self.model, "dims": self.dims, "fields": self.fields}
+        if known is None or known["dims"] != self.dims or known["fields"] != self.fields:
+            raise mismatch(uri, known, mine)
+        canary = np.frombuffer(base64.b64decode(stored["canary"]), np.float32)
+        if self._canary is not None and float(canary @ self._canary) < _SAME:
+            raise mismatch(uri, known, mine)
+
+    def _documents(self, texts: Sequence[str]) -> list[str]:
+        first = [CANARY] if self._canary is None else []
+        return list(dict.fromkeys([*first, *texts]))
+
+    def _collect(self, texts: list[str], vectors: Any, queries: Sequence[str], asked: list[Any]) -> dict[str, Vectors]:
+        found = {text: self._unit(vector) for text, vector in zip(texts, vectors, strict=True)}
+        if self._canary is None:
+            self._canary = found[CANARY]
+        return found | {"?" + query: self._unit(vector) for query, vector in zip(queries, asked, strict=True)}
+
+    def _unit(self, vector: Any) -> Vectors:
+        array = np.asarray(vector, np.float32)
+        if array.shape != (self.dims,):
+            raise ValueError(
+                f"The embedding model returned {array.shape} numbers; the store's index says dims={self.dims}."
+            )
+        if not np.isfinite(array).all():
+            raise ValueError("The embedding model returned a vector with NaN or infinity.")
+        norm = float(np.linalg.norm(array))
+        return array / norm if norm else array
+
+
+def mismatch(uri: str, stored: dict[str, Any] | None, given: dict[str, Any] | None) -> EmbedderMismatchError:
+    """The error for vectors of another embedder, with the command that embeds anew."""
+    return EmbedderMismatchError(
+        f"{uri} was embedded by {_describe(stored)}, but is now used with {_describe(given)}. Open it with the former, or embed "
+        f"everything anew: memory-r1 reembed --db {uri} --embedder {given['model'] if given else 'none'}"
+    )
+
+
+def _describe(identity: dict[str, Any] | None) -> str:
+    if identity is None:
+        return "no embedder"
+    return f"{identity['model']!r} ({identity['dims']} dimensions, fields {', '.join(identity['fields'])})"
+
+
+def _path(field: str) -> str | list[str]:
+    return field if field == "$" else tokenize_path(field)
+
+
+def _model_name(embed: Any) -> str:
+    if isinstance(embed, str):
+        return embed
+    for attribute in ("model", "model_name"):
+        if isinstance(name := getattr(embed, attribute, None), str):
+            return name
+    return str(getattr(embed, "__qualname__", type(embed).__qualname__))

@@ -1,0 +1,425 @@
+"""One LanceDB table of items: the only file that knows LanceDB.
+
+What it guarantees to `store.py`, and why it is done this way (all measured on LanceDB 0.40):
+
+- One call of `write` is one commit. `id` is an unenforced primary key without an index of its own, so that a concurrent insert of
+  the same key collides; an update is applied only to the revision that it was based on.
+- On a local disk a file lock lets one writer at a time read, check and commit; rows that are known to be new are then appended, which
+  costs a third of a merge. Elsewhere (object stores) the revision check inside the merge decides.
+- Whether another process has committed is seen by the name of the next manifest file: two `stat` calls, no open.
+- Filters are SQL strings built here from quoted literals only; nothing that a user wrote is ever parsed as SQL.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from langgraph_memory_r1.errors import StoreError, StoreFormatError
+from langgraph_memory_r1.locks import FileLock
+from langgraph_memory_r1.rows import Row, Vectors, decode_namespace, dump_value, encode_namespace, is_flat
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from lancedb.table import Table
+
+TABLE = "items"
+FORMAT = "1"
+BARRIER = ""
+"""Namespace of the row that tells other processes to drop what they hold in memory."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_TRANSIENT = ("commit conflict", "preempted", "concurrent writers", "not found:")
+_RETRIES = 8
+
+
+def literal(value: str | int | datetime) -> str:
+    """A SQL literal. Doubling quotes is all that DataFusion needs: a backslash is an ordinary character."""
+    if isinstance(value, datetime):
+        return f"timestamp '{value.astimezone(UTC).strftime('%Y-%m-%d %H:%M:%S.%f')}'"
+    return str(int(value)) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
+
+
+def under(prefix: str) -> str:
+    """Condition: the row's namespace lies at or below an encoded prefix."""
+    return f"starts_with(namespace, {literal(prefix)})" if prefix else f"namespace <> {literal(BARRIER)}"
+
+
+def within(column: str, values: Iterable[str]) -> str:
+    """Condition: the column has one of the values."""
+    return f"{column} IN ({', '.join(literal(value) for value in values)})"
+
+
+class LanceTable:
+    """The table of items in one LanceDB folder or URI; opened on first use."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self.local = "://" not in uri
+        folder = Path(uri) if self.local else None
+        self.lock = FileLock(folder / ".write.lock" if folder else None)
+        self.upkeep_lock = FileLock(folder / ".upkeep.lock" if folder else None)
+        self._manifests = folder / f"{TABLE}.lance" / "_versions" if folder else None
+        self._named = False
+        self._seen_stamp = -1
+        self._db: Any = None
+        self._table: Table | None = None
+        self._opening = threading.Lock()
+
+    # Opening
+
+    def open(self) -> bool:
+        """Open the table if it exists; False where nothing has been written yet."""
+        if self._table is not None:
+            return True
+        with self._opening, self._errors("opened"):
+            if self._table is None and self._exists():
+                self._take(self._connect().open_table(TABLE))
+        return self._table is not None
+
+    def create(self, metadata: Mapping[str, str], dims: int) -> None:
+        """Create the empty table; another process may have been quicker, which is fine."""
+        if self.open():
+            return
+        with self._opening, self._errors("created"):
+            if self.local:
+                Path(self.uri).mkdir(parents=True, exist_ok=True)
+            schema = _schema(dims).with_metadata({"format": FORMAT, **metadata})
+            table = self._connect().create_table(TABLE, schema=schema, exist_ok=True)
+            table.set_unenforced_primary_key("id")
+            _index(table)
+            self._take(table)
+
+    def metadata(self) -> dict[str, str]:
+        """What was given to `create`."""
+        return {key.decode(): value.decode() for key, value in (self._open().schema.metadata or {}).items()}
+
+    def close(self) -> None:
+        self._table, self._db = None, None
+        self.lock.close()
+        self.upkeep_lock.close()
+
+    def _exists(self) -> bool:
+        if not self.local:
+            return TABLE in self._connect().table_names(limit=1000)
+        folder = Path(self.uri)
+        if folder.exists() and not folder.is_dir():
+            raise StoreError(f"{self.uri} is a file; give the folder that holds (or shall hold) the memory bank.")
+        return (folder / f"{TABLE}.lance").is_dir()
+
+    def _connect(self) -> Any:
+        if self._db is None:
+            import lancedb
+
+            self._db = lancedb.connect(self.uri, read_consistency_interval=timedelta(0))
+        return self._db
+
+    def _take(self, table: Table) -> None:
+        found = (table.schema.metadata or {}).get(b"format", b"").decode()
+        if found != FORMAT:
+            what = f"has format {found!r}" if found else "was not written by this library"
+            raise StoreFormatError(
+                f"The table {TABLE!r} in {self.uri} {what}; this version reads format {FORMAT!r}. Use another folder."
+            )
+        self._table = table
+        self._named = self._manifests is not None and self._manifest(int(table.version)).exists()
+
+    def _open(self) -> Table:
+        if not self.open() or self._table is None:
+            raise StoreError(f"Nothing has been stored in {self.uri} yet.")
+        return self._table
+
+    # Freshness
+
+    @property
+    def version(self) -> int:
+        """The newest committed version."""
+        with self._errors("read"):
+            return int(self._open().version)
+
+    def unchanged_since(self, version: int) -> bool:
+        """No other commit is newer than `version`; costs microseconds on a local disk."""
+        if not self._named:
+            return self.version == version
+        stamp = self._stamp()
+        if stamp == self._seen_stamp:  # Nothing was cleaned up, so the next commit's manifest is there if there is one.
+            return not os.path.exists(self._manifest(version + 1))
+        newest, self._seen_stamp = self.version, stamp
+        return newest == version
+
+    def _stamp(self) -> int:
+        return os.stat(self._manifests).st_mtime_ns if self._manifests is not None else 0
+
+    def _manifest(self, version: int) -> Path:
+        assert self._manifests is not None
+        return self._manifests / f"{2**64 - 1 - version:020d}.manifest"
+
+    # Reading
+
+    def rows(self, where: str, limit: int | None = None) -> list[Row]:
+        """All rows for a condition, with values and vectors."""
+        return [row for batch in self.scan(where, limit) for row in batch]
+
+    def scan(self, where: str, limit: int | None = None) -> Iterator[list[Row]]:
+        """The same in batches, for more rows than fit in memory."""
+        query = self._open().search().where(where)
+        found = self._read(lambda: (query.limit(limit) if limit is not None else query).to_arrow())
+        for batch in found.to_batches(max_chunksize=4096):
+            yield _to_rows(batch)
+
+    def column(self, name: str, where: str) -> list[Any]:
+        """One column of the rows for a condition."""
+        return [values[0] for values in self.columns([name], where)]
+
+    def columns(self, names: list[str], where: str) -> list[tuple[Any, ...]]:
+        """Some columns of the rows for a condition."""
+        query = self._open().search().where(where).select(names)
+        found = self._read(query.to_arrow)
+        return list(zip(*(found[name].to_pylist() for name in names), strict=True))
+
+    def count(self, where: str) -> int:
+        return int(self._read(lambda: self._open().count_rows(where)))
+
+    def nearest(self, vector: Vectors, where: str, limit: int) -> list[tuple[str, float]]:
+        """(row id, cosine similarity) of the rows nearest to a unit vector, by LanceDB's vector search."""
+        query = self._open().search(vector, vector_column_name="vectors").distance_type("cosine").where(where)
+        found = self._read(query.limit(limit).select(["id", "_distance"]).to_arrow)
+        return [
+            (key, 1.0 - distance)
+            for key, distance in zip(*(found[n].to_pylist() for n in ("id", "_distance")), strict=True)
+        ]
+
+    def full_text(self, text: str, where: str, limit: int) -> list[str]:
+        """Row ids by BM25, from LanceDB's full-text index, which is built when first needed."""
+        self._index_text()
+        query = self._open().search(text, query_type="fts", fts_columns="text").where(where)
+        return [str(key) for key in self._read(query.limit(limit).select(["id", "_score"]).to_arrow)["id"].to_pylist()]
+
+    def _read(self, read: Any) -> Any:
+        """A clean-up may remove a file under a running read: the next attempt sees the newest version."""
+        with self._errors("read"):
+            return _retried(read)
+
+    # Writing (all of it under `lock`)
+
+    def write(self, rows: Sequence[Row]) -> tuple[int, int]:
+        """Commit rows at once. Returns how many took effect (the others were stale) and the new version."""
+        table = self._open()
+        data = _to_arrow(rows, table.schema)
+        with self._errors("written"):
+            if self.lock.works and all(row.rev == 1 for row in rows):
+                return len(rows), int(_retried(lambda: table.add(data)).version)
+            merge = table.merge_insert("id").when_matched_update_all(where="target.rev = source.rev - 1")
+            merge = merge.when_not_matched_insert_all().use_index(False)
+            result = _retried(lambda: merge.execute(data))
+            return int(result.num_updated_rows + result.num_inserted_rows), int(result.version)
+
+    def delete(self, where: str) -> None:
+        """Remove rows that no mirror shows any more: expired ones."""
+        with self._errors("written"):
+            _retried(lambda: self._open().delete(where))
+
+    def replace(self, where: str, barrier: Row) -> None:
+        """Remove rows and tell every other process to drop what it holds in memory, in one commit."""
+        table = self._open()
+        data = _to_arrow([barrier], table.schema)
+        with self._errors("written"):
+            merge = table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+            _retried(lambda: merge.when_not_matched_by_source_delete(where).use_index(False).execute(data))
+
+    def overwrite(self, rows: Sequence[Row], metadata: Mapping[str, str], dims: int) -> None:
+        """Replace the whole table, schema included, in one commit."""
+        schema = _schema(dims).with_metadata({"format": FORMAT, **metadata})
+        data = _to_arrow(rows, schema)
+        with self._errors("written"):
+            table = self._connect().create_table(TABLE, data=data, schema=schema, mode="overwrite")
+            table.set_unenforced_primary_key("id")
+            _index(table)
+            self._take(table)
+
+    # Upkeep
+
+    def fragmented(self) -> bool:
+        """Small commits have piled up: at this many fragments merging them costs as much as leaving them does."""
+        with self._errors("read"):
+            stats: Any = self._open().stats()
+        return bool(stats["fragment_stats"]["num_small_fragments"] > max(32, 0.75 * float(stats["num_rows"]) ** 0.5))
+
+    def compact(self) -> bool:
+        """Merge small fragments beside running writers; False where a writer was quicker."""
+        with self._errors("compacted"):
+            try:
+                self._open().optimize(cleanup_older_than=timedelta(days=3650))
+            except RuntimeError as error:
+                if not _transient(error):
+                    raise
+                return False
+        return True
+
+    def prune(self) -> None:
+        """Remove every version but the newest, and what killed writers left behind; the caller holds both locks."""
+        with self._errors("compacted"), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "optimize", UserWarning)
+            own = self.lock.works and self.upkeep_lock.works
+            age = timedelta(0) if own else timedelta(hours=1)
+            _retried(lambda: self._open().optimize(cleanup_older_than=age, delete_unverified=own))
+
+    def rewrite(self) -> None:
+        """Write every row anew, so that no file holds a deleted one any more."""
+        with self._errors("written"):
+            table = self._open()
+            for index in table.list_indices():
+                table.drop_index(index.name)
+            _retried(lambda: table.update(where="true", values_sql={"rev": "rev"}))
+            _index(table)
+
+    def _index_text(self) -> None:
+        from lancedb.index import FTS
+
+        if not any("text" in index.columns for index in self._open().list_indices()):
+            with self._errors("written"), self.lock:
+                self._open().create_index("text", config=FTS())
+
+    @contextmanager
+    def _errors(self, done: str) -> Iterator[None]:
+        try:
+            yield
+        except (StoreError, UnicodeError):
+            raise
+        except (OSError, RuntimeError, ValueError) as error:
+            kind = StoreFormatError if done in ("opened", "read") else StoreError
+            hint = " Restore the folder from a backup or an export." if kind is StoreFormatError else ""
+            raise kind(f"{self.uri} could not be {done}: {_first_line(error)}.{hint}") from error
+
+
+def _transient(error: Exception) -> bool:
+    text = str(error).lower()
+    return any(mark in text for mark in _TRANSIENT)
+
+
+def _retried(call: Any) -> Any:
+    for attempt in range(_RETRIES):
+        try:
+            return call()
+        except (RuntimeError, OSError, ValueError) as error:
+            if attempt == _RETRIES - 1 or not _transient(error):
+                raise
+            time.sleep(0.01 * 2**attempt)
+    raise AssertionError("unreachable")
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:300].rstrip(". ")
+
+
+def _index(table: Table) -> None:
+    from lancedb.index import BTree
+
+    table.create_index("namespace", config=BTree(), replace=True)
+
+
+def _schema(dims: int) -> pa.Schema:
+    import pyarrow as pa
+
+    moment = pa.timestamp("us", tz="UTC")
+    fields = [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("namespace", pa.string(), nullable=False),
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("value", pa.string()),
+        pa.field("text", pa.string()),
+        pa.field("live", pa.bool_(), nullable=False),
+        pa.field("rev", pa.int64(), nullable=False),
+        pa.field("seq", pa.int64(), nullable=False),
+        pa.field("commit", pa.string(), nullable=False),
+        pa.field("created_at", moment, nullable=False),
+        pa.field("updated_at", moment, nullable=False),
+        pa.field("ttl", pa.float64()),
+        pa.field("expires_at", moment),
+    ]
+    if dims:
+        fields.append(pa.field("vectors", pa.list_(pa.list_(pa.float32(), dims))))
+    return pa.schema(fields)
+
+
+def _to_arrow(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
+    import pyarrow as pa
+
+    plain = ("id", "key", "text", "live", "rev", "seq", "commit", "created_at", "updated_at", "ttl", "expires_at")
+    columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in plain}
+    columns["namespace"] = [encode_namespace(row.namespace) for row in rows]
+    columns["value"] = [dump_value(row.value) if row.live else None for row in rows]
+    arrays = {name: pa.array(values, schema.field(name).type) for name, values in columns.items()}
+    if "vectors" in schema.names:
+        arrays["vectors"] = _vector_array(rows, schema.field("vectors").type)
+    return pa.table([arrays[name] for name in schema.names], schema=schema)
+
+
+def _vector_array(rows: Sequence[Row], kind: pa.ListType) -> pa.Array:
+    import pyarrow as pa
+
+    dims = kind.value_type.list_size
+    some = [row.vectors for row in rows if row.vectors is not None]
+    flat = np.concatenate(some).ravel() if some else np.empty(0, np.float32)
+    ends = np.cumsum([0, *(0 if row.vectors is None else len(row.vectors) for row in rows)]).astype(np.int32)
+    mask = pa.array([row.vectors is None for row in rows])
+    values = pa.FixedSizeListArray.from_arrays(pa.array(flat, pa.float32()), dims)
+    return pa.ListArray.from_arrays(pa.array(ends), values, type=kind, mask=mask)
+
+
+def _to_rows(batch: pa.RecordBatch) -> list[Row]:
+    if not batch.num_rows:
+        return []
+    names = [name for name in batch.schema.names if name not in ("vectors", "created_at", "updated_at", "expires_at")]
+    columns = {name: batch.column(name).to_pylist() for name in names}
+    times = {name: _datetimes(batch.column(name)) for name in ("created_at", "updated_at", "expires_at")}
+    vectors = _row_vectors(batch.column("vectors")) if "vectors" in batch.schema.names else [None] * batch.num_rows
+    namespaces = {text: decode_namespace(text) for text in set(columns["namespace"])}
+    rows = []
+    for i in range(batch.num_rows):
+        value = json.loads(columns["value"][i] or "{}")
+        rows.append(
+            Row(
+                id=columns["id"][i],
+                namespace=namespaces[columns["namespace"][i]],
+                key=columns["key"][i],
+                value=value,
+                created_at=times["created_at"][i] or _EPOCH,
+                updated_at=times["updated_at"][i] or _EPOCH,
+                rev=columns["rev"][i],
+                seq=columns["seq"][i],
+                commit=columns["commit"][i],
+                live=columns["live"][i],
+                ttl=columns["ttl"][i],
+                expires_at=times["expires_at"][i],
+                vectors=vectors[i],
+                text=columns["text"][i] or "",
+                flat=is_flat(value),
+            )
+        )
+    return rows
+
+
+def _datetimes(column: pa.Array) -> list[datetime | None]:
+    import pyarrow as pa
+
+    return [None if us is None else _EPOCH + us * _MICROSECOND for us in column.cast(pa.int64()).to_pylist()]
+
+
+def _row_vectors(column: pa.ListArray) -> list[Vectors | None]:
+    dims = column.type.value_type.list_size
+    matrix = column.flatten().flatten().to_numpy(zero_copy_only=False).reshape(-1, dims).astype(np.float32, copy=False)
+    counts = [0 if count is None else count for count in column.value_lengths().to_pylist()]
+    ends = np.cumsum(counts)
+    return [matrix[end - count : end].copy() if count else None for end, count in zip(ends, counts, strict=True)]

@@ -1,0 +1,139 @@
+"""The rows of one namespace prefix in memory: what the hot path of a store answers from.
+
+A mirror is pure data structure: it never reads a disk. `LanceDBStore` fills it, brings it up to date by the rows that changed
+and drops it when it grows too large. Vectors are unit vectors, so a score is the cosine similarity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langgraph_memory_r1.rows import Row, Vectors
+
+
+class Mirror:
+    """All live rows under one prefix, with their vectors in one matrix."""
+
+    def __init__(self, rows: Iterable[Row] = ()) -> None:
+        self.rows: dict[str, Row] = {}
+        self.deleted: dict[str, Row] = {}
+        """Tombstones, whose revisions a later put of the same key goes on from."""
+        self.expiring = False
+        """Some row has, or had, a time to live."""
+        self._recent: list[Row] | None = None
+        self._matrix: Vectors = np.empty((0, 0), np.float32)
+        self._owners: list[Row | None] = []
+        self._places: dict[str, range] = {}
+        for row in rows:
+            self.apply(row)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def apply(self, row: Row) -> None:
+        """Take over a row as it now is in the table: new, changed or deleted."""
+        if self.rows.pop(row.id, None) is not None:
+            self._release(row.id)
+        self._recent = None
+        if not row.live:
+            self.deleted[row.id] = row
+            return
+        self.deleted.pop(row.id, None)
+        self.rows[row.id] = row
+        self.expiring |= row.expires_at is not None
+        self._store_vectors(row)
+
+    def recent(self) -> list[Row]:
+        """All rows, most recently updated first."""
+        if self._recent is None:
+            self._recent = sorted(
+                self.rows.values(), key=lambda row: (-row.updated_at.timestamp(), row.namespace, row.key)
+            )
+        return self._recent
+
+    def search(
+        self, query: Vectors | None, accept: Callable[[Row], bool] | None, limit: int, offset: int
+    ) -> list[tuple[Row, float | None]]:
+        """Rows by falling similarity, then those without a vector; without a query the most recent first."""
+        if query is None:
+            found: Iterator[tuple[Row, float | None]] = ((row, None) for row in self.recent())
+        else:
+            found = chain(
+                self._by_score(query, offset + limit), ((row, None) for row in self.recent() if row.vectors is None)
+            )
+        if accept is not None:
+            found = ((row, score) for row, score in found if accept(row))
+        return list(islice(found, offset, offset + limit))
+
+    def _by_score(self, query: Vectors, wanted: int) -> Iterator[tuple[Row, float]]:
+        used = len(self._owners)
+        if not used:
+            return
+        scores = self._matrix[:used] @ query
+        seen: set[str] = set()
+        for place, score in _descending(scores, wanted, self._owners):
+            row = self._owners[place]
+            if row is not None and row.id not in seen:
+                seen.add(row.id)
+                yield row, score
+
+    def _store_vectors(self, row: Row) -> None:
+        if row.vectors is None:
+            return
+        start, count = len(self._owners), len(row.vectors)
+        self._reserve(start + count, row.vectors.shape[1])
+        self._matrix[start : start + count] = row.vectors
+        self._owners.extend([row] * count)
+        self._places[row.id] = range(start, start + count)
+
+    def _reserve(self, rows: int, dims: int) -> None:
+        if rows <= len(self._matrix):
+            return
+        grown = np.zeros((max(rows, 2 * len(self._matrix), 16), dims), np.float32)
+        if len(self._owners):
+            grown[: len(self._owners)] = self._matrix[: len(self._owners)]
+        self._matrix = grown
+
+    def _release(self, row_id: str) -> None:
+        for place in self._places.pop(row_id, ()):
+            self._owners[place] = None
+            self._matrix[place] = -1.0
+        if len(self._owners) > 64 and len(self._places) * 2 < len(self._owners):
+            self._pack()
+
+    def _pack(self) -> None:
+        """Drop the vectors of rows that are gone."""
+        self._owners, self._places = [], {}
+        for row in self.rows.values():
+            self._store_vectors(row)
+
+
+def _descending(scores: Vectors, wanted: int, owners: list[Row | None]) -> Iterator[tuple[int, float]]:
+    """(place, score) by falling score, ties by key; the best few first, since more are seldom asked for."""
+    head = min(len(scores), max(2 * wanted, 128))
+    if head == len(scores):
+        yield from _sorted_places(scores, np.arange(len(scores)), owners)
+        return
+    split = np.argpartition(-scores, head - 1)
+    edge = scores[split[head - 1]]
+    yield from _sorted_places(scores, np.flatnonzero(scores > edge), owners)
+    yield from _sorted_places(scores, np.flatnonzero(scores <= edge), owners)
+
+
+def _sorted_places(scores: Vectors, places: NDArray[np.intp], owners: list[Row | None]) -> Iterator[tuple[int, float]]:
+    order = places[np.argsort(-scores[places], kind="stable")]
+    ranked = scores[order]
+    if len(ranked) > 1 and bool((ranked[1:] == ranked[:-1]).any()):
+        order = np.array(
+            sorted(order.tolist(), key=lambda place: (-scores[place], _name(owners[place]))), dtype=np.intp
+        )
+        ranked = scores[order]
+    yield from zip(order.tolist(), ranked.tolist(), strict=True)
+
+
+def _name(row: Row | None) -> tuple[tuple[str, ...], str]:
+    return ((), "") if row is None else (row.namespace, row.key)

@@ -1,0 +1,204 @@
+"""Reads of a store: from mirrors in memory that follow the table, or from LanceDB where a prefix is too large to mirror."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+
+from langgraph_memory_r1.filters import Predicate
+from langgraph_memory_r1.lance import BARRIER, LanceTable, literal, under, within
+from langgraph_memory_r1.mirror import Mirror
+from langgraph_memory_r1.rows import Row, Vectors, encode_namespace, item_id
+
+Accept = Callable[[Row], bool]
+Found = list[tuple[Row, float | None]]
+
+_SLACK = 64
+"""Commits that a newly loaded mirror looks back over, in case one was stamped before and committed after its reading."""
+_CHUNK = 1000
+
+
+class Reader:
+    """Answers gets, searches and listings, and follows what other processes commit."""
+
+    def __init__(self, table: LanceTable, mirror_rows: int, total_rows: int) -> None:
+        self.lock = threading.RLock()
+        self.version = -1
+        """The table version that the mirrors show."""
+        self._table = table
+        self._mirror_rows = mirror_rows
+        self._total_rows = total_rows
+        self._mirrors: OrderedDict[str, Mirror] = OrderedDict()
+        self._watermark = -1
+
+    def sync(self) -> bool:
+        """Bring the mirrors up to date; False where the table does not exist yet."""
+        with self.lock:
+            if self.version >= 0 and self._table.unchanged_since(self.version):
+                return True
+            if not self._table.open():
+                return False
+            version = self._table.version
+            if self._mirrors and version != self.version:
+                self._catch_up()
+            self.version = version
+            return True
+
+    def applied(self, rows: Sequence[Row], version: int) -> None:
+        """Take over what this process has just committed."""
+        with self.lock:
+            for row in rows:
+                self._apply(row)
+            if version == self.version + 1:
+                self.version = version
+                self._watermark = max(self._watermark, *(row.seq for row in rows))
+
+    def clear(self) -> None:
+        """Forget everything that is held in memory."""
+        with self.lock:
+            self._mirrors.clear()
+
+    def current(self, ids: Iterable[tuple[str, str]]) -> dict[str, Row]:
+        """The stored rows, tombstones too, of (row id, encoded namespace) pairs; call after `sync`."""
+        found: dict[str, Row] = {}
+        unknown: dict[str, set[str]] = {}
+        with self.lock:
+            for row_id, namespace in ids:
+                if mirror := self._covering(namespace):
+                    row = mirror.rows.get(row_id) or mirror.deleted.get(row_id)
+                    found |= {row_id: row} if row else {}
+                else:
+                    unknown.setdefault(row_id, set()).add(namespace)
+        names = sorted(unknown)
+        for start in range(0, len(names), _CHUNK):
+            chunk = names[start : start + _CHUNK]
+            spaces = sorted(set().union(*(unknown[name] for name in chunk)))
+            found |= {
+                row.id: row for row in self._table.rows(f"{within('namespace', spaces)} AND {within('id', chunk)}")
+            }
+        return found
+
+    def get(self, namespace: tuple[str, ...], key: str) -> Row | None:
+        """The live row of a key."""
+        row_id, encoded = item_id(namespace, key), encode_namespace(namespace)
+        with self.lock:
+            if not self.sync():
+                return None
+            mirror = self._covering(encoded) or self.mirror(encoded)
+            if mirror is not None:
+                row = mirror.rows.get(row_id)
+            else:
+                row = next(iter(self._table.rows(f"namespace = {literal(encoded)} AND id = {literal(row_id)}")), None)
+        return row if row is not None and row.alive(_now()) else None
+
+    def search(
+        self, prefix: tuple[str, ...], query: Vectors | None, test: Predicate | None, limit: int, offset: int
+    ) -> Found:
+        """One page of the rows under a prefix, and their scores where there is a query vector."""
+        encoded = encode_namespace(prefix)
+        with self.lock:
+            if not self.sync():
+                return []
+            mirror = self.mirror(encoded)
+            if mirror is not None:
+                accept = _accept(test, _now()) if test or mirror.expiring else None
+                return mirror.search(query, accept, limit, offset)
+        accept = _accept(test, _now())
+        if query is None:
+            return self._page_of_recent(_live(encoded), accept, limit, offset)
+        return self._page_of_nearest(_live(encoded), query, accept, limit, offset)
+
+    def namespaces(self) -> list[str]:
+        """Encoded namespaces that hold a live row."""
+        if not self.sync():
+            return []
+        return list(dict.fromkeys(self._table.column("namespace", _live(""))))
+
+    def mirror(self, prefix: str) -> Mirror | None:
+        """The mirror of an encoded prefix, loaded if need be; None where it has too many rows. Call under `lock`, after `sync`."""
+        if prefix in self._mirrors:
+            self._mirrors.move_to_end(prefix)
+            return self._mirrors[prefix]
+        if self._table.count(under(prefix)) > self._mirror_rows:
+            return None
+        if not self._mirrors:
+            self._watermark = self.version - _SLACK
+        mirror = self._mirrors[prefix] = Mirror(self._table.rows(under(prefix)))
+        while len(self._mirrors) > 1 and sum(map(len, self._mirrors.values())) > self._total_rows:
+            self._mirrors.popitem(last=False)
+        return mirror
+
+    def _covering(self, namespace: str) -> Mirror | None:
+        return next((self._mirrors[prefix] for prefix in _ancestors(namespace) if prefix in self._mirrors), None)
+
+    def _apply(self, row: Row) -> None:
+        for prefix in _ancestors(encode_namespace(row.namespace)):
+            if mirror := self._mirrors.get(prefix):
+                mirror.apply(row)
+                if len(mirror) > self._mirror_rows:
+                    del self._mirrors[prefix]
+
+    def _catch_up(self) -> None:
+        """Apply what others have committed: one owner's write costs the other owners' mirrors nothing."""
+        since = self._watermark if self._table.lock.works else self._watermark - _SLACK
+        changed = self._table.columns(["namespace", "seq"], f"seq > {since}")
+        if not changed:
+            return
+        names = {namespace for namespace, _ in changed}
+        if BARRIER in names or len(changed) > self._mirror_rows:
+            self._mirrors.clear()
+        elif held := sorted(name for name in names if self._covering(name) is not None):
+            for row in self._table.rows(f"seq > {since} AND {within('namespace', held)}"):
+                self._apply(row)
+        self._watermark = max(self._watermark, *(seq for _, seq in changed))
+
+    def _page_of_recent(self, where: str, accept: Accept, limit: int, offset: int) -> Found:
+        found = [
+            (-row.updated_at.timestamp(), row.namespace, row.key, row.id)
+            for rows in self._table.scan(where)
+            for row in rows
+            if accept(row)
+        ]
+        page = [row_id for *_, row_id in sorted(found)[offset : offset + limit]]
+        rows = self._by_id(page)
+        return [(rows[row_id], None) for row_id in page if row_id in rows]
+
+    def _page_of_nearest(self, where: str, query: Vectors, accept: Accept, limit: int, offset: int) -> Found:
+        wanted = offset + limit
+        asked = max(wanted, 32)
+        while True:
+            nearest = self._table.nearest(query, where, asked)
+            rows = self._by_id([row_id for row_id, _ in nearest])
+            found: Found = [
+                (rows[row_id], score) for row_id, score in nearest if row_id in rows and accept(rows[row_id])
+            ]
+            if len(found) >= wanted or len(nearest) < asked:
+                break
+            asked *= 4
+        found.sort(key=lambda hit: (-(hit[1] or 0.0), hit[0].namespace, hit[0].key))
+        if len(found) < wanted:
+            found += self._page_of_recent(f"{where} AND vectors IS NULL", accept, wanted - len(found), 0)
+        return found[offset:wanted]
+
+    def _by_id(self, ids: Sequence[str]) -> dict[str, Row]:
+        chunks = (ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK))
+        return {row.id: row for chunk in chunks for row in self._table.rows(within("id", chunk))}
+
+
+def _ancestors(namespace: str) -> list[str]:
+    """The namespace itself and every prefix of it, the longest first: `a/b/`, `a/`, ``."""
+    return [namespace[: i + 1] for i in range(len(namespace) - 1, -1, -1) if namespace[i] == "/"] + [""]
+
+
+def _live(prefix: str) -> str:
+    return f"{under(prefix)} AND live AND (expires_at IS NULL OR expires_at > {literal(_now())})"
+
+
+def _accept(test: Predicate | None, now: datetime) -> Accept:
+    return lambda row: row.alive(now) and (test is None or test(row.value))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,118 @@
+"""What keeps a store small and clean: compaction, expiry, erasure, embedding anew.
+
+Compaction runs by itself, in one process at a time, beside readers and writers; only the removal of old versions holds the write lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from langgraph_memory_r1.errors import StoreError
+from langgraph_memory_r1.lance import BARRIER, LanceTable, literal, under
+from langgraph_memory_r1.reader import Reader
+from langgraph_memory_r1.rows import Row, item_id
+
+logger = logging.getLogger(__name__)
+
+_CHECK_EVERY = 8
+"""Commits between two looks at the number of fragments."""
+_TOMBSTONE_AGE = timedelta(hours=1)
+_TOMBSTONES = 1000
+"""So many deletions are kept for readers that have not seen them before they are cleared away."""
+
+
+class Upkeep:
+    """Maintenance of one table."""
+
+    def __init__(self, table: LanceTable, reader: Reader, sweep_minutes: float) -> None:
+        self._table = table
+        self._reader = reader
+        self._sweep_seconds = sweep_minutes * 60
+        self._swept = time.monotonic()
+        self._commits = 0
+        self._thread: threading.Thread | None = None
+
+    def committed(self, expiring: bool) -> None:
+        """Called after each commit: starts what is due."""
+        self._commits += 1
+        if expiring and time.monotonic() - self._swept > self._sweep_seconds:
+            self.sweep()
+        if self._commits % _CHECK_EVERY == 0 and not self.running and self._table.fragmented():
+            self._thread = threading.Thread(target=self._compact_quietly, name="memory-r1-compaction", daemon=True)
+            self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def close(self) -> None:
+        """Wait for a running compaction; leave a compact folder where this process wrote much."""
+        if self._thread is not None:
+            self._thread.join()
+        if self._commits >= _CHECK_EVERY:
+            self._compact_quietly()
+
+    def compact(self) -> bool:
+        """Merge small fragments and drop old versions; False where another process is at it."""
+        if not self._table.upkeep_lock.acquire(blocking=False):
+            return False
+        try:
+            self._table.compact()
+            with self._table.lock:
+                self._clear_tombstones()
+                self._table.prune()
+        finally:
+            self._table.upkeep_lock.release()
+        return True
+
+    def sweep(self) -> int:
+        """Remove expired rows. They are invisible already, so no reader has to be told."""
+        self._swept = time.monotonic()
+        where = f"expires_at <= {literal(datetime.now(UTC))}"
+        with self._table.lock:
+            if not self._reader.sync() or not (expired := self._table.count(f"{where} AND live")):
+                return 0
+            self._table.delete(where)
+            self._reader.clear()
+        return expired
+
+    def erase(self, prefix: str) -> int:
+        """Remove every row at or below an encoded prefix, from old versions and files too."""
+        with self._table.upkeep_lock, self._table.lock:
+            if not self._reader.sync():
+                return 0
+            erased = self._table.count(f"{under(prefix)} AND live")
+            self._table.replace(under(prefix), self._barrier())
+            self._reader.clear()
+            self._table.rewrite()
+            self._table.prune()
+        return erased
+
+    def overwrite(self, rows: list[Row], metadata: Mapping[str, str], dims: int) -> None:
+        """Put other rows in the place of all; the caller holds both locks."""
+        self._table.overwrite([*rows, self._barrier()], metadata, dims)
+        self._reader.clear()
+        self._table.prune()
+
+    def _clear_tombstones(self) -> None:
+        where = f"NOT live AND updated_at < {literal(datetime.now(UTC) - _TOMBSTONE_AGE)} AND namespace <> {literal(BARRIER)}"
+        if self._table.count(where) > _TOMBSTONES:
+            self._reader.sync()
+            self._table.replace(where, self._barrier())
+            self._reader.clear()
+
+    def _barrier(self) -> Row:
+        now = datetime.now(UTC)
+        seq = self._table.version + 1
+        return Row(item_id((), ""), (), "", {}, now, now, rev=seq, seq=seq, commit=secrets.token_hex(8), live=False)
+
+    def _compact_quietly(self) -> None:
+        try:
+            self.compact()
+        except StoreError as error:  # The data is safe; the next commit tries again.
+            logger.warning("Compaction was put off: %s", error)
