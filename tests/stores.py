@@ -114,7 +114,7 @@ def keys(items: Iterable[Item]) -> list[str]:
 def versions(folder: Path) -> int:
     """How many commits all Lance tables in this folder have seen, read through LanceDB itself."""
     db = lancedb.connect(folder)
-    return sum(db.open_table(name).version for name in db.table_names())
+    return sum(db.open_table(path.stem).version for path in folder.glob("*.lance"))
 
 
 def folder_bytes(folder: Path) -> bytes:

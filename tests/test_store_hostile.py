@@ -112,7 +112,7 @@ def test_values_come_back_after_reopening(tmp_path: Path) -> None:
 def test_any_text_is_found_by_its_meaning_and_by_a_filter(store: Store, text: str) -> None:
     store.put(NS, "a", {"text": text, "id": text})
     store.put(NS, "b", {"text": "something else", "id": "other"})
-    assert keys(store.search(NS, query=text))[0] == ("b" if not text.strip() else "a")
+    assert keys(store.search(NS, query=text))[0] == "a"
     assert keys(store.search(NS, filter={"id": text})) == ["a"]
 
 
@@ -155,7 +155,29 @@ def test_numbers_that_json_lacks_come_back_or_are_refused_clearly(store: Store, 
     assert repr(item.value["x"]) == repr(number)
 
 
-TOKENS = ["'", "''", "\\", "\\'", '"', ")", "(", " OR 1=1", "--", ";", "/*", "*/", "%", "_", "*", "/", "\n", "\x01", "é", "🐕", "a"]
+TOKENS = [
+    "'",
+    "''",
+    "\\",
+    "\\'",
+    '"',
+    ")",
+    "(",
+    " OR 1=1",
+    "--",
+    ";",
+    "/*",
+    "*/",
+    "%",
+    "_",
+    "*",
+    "/",
+    "\n",
+    "\x01",
+    "é",
+    "🐕",
+    "a",
+]
 
 
 def fuzzed(seed: int, count: int) -> list[str]:
@@ -176,7 +198,9 @@ def test_no_operation_reaches_another_namespace(store: Store, seed: int) -> None
     labels = [text for text in fuzzed(seed, 8) if text.strip()]
     for number, label in enumerate(labels):
         namespace, key = (f"{label}{number}",), labels[-number]
-        store.batch([PutOp(namespace, key, {"text": label}), PutOp((*namespace, label), label, {"text": key})])
+        store.batch(
+            [PutOp(namespace, key, {"text": label}), PutOp((*namespace, label), label, {"text": f"{key} below"})]
+        )
         store.put(namespace, key, {"text": key, "n": 2}, ttl=None)
         assert {hit.namespace for hit in store.search(namespace, query=label)} == {namespace, (*namespace, label)}
         assert keys(store.search(namespace, filter={"text": key, "n": 2})) == [key]

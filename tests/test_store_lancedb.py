@@ -26,7 +26,9 @@ def folder(tmp_path: Path) -> Path:
 
 def elsewhere(folder: Path, statement: str) -> str:
     """Run a statement on a `store` of this folder in another process; what it prints."""
-    program = f"from langgraph_memory_r1 import LanceDBStore\nwith LanceDBStore({str(folder)!r}) as store:\n    {statement}"
+    program = (
+        f"from langgraph_memory_r1 import LanceDBStore\nwith LanceDBStore({str(folder)!r}) as store:\n    {statement}"
+    )
     return subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.strip()
 
 
@@ -137,7 +139,10 @@ def test_a_changed_embedder_is_said_with_the_command_that_embeds_anew(folder: Pa
     with LanceDBStore(str(folder), index=index("title")) as store:
         store.put(NS, "a", {"title": "red apple"})
     for op in (PutOp(NS, "b", {"title": "blue sky"}), SearchOp(NS, query="red apple")):
-        with pytest.raises(EmbedderMismatchError, match="memory-r1 reembed") as caught, LanceDBStore(folder, index=other) as store:
+        with (
+            pytest.raises(EmbedderMismatchError, match="memory-r1 reembed") as caught,
+            LanceDBStore(folder, index=other) as store,
+        ):
             store.batch([op])
         assert str(folder) in str(caught.value)
     with LanceDBStore(str(folder), index=index("title")) as store:
@@ -191,7 +196,10 @@ def test_many_writes_of_another_owner_keep_a_reader_right(folder: Path) -> None:
 def test_another_process_is_seen_and_sees(folder: Path) -> None:
     with LanceDBStore(str(folder)) as store:
         store.put(NS, "mine", {"n": 1})
-        assert elsewhere(folder, "store.put(('docs',), 'theirs', {'n': 2}); print(store.get(('docs',), 'mine').value)") == "{'n': 1}"
+        assert (
+            elsewhere(folder, "store.put(('docs',), 'theirs', {'n': 2}); print(store.get(('docs',), 'mine').value)")
+            == "{'n': 1}"
+        )
         assert sorted(keys(store.search(NS))) == ["mine", "theirs"]
         elsewhere(folder, "store.delete(('docs',), 'mine')")
         assert keys(store.search(NS)) == ["theirs"]
@@ -237,7 +245,10 @@ def test_small_commits_never_pile_up(folder: Path) -> None:
 
 
 def test_erase_leaves_no_byte_and_spares_the_others(folder: Path) -> None:
-    with LanceDBStore(str(folder), index=index("text")) as store, LanceDBStore(str(folder), index=index("text")) as other:
+    with (
+        LanceDBStore(str(folder), index=index("text")) as store,
+        LanceDBStore(str(folder), index=index("text")) as other,
+    ):
         for n in range(4):
             store.put(("ann",), f"secretkey{n}", {"text": f"secret{n}"})
             store.put(("ann", "deep"), f"secretkey{n}", {"text": f"deepsecret{n}"})
