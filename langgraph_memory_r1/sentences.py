@@ -1,0 +1,161 @@
+"""Sentences of a chat turn: split, judged worth remembering or not, and turned from "I" into the speaker's name.
+
+English only, by word lists. The third person is put together for the verb next to "I"; a later verb of the same
+sentence keeps its form ("Ann lives in Boston and work there"). "We" and "you" stay as they were said, behind the
+speaker's name.
+"""
+
+from __future__ import annotations
+
+import re
+
+from langgraph_memory_r1.tokens import terms
+
+__all__ = ["is_question", "is_worth_keeping", "leans_on_previous", "sentences", "statement_of", "third_person"]
+
+_LONGEST = 1_000
+_NO_END = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|etc|e\.g|i\.e|a\.m|p\.m|No)|\b[A-Z])\.$")
+_PIECE = re.compile(r"(?<=[.!?…])[\"'”)]*\s+|\n+|\s+(?=\[)")
+
+_SMALL_TALK = frozenset(
+    "absolut agre ah alright amaz appreci awesom aw aww awww babe bet bud buddi bye care cheer cool congrat"
+    " congratul cours cya definit dude exact excel fab fantast fine fun glad good gosh gotcha got great ha haha"
+    " hear hello hey hi hiya huh hug inde interest kind know let lol look love luck luckili man mate mean morn nah"
+    " need nice night no nope now oh ok okay perfect pleas pleasur proud realli right see share sound soon stay"
+    " super support sure surpris sweet take talk tell thank thanx that there thing think thx time today tomorrow"
+    " total true type use want way welcom well whoa wonder word worri wow yay ya yeah yep yes yet yup friend keep"
+    " catch doing feel happi help idea impress incred incredibl inspir joy beauti wish lot bit say said one ever"
+    " even start much mani make".split()
+)
+_QUESTION = re.compile(r"[?\uff1f][\"'”)\]]*$")
+_PHOTO = re.compile(r"\[shares? (?:a|an|the) (?:photo|picture|image)[^:\]]*: ?(.+?)\]")
+_ASKING = re.compile(
+    r"(?:and |but |so |hey |oh |wow )*(?:who|what|when|where|why|which|how|do|does|did|is|are|am|was|were|has|have|had|can"
+    r"|could|will|would|should|shall|may|any|isn't|aren't|don't|didn't|won't|haven't)\b",
+    re.IGNORECASE,
+)
+_MINE = re.compile(r"\b(?:I|my|mine|me|we|our|ours|us|myself|ourselves)\b|\bI'", re.IGNORECASE)
+_PRONOUN = re.compile(
+    r"(?:It|It's|Its|He|He's|She|She's|They|They're|Their|Them|His|Her|That|That's|This|These|Those|And|But|So|Because)\b",
+    re.IGNORECASE,
+)
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text, cleaned of control characters; a run without an end is cut at a space."""
+    clean = "".join(char if char.isprintable() or char == "\n" else " " for char in text.replace("\u2019", "'"))
+    joined: list[str] = []
+    for piece in filter(None, (part.strip() for part in _PIECE.split(clean))):
+        if joined and _NO_END.search(joined[-1]):
+            joined[-1] += f" {piece}"
+        else:
+            joined.append(piece)
+    return [part for piece in joined for part in _cut(" ".join(piece.split()))]
+
+
+def _cut(sentence: str) -> list[str]:
+    parts = []
+    while len(sentence) > _LONGEST:
+        end = sentence.rfind(" ", 1, _LONGEST) if " " in sentence[1:_LONGEST] else _LONGEST
+        parts.append(sentence[:end].strip())
+        sentence = sentence[end:].strip()
+    return [*parts, sentence] if sentence else parts
+
+
+def is_question(sentence: str) -> bool:
+    """Whether a sentence asks."""
+    return _QUESTION.search(sentence) is not None
+
+
+def statement_of(sentence: str) -> str:
+    """What a sentence states: itself, what a photo shows, or the part of a question before what it asks; else nothing."""
+    if photo := _PHOTO.fullmatch(sentence):
+        return f"I shared a photo: {photo[1]}."
+    if not is_question(sentence):
+        return sentence
+    head, _, _ = sentence.rpartition(", ")
+    return f"{head}." if head and _MINE.search(head) and not _ASKING.match(head) else ""
+
+
+def is_worth_keeping(sentence: str) -> bool:
+    """Whether a statement says anything: one telling word about the speaker, or two about anything else."""
+    telling = [term for term in terms(sentence) if term not in _SMALL_TALK]
+    return len(telling) >= (1 if _MINE.search(sentence) else 2)
+
+
+def leans_on_previous(sentence: str) -> bool:
+    """Whether a sentence begins with a word that stands for something said before."""
+    return _PRONOUN.match(sentence) is not None
+
+
+_MODAL = frozenset(
+    "can could will would shall should must may might can't cannot couldn't won't wouldn't shouldn't mustn't did"
+    " didn't had hadn't was wasn't used ought had is has are were does and or who that".split()
+)
+_PAST = frozenset(
+    "ate became began bit blew bought bred broke brought built came caught chose cut did drank drew drove dug fed"
+    " fell felt fled flew forgot fought found froze gave got grew heard held hid hit hung hurt kept knew laid"
+    " laughed lay led left lent let lit lost made meant met paid put quit ran rang read rode rose said sang sat"
+    " saw sent set shook shot shut slept sold spent spoke spread stole stood stuck swam swore swung taught thought"
+    " threw told took tore understood went woke won wore wrote".split()
+)
+_BASE_ED = frozenset("need feed speed breed bleed seed proceed succeed exceed embed shed wed".split())
+_ADVERB = frozenset(
+    "actually also always almost already both currently even ever finally first generally hardly honestly just"
+    " kind kinda mostly never normally not now often once only originally personally probably rarely really"
+    " recently regularly seldom simply sometimes soon sort sorta still then though thus together too totally truly"
+    " typically usually".split()
+)
+_IRREGULAR = {"am": "is", "be": "is", "have": "has", "haven't": "hasn't", "don't": "doesn't", "dont": "doesn't"}
+_SHORT = {"'m": "is", "'ve": "has", "'ll": "will"}
+_FIRST = re.compile(
+    r"\b[Ii](?P<short>'(?:m|ve|ll))\b|\b[Ii]'d(?P<had> (?:\w+ly )?(?:been|\w+ed)\b)?"
+    r"|(?P<other>\b[Mm](?:y|ine|e|yself))\b"
+    rf"|\b[Ii]\b(?:(?P<adverb>(?: (?:{'|'.join(sorted(_ADVERB))}|\w+ly))*) (?P<verb>[a-z][a-z']*))?"
+)
+_COMPANY = re.compile(r"(?:^|[,;:.] )(?!I\b)(?:\w[\w']* ){1,3}and $")
+"""Before "I": somebody else who does the same, as in "Bob and I"."""
+
+
+def third_person(sentence: str, name: str) -> str:
+    """The sentence about its speaker by name: "I adopted my dog" → "Ann adopted their dog"."""
+    said = _named(sentence, name)
+    if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", said):
+        return said[:1].upper() + said[1:]
+    return f"{name}: {said}"
+
+
+def _named(sentence: str, name: str) -> str:
+    seen = False
+
+    def replace(found: re.Match[str]) -> str:
+        nonlocal seen
+        first, seen = not seen, True
+        if found["other"]:
+            return _owned(found["other"].lower(), name, first=first)
+        if found["short"]:
+            return f"{name} {_SHORT[found['short']]}"
+        if found[0][1:3] == "'d":
+            return f"{name} {'had' if found['had'] else 'would'}{found['had'] or ''}"
+        if not found["verb"]:
+            return name
+        verb = found["verb"] if _COMPANY.search(sentence, 0, found.start()) else _third(found["verb"])
+        return f"{name}{found['adverb']} {verb}"
+
+    return _FIRST.sub(replace, sentence)
+
+
+def _owned(word: str, name: str, *, first: bool) -> str:
+    if word in ("me", "myself"):
+        return name if word == "me" else "themselves"
+    return f"{name}'s" if first or word == "mine" else "their"
+
+
+def _third(verb: str) -> str:
+    if verb in _IRREGULAR:
+        return _IRREGULAR[verb]
+    if verb in _MODAL or verb in _PAST or "'" in verb or (verb.endswith("ed") and verb not in _BASE_ED):
+        return verb
+    if re.search(r"(?:s|x|z|ch|sh|o)$", verb):
+        return f"{verb}es"
+    return f"{verb[:-1]}ies" if re.search(r"[^aeiou]y$", verb) else f"{verb}s"
