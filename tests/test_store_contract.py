@@ -80,6 +80,15 @@ def test_put_after_delete_is_a_new_item(store: Store) -> None:
     assert [item.value for item in store.search(NS)] == [{"n": 2}]
 
 
+def test_a_namespace_that_was_read_empty_is_filled(store: Store) -> None:
+    for n in range(2):
+        assert store.search(NS) == []
+        assert store.get(NS, "a") is None
+        store.put(NS, "a", {"n": n})
+        assert [item.value for item in store.search(NS)] == [{"n": n}]
+        store.delete(NS, "a")
+
+
 def test_same_key_in_two_namespaces(store: Store) -> None:
     fill(store, ("a",), ("b",))
     store.delete(("a",), "k")

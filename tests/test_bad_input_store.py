@@ -1,0 +1,184 @@
+"""A folder that is no store, or a disk that takes no more: one clear error that names it, and nothing half-written."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import lancedb
+import pyarrow as pa
+import pytest
+from langgraph.store.base import PutOp
+from stores import index, keys
+
+from langgraph_memory_r1 import Add, LanceDBStore, StoreError, StoreFormatError
+
+NS = ("docs",)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A healthy store of a few commits, closed."""
+    folder = tmp_path / "db"
+    with LanceDBStore(str(folder)) as store:
+        for n in range(5):
+            store.put(NS, str(n), {"text": f"word{n}"})
+    return folder
+
+
+def use(folder: Path) -> None:
+    """Open a store and do everything with it."""
+    with LanceDBStore(str(folder)) as store:
+        store.search(())
+        store.get(NS, "1")
+        store.put(NS, "new", {"text": "new"})
+
+
+@pytest.mark.parametrize("part", ["_versions", "data"])
+@pytest.mark.parametrize("damage", ["truncated", "garbled", "empty", "missing"])
+def test_a_damaged_folder_is_named(folder: Path, part: str, damage: str) -> None:
+    for path in (folder / "items.lance" / part).iterdir():
+        content = path.read_bytes()
+        if damage == "missing":
+            path.unlink()
+        else:
+            kept = {"truncated": content[: len(content) // 2], "garbled": bytes(len(content)), "empty": b""}
+            path.write_bytes(kept[damage])
+    with pytest.raises(StoreError) as caught:
+        use(folder)
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_foreign_table_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "db"
+    rows = pa.table({"id": ["1"], "text": ["foreign"]})
+    lancedb.connect(folder).create_table("items", rows)
+    with pytest.raises(StoreFormatError, match="items") as caught:
+        use(folder)
+    assert str(folder) in str(caught.value)
+    assert lancedb.connect(folder).open_table("items").to_arrow().equals(rows)
+
+
+def test_a_newer_format_is_refused(folder: Path) -> None:
+    table = lancedb.connect(folder).open_table("items")
+    newer = table.to_arrow().replace_schema_metadata({**table.schema.metadata, b"format": b"99"})
+    lancedb.connect(folder).create_table("items", newer, mode="overwrite")
+    with pytest.raises(StoreFormatError, match="99"):
+        use(folder)
+    assert lancedb.connect(folder).open_table("items").count_rows() == newer.num_rows
+
+
+def test_other_tables_beside_ours_are_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "db"
+    lancedb.connect(folder).create_table("theirs", pa.table({"x": [1, 2]}))
+    use(folder)
+    with LanceDBStore(str(folder)) as store:
+        store.erase(())
+    assert lancedb.connect(folder).open_table("theirs").to_arrow()["x"].to_pylist() == [1, 2]
+
+
+def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
+    place = tmp_path / "notes.txt"
+    place.write_text("mine")
+    with pytest.raises(StoreError, match=r"notes\.txt"):
+        use(place)
+    assert place.read_text() == "mine"
+
+
+def test_a_file_among_the_parents(tmp_path: Path) -> None:
+    place = tmp_path / "notes.txt"
+    place.write_text("mine")
+    with pytest.raises(StoreError, match=r"notes\.txt"):
+        use(place / "db")
+    assert place.read_text() == "mine"
+
+
+def test_an_index_that_names_no_embedding_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises((KeyError, ValueError)):
+        LanceDBStore(str(tmp_path / "db"), index={"dims": 3})
+    assert not (tmp_path / "db").exists()
+
+
+@contextmanager
+def mounted(place: Path, *options: str) -> Iterator[None]:
+    """Mount something over `place`; skips where this machine does not let us."""
+    place.mkdir(exist_ok=True)
+    if shutil.which("mount") is None or subprocess.run(["mount", *options, str(place)], capture_output=True).returncode:
+        pytest.skip("mounting a file system needs rights that this machine does not give")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True, capture_output=True)
+
+
+def test_a_read_only_folder_is_read_but_not_written(folder: Path) -> None:
+    with mounted(folder, "--bind", str(folder)):
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
+        with LanceDBStore(str(folder)) as store:
+            assert len(store.search(())) == 5
+            with pytest.raises(StoreError, match="db"):
+                store.put(NS, "new", {"text": "new"})
+            assert len(store.search(())) == 5
+    with LanceDBStore(str(folder)) as store:
+        assert len(store.search(())) == 5
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    place = tmp_path / "ro"
+    with mounted(place, "-t", "tmpfs", "-o", "ro,size=64k", "tmpfs"), pytest.raises(StoreError, match="ro"):
+        use(place / "db")
+
+
+def test_a_full_disk_leaves_every_committed_batch_and_no_part_of_another(tmp_path: Path) -> None:
+    place = tmp_path / "small"
+    with mounted(place, "-t", "tmpfs", "-o", "size=2m", "tmpfs"):
+        written = 0
+        with LanceDBStore(str(place / "db"), index=index("t")) as store:
+            with pytest.raises(StoreError, match="small"):
+                for n in range(100):
+                    store.batch(
+                        [PutOp((f"batch{n}",), str(m), {"t": f"{n} {m}", "pad": _noise(n, m)}) for m in range(4)]
+                    )
+                    written += 1
+            assert 0 < written < 100
+            assert len(store.search((), limit=1000)) == 4 * written
+        with LanceDBStore(str(place / "db"), index=index("t")) as store:
+            found = [(hit.namespace, hit.key) for hit in store.search((), limit=1000)]
+            assert sorted(found) == sorted(((f"batch{n}",), str(m)) for n in range(written) for m in range(4))
+
+
+def _noise(n: int, m: int) -> str:
+    """Text that does not compress."""
+    return "".join(chr(33 + (n * 7919 + m * 104729 + i * i * 31 + i * 17) % 90) for i in range(8000))
+
+
+def test_a_full_disk_leaves_a_bank_whole(tmp_path: Path) -> None:
+    from langgraph_memory_r1 import MemoryBank
+
+    place = tmp_path / "small"
+    with mounted(place, "-t", "tmpfs", "-o", "size=2m", "tmpfs"):
+        written = 0
+        with LanceDBStore(str(place / "db")) as store:
+            bank = MemoryBank(store, "ann")
+            with pytest.raises(StoreError, match="small"):
+                for n in range(100):
+                    bank.apply([Add(f"{n} {m} {_noise(n, m)}", source=(f"T{n}",)) for m in range(4)])
+                    written += 1
+        with LanceDBStore(str(place / "db")) as store:
+            bank = MemoryBank(store, "ann")
+            assert len(bank) == len(bank.history()) == 4 * written
+            assert bank.seen() == {f"T{n}" for n in range(written)}
+
+
+def test_what_was_written_before_the_damage_elsewhere_is_still_read(folder: Path) -> None:
+    """Files that a killed writer left behind are no damage."""
+    (folder / "items.lance" / "data" / "left-behind.lance").write_bytes(b"half a file")
+    (folder / "items.lance" / "_versions" / ".tmp_left-behind").write_bytes(b"half a manifest")
+    (folder / "items.lance" / "_transactions").mkdir(exist_ok=True)
+    use(folder)
+    with LanceDBStore(str(folder)) as store:
+        assert sorted(keys(store.search(()))) == ["0", "1", "2", "3", "4", "new"]
