@@ -66,7 +66,7 @@ class Reader:
         unknown: dict[str, set[str]] = {}
         with self.lock:
             for row_id, namespace in ids:
-                if mirror := self._covering(namespace):
+                if (mirror := self._covering(namespace)) is not None:
                     row = mirror.rows.get(row_id) or mirror.deleted.get(row_id)
                     found |= {row_id: row} if row else {}
                 else:
@@ -86,7 +86,8 @@ class Reader:
         with self.lock:
             if not self.sync():
                 return None
-            mirror = self._covering(encoded) or self.mirror(encoded)
+            mirror = self._covering(encoded)
+            mirror = self.mirror(encoded) if mirror is None else mirror
             if mirror is not None:
                 row = mirror.rows.get(row_id)
             else:
@@ -135,7 +136,7 @@ class Reader:
 
     def _apply(self, row: Row) -> None:
         for prefix in _ancestors(encode_namespace(row.namespace)):
-            if mirror := self._mirrors.get(prefix):
+            if (mirror := self._mirrors.get(prefix)) is not None:
                 mirror.apply(row)
                 if len(mirror) > self._mirror_rows:
                     del self._mirrors[prefix]
