@@ -1,11 +1,11 @@
 """LoCoMo: ten long two-person chats with questions whose evidence turns are known.
 
-Data: `locomo10.json` of https://github.com/snap-research/locomo (Maharana et al., ACL 2024); licence CC BY-NC 4.0, so the file is
-never part of this project. A turn keeps its `dia_id` as id and its session's name and time; a photo that was shared becomes part
-of the text as ` [shares an image: CAPTION]`, because some answers stand only in the caption.
+Data: `locomo10.json` of https://github.com/snap-research/locomo (Maharana et al., ACL 2024); licence CC BY-NC 4.0, so
+the file is never part of this project. A turn keeps its `dia_id` as id and its session's name and time; a photo that
+was shared becomes part of the text as ` [shares an image: CAPTION]`, because some answers stand only in the caption.
 
-What the file gets wrong is repaired where the meaning is clear (several ids in one string, leading zeros, numbers as answers) and
-otherwise passed over and reported: an id that names no turn, a question that is not one.
+What the file gets wrong is repaired where the meaning is clear (several ids in one string, leading zeros, numbers as
+answers) and otherwise passed over and reported: an id that names no turn, a question that is not one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop", 
 TRAIN = ("conv-26", "conv-30")
 """The conversations that settings may be tuned on; the other eight are for reporting."""
 
-_MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december")
+_MONTHS = "january february march april may june july august september october november december".split()
 _TIME = re.compile(r"\s*(\d{1,2}):(\d{2})\s*([ap])m on (\d{1,2}) ([a-z]+),? (\d{4})\s*", re.IGNORECASE)
 _TURN_ID = re.compile(r"D0*(\d+):0*(\d+)")
 
@@ -45,8 +45,8 @@ Report = Callable[[str], None]
 def load(path: str | os.PathLike[str], *, on_skip: Report | None = None) -> list[Conversation]:
     """Read LoCoMo's own file.
 
-    A question of the category "adversarial" mostly has no answer in the chat, only a tempting wrong one, which is left out: its
-    gold is None, and the right reply is that nothing is known.
+    A question of the category "adversarial" mostly has no answer in the chat, only a tempting wrong one, which is left
+    out: its gold is None, and the right reply is that nothing is known.
 
     Args:
         path: Where `locomo10.json` lies.
@@ -112,29 +112,32 @@ def _time(text: str, place: str) -> datetime:
         raise InputError(f"{place}: {text!r} is not a time like '1:56 pm on 8 May, 2023'")
     hour = int(found[1]) % 12 + (12 if found[3].lower() == "p" else 0)
     try:
-        return datetime(int(found[6]), _MONTHS.index(found[5].lower()) + 1, int(found[4]), hour, int(found[2]), tzinfo=UTC)
+        return datetime(
+            int(found[6]), _MONTHS.index(found[5].lower()) + 1, int(found[4]), hour, int(found[2]), tzinfo=UTC
+        )
     except ValueError as error:
         raise InputError(f"{place}: {text!r} is no time: {error}") from error
 
 
 def _question(raw: Any, place: str, known: set[str], report: Report) -> Question | None:
-    question, number, gold = (raw.get(key) for key in ("question", "category", "answer")) if isinstance(raw, dict) else (None,) * 3
+    item = raw if isinstance(raw, dict) else {}
+    text, number, gold = (item.get(key) for key in ("question", "category", "answer"))
     category = CATEGORIES.get(number) if isinstance(number, int) else None
-    if not isinstance(question, str) or category is None:
+    if not isinstance(text, str) or category is None:
         report(f"{place}: not a question of a known category")
         return None
     if category != "adversarial" and gold is None:
         report(f"{place}: no answer")
         return None
-    evidence = _evidence(raw.get("evidence"), place, known, report)
-    return Question(question, None if gold is None else str(gold), evidence, category)
+    evidence = _evidence(item.get("evidence"), place, known, report)
+    return Question(text, None if gold is None else str(gold), evidence, category)
 
 
 def _evidence(raw: Any, place: str, known: set[str], report: Report) -> tuple[str, ...]:
     """The evidence turns that exist, each once."""
-    names = [name for item in raw if isinstance(item, str) for name in re.split(r"[;\s]+", item)] if isinstance(raw, list) else []
+    names = " ".join(name for name in raw if isinstance(name, str)) if isinstance(raw, list) else ""
     found: dict[str, None] = {}
-    for name in filter(None, names):
+    for name in names.replace(";", " ").split():
         match = _TURN_ID.fullmatch(name)
         turn_id = f"D{match[1]}:{match[2]}" if match else name
         if turn_id in known:

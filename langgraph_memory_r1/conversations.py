@@ -42,7 +42,7 @@ def read_conversations(
     Args:
         path: The file; blank lines in it are passed over.
         strict: Raise at the first broken line instead of skipping it.
-        on_skip: Called with every skipped line's error; without it each is logged as a warning, with their number at the end.
+        on_skip: Called with every skipped line's error; without it each is logged, and then their number.
 
     Raises:
         InputError: The file cannot be opened, or a line is broken and `strict` is set.
@@ -76,7 +76,7 @@ def write_conversations(path: str | os.PathLike[str], conversations: Iterable[Co
                 count += 1
         unfinished.replace(target)
     except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); name a file in a folder that you may write to") from error
+        raise InputError(f"{path} cannot be written ({error.strerror}); name a file in a writable folder") from error
     finally:
         unfinished.unlink(missing_ok=True)
     return count

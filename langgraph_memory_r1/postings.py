@@ -1,15 +1,16 @@
-"""One segment of an index: memories in the order of their arrival, what ranking needs of each as columns, and who holds which term.
+"""One segment of an index: memories in order of arrival, columns of what ranking needs, and who holds which term.
 
-A segment only grows. Forks of an index share the segments that existed at the fork and write into new ones (`retrieval.py`), so
-that a fork copies nothing. Which of a segment's memories are still current is the index's business.
+A segment only grows. Forks of an index share the segments that existed at the fork and write into new ones
+(`retrieval.py`), so that a fork copies nothing. Which of a segment's memories are still current, the index knows.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC
 from typing import TypeAlias
 
 import numpy as np
@@ -17,12 +18,13 @@ from numpy.typing import NDArray
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.schemas import Memory
-from langgraph_memory_r1.tokens import terms
+from langgraph_memory_r1.tokens import date_terms, terms
 
-__all__ = ["Entry", "Floats", "Ints", "Segment"]
+__all__ = ["Entry", "Floats", "Ints", "Segment", "Vector"]
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
+Vector: TypeAlias = NDArray[np.floating]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +36,18 @@ class Entry:
     """How often each term stands in it."""
     order: int
     """Its place among memories of the same time; an update keeps it."""
-    vector: NDArray[np.float32] | None = None
-    """Of length 1."""
+    vector: NDArray[np.float32] | None
+    """Of length 1, or None."""
 
     @classmethod
-    def of(cls, memory: Memory, order: int, vector: NDArray[np.floating] | None = None) -> Entry:
+    def of(cls, memory: Memory, order: int, vector: Vector | None) -> Entry:
         """Take a memory apart."""
         return cls(memory, Counter(_terms(memory)), order, None if vector is None else unit(vector))
 
 
 @dataclass(slots=True)
 class Segment:
-    """A growing list of entries with an inverted index and columns for numpy."""
+    """A growing list of entries with an inverted index, and columns for numpy."""
 
     entries: list[Entry] = field(default_factory=list)
     postings: dict[str, array[int]] = field(default_factory=dict)
@@ -55,14 +57,10 @@ class Segment:
     orders: array[int] = field(default_factory=lambda: array("q"))
     sessions: array[int] = field(default_factory=lambda: array("q"))
     speakers: array[int] = field(default_factory=lambda: array("q"))
-
-    @classmethod
-    def of(cls, entries: Iterable[Entry]) -> Segment:
-        """A segment that holds these entries."""
-        segment = cls()
-        for entry in entries:
-            segment.add(entry)
-        return segment
+    vectors: array[float] = field(default_factory=lambda: array("f"))
+    """Row after row, for those that have one."""
+    embedded: array[int] = field(default_factory=lambda: array("q"))
+    """Slots of the rows."""
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -70,39 +68,68 @@ class Segment:
     def add(self, entry: Entry) -> None:
         """Append an entry."""
         slot, memory = len(self.entries), entry.memory
+        if entry.vector is not None:
+            self._embed(slot, entry.vector)
         self.entries.append(entry)
         for term, count in entry.counts.items():
             self.postings.setdefault(term, array("q")).extend((slot, count))
         self.lengths.append(sum(entry.counts.values()))
-        self.times.append(memory.at.timestamp() if memory.at else -np.inf)
+        self.times.append(_seconds(memory))
         self.orders.append(entry.order)
         self.sessions.append(hash(_session(memory)))
         self.speakers.append(hash(memory.speaker))
 
-    def holders(self, term: str) -> Ints:
-        """Rows of slot and count, for those that hold the term."""
-        return np.array(self.postings.get(term, ()), np.int64).reshape(-1, 2)
+    def holders(self, term: str) -> tuple[Ints, Ints]:
+        """The slots that hold a term, and how often each does."""
+        rows = np.array(self.postings.get(term, ()), np.int64)
+        return rows[::2], rows[1::2]
+
+    def cosines(self, query: NDArray[np.float32]) -> Floats:
+        """How near each slot's vector is to a query's of length 1; NaN where there is none."""
+        found = np.full(len(self.entries), np.nan)
+        if self.embedded:
+            if len(self.vectors) != len(self.embedded) * len(query):
+                raise InputError(f"the query's embedding has {len(query)} numbers, the memories' have another length")
+            found[np.array(self.embedded)] = np.frombuffer(self.vectors, np.float32).reshape(-1, len(query)) @ query
+        return found
+
+    def _embed(self, slot: int, vector: NDArray[np.float32]) -> None:
+        if len(self.vectors) != len(self.embedded) * len(vector):
+            raise InputError(f"an embedding has {len(vector)} numbers, those before it have another length")
+        self.vectors.frombytes(vector.tobytes())
+        self.embedded.append(slot)
 
 
-def unit(vector: NDArray[np.floating]) -> NDArray[np.float32]:
-    """The vector at length 1, so that a dot product is the cosine; a zero vector stays."""
+def unit(vector: Vector) -> NDArray[np.float32]:
+    """The vector at length 1, so that a dot product is the cosine; a zero vector stays.
+
+    Raises:
+        InputError: It is not one row of finite numbers.
+    """
     flat = np.asarray(vector, np.float32)
-    if flat.ndim != 1 or not np.isfinite(flat).all():
+    if flat.ndim != 1 or not flat.size or not np.isfinite(flat).all():
         raise InputError("an embedding has to be one row of finite numbers; check the embedding model's output")
-    length = float(np.linalg.norm(flat))
-    return flat / length if length else flat
+    length = np.linalg.norm(flat.astype(np.float64))
+    return (flat / length).astype(np.float32) if length else flat
 
 
-def _session(memory: Memory) -> str:
+def _seconds(memory: Memory) -> float:
+    """When it was said; before everything else where that is not known."""
+    if memory.at is None:
+        return -np.inf
+    return (memory.at if memory.at.tzinfo else memory.at.replace(tzinfo=UTC)).timestamp()
+
+
+def _session(memory: Memory) -> tuple[str, str]:
     """What was said on the same occasion: the session, or else the day, or else the memory by itself."""
     if memory.session is not None:
-        return memory.session
-    return memory.at.date().isoformat() if memory.at else f"memory {memory.id}"
+        return "session", memory.session
+    return ("day", memory.at.date().isoformat()) if memory.at else ("memory", memory.id)
 
 
-def _terms(memory: Memory) -> Iterable[str]:
+def _terms(memory: Memory) -> Iterator[str]:
     """The terms that find a memory: its text, who said it and when."""
     yield from terms(memory.text)
     yield from terms(memory.speaker or "")
     if memory.at:
-        yield from terms(memory.at.strftime("%d %B %Y").lstrip("0"))
+        yield from date_terms(memory.at)
