@@ -22,6 +22,8 @@ class Mirror:
         self.rows: dict[str, Row] = {}
         self.deleted: dict[str, Row] = {}
         """Tombstones, whose revisions a later put of the same key goes on from."""
+        self.ticks = 0
+        """Grows with every change."""
         self.expiring = False
         """Some row has, or had, a time to live."""
         self._recent: list[Row] | None = None
@@ -36,6 +38,7 @@ class Mirror:
 
     def apply(self, row: Row) -> None:
         """Take over a row as it now is in the table: new, changed or deleted."""
+        self.ticks += 1
         if self.rows.pop(row.id, None) is not None:
             self._release(row.id)
         self._recent = None

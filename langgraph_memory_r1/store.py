@@ -142,19 +142,30 @@ class LanceDBStore(BaseStore):
         self._require_open()
         return self._table.open() and self._upkeep.compact()
 
-    def changes(self, namespace: tuple[str, ...]) -> dict[str, Row] | None:
-        """The rows of exactly this namespace by key, or None where there are too many; they must not be modified."""
+    def state(self, namespace: tuple[str, ...]) -> object | None:
+        """Equal as long as nothing in a namespace changes; None where it is too large to be held in memory."""
         self._require_open()
         with self._reader.lock:
             if not self._reader.sync():
-                return {}
+                return ()
             mirror = self._reader.mirror(encode_namespace(namespace))
+            return None if mirror is None else (id(mirror), mirror.ticks)
+
+    def held(self, namespace: tuple[str, ...]) -> dict[str, Row]:
+        """The rows of exactly this namespace by key, where `state` is not None; they must not be modified."""
+        with self._reader.lock:
+            mirror = self._reader.mirror(encode_namespace(namespace)) if self._reader.sync() else None
             now = datetime.now(UTC)
-            return (
-                None
-                if mirror is None
-                else {r.key: r for r in mirror.rows.values() if r.namespace == namespace and r.alive(now)}
-            )
+            rows = () if mirror is None else mirror.rows.values()
+            return {row.key: row for row in rows if row.namespace == namespace and row.alive(now)}
+
+    def embed_query(self, query: str) -> Vectors | None:
+        """The unit vector of a query by the store's embedder; None without one."""
+        if self.embedder is None:
+            return None
+        vectors = self.embedder.embed((), (query,))
+        self._check_embedder(writing=False)
+        return vectors["?" + query]
 
     # Opening and closing
 

@@ -1,0 +1,341 @@
+"""`MemoryBank`: one owner's memories, with their history, on any LangGraph store.
+
+    operations ─► plan (pure) ─► one commit: memories + history ─► index ─► search
+
+The memories lie in `(*namespace, "memory")` under their ids, their history in `(*namespace, "history")`. On a `LanceDBStore` a turn is
+one commit and a stale decision is refused across processes; on another `BaseStore` a turn is one `batch`, conditions hold within
+the process, NOOPs are stored as items, and retrieval is lexical.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from langgraph.store.base import BaseStore, PutOp
+
+from langgraph_memory_r1.errors import ConflictError, UnknownMemoryError
+from langgraph_memory_r1.feed import Feed, vector_of, write
+from langgraph_memory_r1.history import Diff, compare, in_order, invert, plan, replay
+from langgraph_memory_r1.records import (
+    change_from_record,
+    change_to_record,
+    encode_label,
+    memory_from_record,
+    memory_to_record,
+)
+from langgraph_memory_r1.retrieval import Hit, Index
+from langgraph_memory_r1.schemas import Change, Memory, Operation
+from langgraph_memory_r1.store import LanceDBStore
+from langgraph_memory_r1.transfer import Imported, export_bank, import_bank
+
+_ATTEMPTS = 5
+_CANDIDATES = 500
+"""Memories that the store proposes where a bank is too large to rank in memory."""
+
+
+class Memories(ABC):
+    """Reading, ranking and applying, the same for a bank on disk and for a fork in memory."""
+
+    @abstractmethod
+    def _current(self) -> Index:
+        """The index over the newest state."""
+
+    @abstractmethod
+    def _commit(self, changes: Sequence[Change]) -> None:
+        """Make changes visible, all or none; ConflictError if what they were planned on has changed."""
+
+    @abstractmethod
+    def history(self, memory_id: str | None = None) -> list[Change]:
+        """The operations on one memory, or all with the NOOPs, oldest first."""
+
+    def _vector(self, query: str) -> Any:
+        return None
+
+    def __len__(self) -> int:
+        return len(self._current())
+
+    def all(self) -> list[Memory]:
+        """All memories, in the order in which they were said."""
+        return in_order(self._current())
+
+    def get(self, memory_id: str) -> Memory | None:
+        """One memory by id."""
+        return self._current().get(memory_id)
+
+    def search(self, query: str, *, k: int = 60, per_speaker: int | None = None) -> list[Hit]:
+        """The k memories that best fit a query, best first.
+
+        Args:
+            query: A question or a fact.
+            k: How many; 60 is what the Answer Agent reads (Memory-R1, section 4.1).
+            per_speaker: At most so many of each speaker (Memory-R1: 30 of each of two).
+        """
+        return self._current().rank(query, k=k, vector=self._vector(query), per_speaker=per_speaker)
+
+    def apply(
+        self,
+        operations: Sequence[Operation],
+        *,
+        expect: Mapping[str, int] | None = None,
+        model: str | None = None,
+        reason: str = "",
+    ) -> list[Change]:
+        """Apply what a Memory Manager decided: all operations and their history become visible together, or none.
+
+        Args:
+            operations: NOOPs are kept in the history too, but cost no commit.
+            expect: Memory id → `rev` that the decision was based on.
+            model: Who decided, for the history.
+            reason: Why, where an operation does not say it itself.
+
+        Returns:
+            One `Change` per operation, in their order.
+
+        Raises:
+            ConflictError: a memory in `expect` has changed since; nothing was applied.
+            UnknownMemoryError: an operation names a memory that is not there; nothing was applied.
+        """
+        for attempt in range(_ATTEMPTS):
+            index = self._current()
+            _check(expect or {}, index)
+            changes = plan(operations, index.get, model=model, reason=reason)
+            try:
+                self._commit(changes)
+            except ConflictError:
+                if expect is not None or attempt == _ATTEMPTS - 1:
+                    raise
+            else:
+                return changes
+        raise AssertionError("unreachable")
+
+    def undo(self, op_id: str | None = None) -> Change:
+        """Take an operation back; without an id the newest one.
+
+        Raises:
+            UnknownMemoryError: there is no such operation, or it changed nothing.
+            ConflictError: a later operation on the same memory has to be taken back first; the message names it.
+        """
+        history = self.history()
+        done = [change for change in history if (change.memory_id if op_id is None else change.id == op_id)]
+        if not done:
+            raise UnknownMemoryError("There is nothing to take back." if op_id is None else f"There is no operation {op_id!r}.")
+        memory_id = done[-1].memory_id
+        change = invert(done[-1], self.get(memory_id) if memory_id else None, history)
+        self._commit([change])
+        return change
+
+    def as_of(self, when: datetime) -> list[Memory]:
+        """The memories as they were at a moment (time-zone aware; without a zone UTC)."""
+        return in_order(replay(self.history(), _aware(when)).values())
+
+    def diff(self, start: datetime, end: datetime) -> Diff:
+        """What was added, updated and removed between two moments."""
+        history = self.history()
+        return compare(replay(history, _aware(start)), replay(history, _aware(end)))
+
+    def seen(self) -> set[str]:
+        """Ids of all turns that some operation, a NOOP too, came from."""
+        return {turn for change in self.history() for turn in change.source}
+
+    def fork(self) -> MemoryFork:
+        """A copy-on-write copy in memory, made in microseconds and never written to disk."""
+        return MemoryFork(self._current().fork())
+
+
+class MemoryFork(Memories):
+    """What a bank would become: for trying operations out, as reinforcement learning does."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._changes: list[Change] = []
+
+    def history(self, memory_id: str | None = None) -> list[Change]:
+        """What was applied to this fork."""
+        return [change for change in self._changes if memory_id is None or change.memory_id == memory_id]
+
+    def fork(self) -> MemoryFork:
+        """A copy of this copy, with its changes."""
+        copy = super().fork()
+        copy._changes = list(self._changes)
+        return copy
+
+    def _current(self) -> Index:
+        return self._index
+
+    def _commit(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            if change.after is not None:
+                self._index.put(change.after)
+            elif change.memory_id is not None:
+                self._index.discard(change.memory_id)
+        self._changes.extend(changes)
+
+
+class MemoryBank(Memories):
+    """One owner's memories on a store.
+
+    Args:
+        store: `LanceDBStore`, or any LangGraph `BaseStore`.
+        namespace: Labels of any characters; a single string names an owner: `("memories", owner)`.
+
+    Example:
+        ```python
+        with LanceDBStore("./memory") as store:
+            bank = MemoryBank(store, "ann@example.com")
+            bank.apply([Add("Ann adopted a dog, Buddy.")])
+            bank.search("pets")[0].memory.text
+        ```
+    """
+
+    def __init__(self, store: BaseStore, namespace: str | Sequence[str]) -> None:
+        self.store = store
+        self.namespace = ("memories", namespace) if isinstance(namespace, str) else tuple(namespace)
+        base = tuple(encode_label(label, root=not place) for place, label in enumerate(self.namespace))
+        self._memory_space = (*base, "memory")
+        self._history_space = (*base, "history")
+        self._journal = store.journal if isinstance(store, LanceDBStore) else None
+        self._lock = threading.RLock()
+        self._memories = Feed(store, self._memory_space)
+        self._records = Feed(store, self._history_space)
+        self._index = Index()
+        self._changes: dict[str, Change] = {}
+
+    def history(self, memory_id: str | None = None) -> list[Change]:
+        """The operations on one memory, or all with the NOOPs, oldest first."""
+        with self._lock:
+            changed, gone = self._records.refresh()
+            for key in gone:
+                self._changes.pop(key, None)
+            self._changes |= {item.key: change_from_record(item.key, item.value) for item in changed}
+            found = list(self._changes.values())
+        if self._journal is not None:
+            found += [change_from_record(record["id"], record) for record in self._journal.read(self._history_space)]
+        wanted = [change for change in found if memory_id is None or change.memory_id == memory_id]
+        first = datetime.min.replace(tzinfo=UTC)
+        return sorted(wanted, key=lambda change: (change.at or first, change.id))
+
+    def forget(self) -> int:
+        """Remove this owner for good: memories, history, old versions, files; returns how many memories there were.
+
+        On a `LanceDBStore` nothing of it can be found on disk afterwards; another store deletes as it deletes.
+        """
+        with self._lock:
+            count = len(self)
+            if isinstance(self.store, LanceDBStore):
+                self.store.erase(self._memory_space)
+                self.store.erase(self._history_space)
+            else:
+                self.store.batch([PutOp(self._memory_space, memory.id, None) for memory in self.all()])
+                self.store.batch([PutOp(self._history_space, change.id, None) for change in self.history()])
+        return count
+
+    def export_jsonl(self, path: str | os.PathLike[str]) -> int:
+        """Write memories and history, one JSON object a line; returns the number of memories."""
+        return export_bank(path, self.namespace, self.all(), self.history())
+
+    def import_jsonl(self, path: str | os.PathLike[str], *, strict: bool = False) -> Imported:
+        """Take over an export, ids and history included; what is here already is left as it is.
+
+        Raises:
+            InputError: the file is no export, or with `strict` a line of it is broken; the message names the line.
+        """
+        held = {memory.id for memory in self._current()}, {change.id for change in self.history()}
+        memories, changes, result = import_bank(path, held, strict=strict)
+        puts = [_memory_put(self._memory_space, memory) for memory in memories]
+        puts += [_change_put(self._history_space, change) for change in changes if change.event != "NOOP"]
+        write(self.store, puts, {})
+        self._note([change for change in changes if change.event == "NOOP"])
+        return result
+
+    def _current(self) -> Index:
+        with self._lock:
+            changed, gone = self._memories.refresh()
+            for key in gone:
+                self._index.discard(key)
+            for item in changed:
+                self._index.put(memory_from_record(item.key, item.value), vector_of(item))
+            return self._index
+
+    def _commit(self, changes: Sequence[Change]) -> None:
+        real = [change for change in changes if change.memory_id is not None]
+        if real:
+            first = {change.memory_id: change.before for change in reversed(real)}
+            last = {change.memory_id: change.after for change in real}
+            puts = [_memory_put(self._memory_space, after, key) for key, after in last.items()]
+            puts += [_change_put(self._history_space, change) for change in real]
+            expect = {(self._memory_space, str(key)): before and {"rev": before.rev} for key, before in first.items()}
+            write(self.store, puts, expect)
+        self._note([change for change in changes if change.memory_id is None])
+
+    def _note(self, noops: Sequence[Change]) -> None:
+        if noops and self._journal is not None:
+            self._journal.append(self._history_space, [{"id": change.id} | change_to_record(change) for change in noops])
+        elif noops:
+            self.store.batch([_change_put(self._history_space, change) for change in noops])
+
+    def _vector(self, query: str) -> Any:
+        return self.store.embed_query(query) if isinstance(self.store, LanceDBStore) and query.strip() else None
+
+    # The same without blocking an event loop
+
+    async def asearch(self, query: str, *, k: int = 60, per_speaker: int | None = None) -> list[Hit]:
+        """`search` in a thread."""
+        return await asyncio.to_thread(self.search, query, k=k, per_speaker=per_speaker)
+
+    async def aapply(
+        self,
+        operations: Sequence[Operation],
+        *,
+        expect: Mapping[str, int] | None = None,
+        model: str | None = None,
+        reason: str = "",
+    ) -> list[Change]:
+        """`apply` in a thread."""
+        return await asyncio.to_thread(self.apply, operations, expect=expect, model=model, reason=reason)
+
+    async def aall(self) -> list[Memory]:
+        """`all` in a thread."""
+        return await asyncio.to_thread(self.all)
+
+    async def aget(self, memory_id: str) -> Memory | None:
+        """`get` in a thread."""
+        return await asyncio.to_thread(self.get, memory_id)
+
+    async def ahistory(self, memory_id: str | None = None) -> list[Change]:
+        """`history` in a thread."""
+        return await asyncio.to_thread(self.history, memory_id)
+
+    async def aundo(self, op_id: str | None = None) -> Change:
+        """`undo` in a thread."""
+        return await asyncio.to_thread(self.undo, op_id)
+
+    async def aforget(self) -> int:
+        """`forget` in a thread."""
+        return await asyncio.to_thread(self.forget)
+
+
+def _check(expect: Mapping[str, int], index: Index) -> None:
+    known = {key: index.get(key) for key in expect}
+    stale = [key for key, memory in known.items() if memory is None or memory.rev != expect[key]]
+    if stale:
+        raise ConflictError(f"Changed since the decision was made: {', '.join(stale)}. Read again and decide anew.", stale)
+
+
+def _memory_put(namespace: tuple[str, ...], memory: Memory | None, key: str | None = None) -> PutOp:
+    if memory is None:
+        return PutOp(namespace, str(key), None)
+    return PutOp(namespace, memory.id, memory_to_record(memory), ["text"])
+
+
+def _change_put(namespace: tuple[str, ...], change: Change) -> PutOp:
+    return PutOp(namespace, change.id, change_to_record(change), False)
+
+
+def _aware(when: datetime) -> datetime:
+    return when if when.tzinfo is not None else when.replace(tzinfo=UTC)

@@ -1,0 +1,128 @@
+"""What operations do to memories, as pure functions over `Change`: plan, take back, replay, compare."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from langgraph_memory_r1.errors import ConflictError, UnknownMemoryError
+from langgraph_memory_r1.schemas import Add, Change, Delete, Memory, Noop, Operation, Update
+
+Lookup = Callable[[str], Memory | None]
+
+_TICK = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """How a bank differs between two moments."""
+
+    added: tuple[Memory, ...] = ()
+    updated: tuple[tuple[Memory, Memory], ...] = ()
+    """(before, after)."""
+    removed: tuple[Memory, ...] = ()
+
+
+def plan(operations: Sequence[Operation], lookup: Lookup, *, model: str | None = None, reason: str = "") -> list[Change]:
+    """What the operations will change, in their order; each sees those before it.
+
+    Raises:
+        UnknownMemoryError: an operation names a memory that is not there.
+    """
+    now = datetime.now(UTC)
+    seen: dict[str, Memory | None] = {}
+    changes = []
+    for place, operation in enumerate(operations):
+        before = None
+        if isinstance(operation, (Update, Delete)):
+            before = seen[operation.id] if operation.id in seen else lookup(operation.id)
+            if before is None:
+                raise UnknownMemoryError(f"There is no memory {operation.id!r} to {operation.event.lower()}.")
+        # Times within a turn grow, so that the history keeps the order of its operations.
+        change = _change(operation, before, _after(before, now) + place * _TICK)
+        change = replace(change, model=model, reason=change.reason or reason)
+        changes.append(change)
+        if change.memory_id is not None:
+            seen[change.memory_id] = change.after
+    return changes
+
+
+def invert(change: Change, current: Memory | None, history: Iterable[Change]) -> Change:
+    """The change that takes another one back.
+
+    Raises:
+        ConflictError: the memory has been changed again since; the message names the later operation.
+        UnknownMemoryError: a NOOP changed nothing.
+    """
+    if change.memory_id is None:
+        raise UnknownMemoryError(f"{change.id} is a NOOP; there is nothing to take back.")
+    same = [other for other in history if other.memory_id == change.memory_id]
+    if same and same[-1].id != change.id:
+        raise ConflictError(f"{change.id} cannot be taken back before {same[-1].id}, which came later.", [change.memory_id])
+    rev, now = _last_rev(change) + 1, _after(current or change.before, datetime.now(UTC))
+    after = None if change.before is None else replace(change.before, rev=rev, updated_at=now)
+    event = "DELETE" if after is None else "ADD" if change.after is None else "UPDATE"
+    inverse = Change(f"{change.memory_id}.{rev}", event, change.memory_id, current, after)
+    return replace(inverse, source=change.source, reason="undo", at=now, undoes=change.id)
+
+
+def replay(history: Iterable[Change], when: datetime) -> dict[str, Memory]:
+    """The memories as they were at a moment, by id."""
+    state: dict[str, Memory] = {}
+    for change in history:
+        if change.memory_id is None or change.at is None or change.at > when:
+            continue
+        if change.after is None:
+            state.pop(change.memory_id, None)
+        else:
+            state[change.memory_id] = change.after
+    return state
+
+
+def compare(start: dict[str, Memory], end: dict[str, Memory]) -> Diff:
+    """What was added, updated and removed between two states."""
+    both = [(memory, end[key]) for key, memory in start.items() if key in end]
+    return Diff(
+        added=tuple(memory for key, memory in end.items() if key not in start),
+        updated=tuple(pair for pair in both if pair[0] != pair[1]),
+        removed=tuple(memory for key, memory in start.items() if key not in end),
+    )
+
+
+def in_order(memories: Iterable[Memory]) -> list[Memory]:
+    """By the time when it was said, then by when it was stored."""
+    first = datetime.min.replace(tzinfo=UTC)
+    return sorted(memories, key=lambda memory: (memory.at or memory.created_at or first, memory.created_at or first, memory.id))
+
+
+def _change(operation: Operation, before: Memory | None, at: datetime) -> Change:
+    match operation:
+        case Noop():
+            key = f"noop-{at.timestamp():.6f}-{secrets.token_hex(3)}"
+            return Change(key, "NOOP", source=operation.source, reason=operation.reason, at=at)
+        case Add():
+            key = secrets.token_hex(6)
+            after = Memory(key, operation.text, operation.speaker, operation.at, operation.source, operation.session)
+            after = replace(after, created_at=at, updated_at=at)
+            return Change(f"{key}.1", "ADD", key, None, after, operation.source, at=at)
+        case Update():
+            assert before is not None
+            source = tuple(dict.fromkeys([*before.source, *operation.source]))
+            after = replace(before, text=operation.text, source=source, rev=before.rev + 1, updated_at=at)
+            after = replace(after, at=operation.at or before.at)
+            return Change(f"{before.id}.{after.rev}", "UPDATE", before.id, before, after, operation.source, at=at)
+        case Delete():
+            assert before is not None
+            key = f"{before.id}.{before.rev + 1}"
+            return Change(key, "DELETE", before.id, before, None, operation.source, reason=operation.reason, at=at)
+
+
+def _last_rev(change: Change) -> int:
+    return int(change.id.rpartition(".")[2])
+
+
+def _after(memory: Memory | None, now: datetime) -> datetime:
+    """Now, or just after the memory's last change where a clock lags behind."""
+    return now if memory is None or memory.updated_at is None else max(now, memory.updated_at + _TICK)

@@ -1,0 +1,97 @@
+"""A bank as JSONL: a header line, then one memory or one change a line, with nothing left out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.records import change_from_record, change_to_record, memory_from_record, memory_to_record
+from langgraph_memory_r1.rows import dump_value
+from langgraph_memory_r1.schemas import Change, Memory
+
+FORMAT = "langgraph-memory-r1/bank"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did."""
+
+    memories: int = 0
+    changes: int = 0
+    known: int = 0
+    """Records that the bank had already."""
+    broken: tuple[str, ...] = ()
+    """Lines that could not be read, each with the reason."""
+
+
+def export_bank(
+    path: str | os.PathLike[str], namespace: Sequence[str], memories: Sequence[Memory], changes: Sequence[Change]
+) -> int:
+    """Write an export; the file appears whole or not at all. Returns the number of memories."""
+    records: list[dict[str, Any]] = [{"format": FORMAT, "version": VERSION, "namespace": list(namespace)}]
+    records += [{"kind": "memory", "id": memory.id} | memory_to_record(memory) for memory in memories]
+    records += [{"kind": "change", "id": change.id} | change_to_record(change) for change in changes]
+    target = Path(path)
+    draft = target.with_name(target.name + ".part")
+    draft.write_text("".join(dump_value(record) + "\n" for record in records), encoding="utf-8")
+    draft.replace(target)
+    return len(memories)
+
+
+def import_bank(
+    path: str | os.PathLike[str], held: tuple[set[str], set[str]], *, strict: bool = False
+) -> tuple[list[Memory], list[Change], Imported]:
+    """Read an export, leaving out the memories and changes whose ids are held already.
+
+    Raises:
+        InputError: the file is no export, or with `strict` a line of it is broken.
+    """
+    memories: dict[str, Memory] = {}
+    changes: dict[str, Change] = {}
+    known, broken = 0, []
+    for number, line in _lines(path):
+        try:
+            record = json.loads(line)
+            item = _read(record)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            broken.append(f"{os.fspath(path)}:{number}: {error}")
+            continue
+        kept, place = (memories, held[0]) if isinstance(item, Memory) else (changes, held[1])
+        if item.id in place or item.id in kept:
+            known += 1
+        elif isinstance(item, Memory):
+            memories[item.id] = item
+        else:
+            changes[item.id] = item
+    if strict and broken:
+        raise InputError(f"{broken[0]}. Nothing was imported; leave out --strict to skip broken lines.")
+    return list(memories.values()), list(changes.values()), Imported(len(memories), len(changes), known, tuple(broken))
+
+
+def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{os.fspath(path)} cannot be read: {error}.") from error
+    try:
+        head = json.loads(lines[0])
+        version = head["version"] if head["format"] == FORMAT else None
+    except (ValueError, KeyError, TypeError):
+        version = None
+    if version != VERSION:
+        raise InputError(f"{os.fspath(path)} is no export of a memory bank (its first line has to be the header).")
+    yield from ((number, line) for number, line in enumerate(lines[1:], 2) if line.strip())
+
+
+def _read(record: dict[str, Any]) -> Memory | Change:
+    if record["kind"] == "memory":
+        return memory_from_record(record["id"], record)
+    if record["kind"] == "change":
+        return change_from_record(record["id"], record)
+    raise ValueError(f"unknown kind {record['kind']!r}")
