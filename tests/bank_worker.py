@@ -2,9 +2,9 @@
 
     python bank_worker.py FOLDER OWNER NAME TURNS ACKNOWLEDGED
 
-`test_store_concurrency.py` kills it. A turn is an ADD of the worker's own, an UPDATE of what it added a turn before (every
-tenth time a DELETE instead), an UPDATE of the counter that all workers share and, every fourth time, a NOOP. Started again,
-it goes on with the first turn that the bank has not seen.
+`test_store_concurrency.py` kills it. A turn is an ADD of the worker's own, an UPDATE of what it added a turn before
+(every tenth time a DELETE instead), an UPDATE of the counter that all workers share and, every fourth time, a NOOP.
+Started again, it goes on with the first turn that the bank has not seen.
 """
 
 from __future__ import annotations

@@ -50,9 +50,9 @@ def together(workers: int, work: Any) -> None:
 
 
 def processes(folder: Path, workers: int, program: str) -> None:
-    """Run a program in so many processes at once; it has `store`, `number` and the names of this package."""
+    """Run a program in so many processes at once; it has a `store` and its `number`."""
     source = (
-        "import sys; from langgraph_memory_r1 import *; from langgraph.store.base import PutOp\n"
+        "import sys; from langgraph_memory_r1 import ConflictError, LanceDBStore; from langgraph.store.base import PutOp\n"
         f"number = int(sys.argv[1])\nstore = LanceDBStore({str(folder)!r})\n{program}\nstore.close()"
     )
     running = [
