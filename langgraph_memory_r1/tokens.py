@@ -58,7 +58,7 @@ def _terms(text: str) -> tuple[str, ...]:
         if match[1]:
             found.extend(_pairs(match[1]))
         elif match[0] not in _STOP:
-            found.append(stem(match[0][:_LONGEST]))
+            found.append(stem(match[0][:_LONGEST]) if match[0].isalpha() else match[0][:_LONGEST])
     return tuple(found)
 
 

@@ -1,0 +1,138 @@
+"""How well and how fast the ranking finds the evidence of LoCoMo's questions among the turns.
+
+    python benchmarks/retrieval.py PATH/TO/locomo10.json              # the tables
+    python benchmarks/retrieval.py PATH/TO/locomo10.json --tune 300   # random search, on the training chats only
+
+Recall is the mean share of a question's evidence turns among the first k memories, each turn being one memory;
+categories 1 to 4, questions with evidence. Weights are tuned on conv-26 and conv-30; the other eight are for reporting.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import cycle, islice
+
+import numpy as np
+
+from langgraph_memory_r1.evals import locomo
+from langgraph_memory_r1.retrieval import Index, Weights
+from langgraph_memory_r1.schemas import Conversation, Memory, Question, Turn
+
+CUTS = (1, 5, 10, 30, 60)
+BM25 = Weights(earlier=(), later=(), session=0.0, speaker=0.0)
+LARGE = 10_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", help="LoCoMo's own locomo10.json")
+    parser.add_argument("--tune", type=int, default=0, metavar="N", help="try so many random weights")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    chats = locomo.load(options.data)
+    train = [chat for chat in chats if chat.id in locomo.TRAIN]
+    if options.tune:
+        tune(train, options.tune, random.Random(options.seed))
+        return
+    for name, weights in (("BM25 alone", BM25), ("default ranking", Weights())):
+        report(f"{name}, training chats", train, weights)
+        report(f"{name}, test chats", [chat for chat in chats if chat.id not in locomo.TRAIN], weights)
+    speed(chats)
+
+
+def report(name: str, chats: Sequence[Conversation], weights: Weights) -> None:
+    started = time.perf_counter()
+    recalls = recall(chats, weights)
+    cells = "  ".join(f"@{cut} {100 * value:4.1f}" for cut, value in zip(CUTS, recalls, strict=True))
+    print(f"{name:32} {cells}   {time.perf_counter() - started:5.2f} s")
+
+
+def recall(chats: Sequence[Conversation], weights: Weights) -> list[float]:
+    """Mean evidence recall at each cut."""
+    rows = [row for chat in chats for row in _rows(chat, weights)]
+    return [statistics.fmean(column) for column in zip(*rows, strict=True)]
+
+
+def memory(turn: Turn) -> Memory:
+    return Memory(turn.id, turn.text, turn.speaker, turn.at, (turn.id,), turn.session)
+
+
+def asked(chat: Conversation) -> list[Question]:
+    return [question for question in chat.questions if question.evidence and question.category != "adversarial"]
+
+
+def _rows(chat: Conversation, weights: Weights) -> list[list[float]]:
+    index = Index(map(memory, chat.turns), weights=weights)
+    rows = []
+    for question in asked(chat):
+        found = [hit.memory.id for hit in index.rank(question.text, k=max(CUTS))]
+        rows.append([statistics.fmean(turn in found[:cut] for turn in question.evidence) for cut in CUTS])
+    return rows
+
+
+def tune(train: Sequence[Conversation], trials: int, chance: random.Random) -> None:
+    """Print each set of weights that beats those before it, by the sum of all recalls."""
+    best = -1.0
+    for weights in (Weights(), *(_draw(chance) for _ in range(trials))):
+        recalls = recall(train, weights)
+        if sum(recalls) > best:
+            best = sum(recalls)
+            print(f"{best:.4f}", " ".join(f"{100 * value:.1f}" for value in recalls), weights, flush=True)
+
+
+def _draw(chance: random.Random) -> Weights:
+    def fading(first: float, factor: float) -> tuple[float, ...]:
+        return tuple(round(first * factor**step, 2) for step in range(chance.randint(2, 5)))
+
+    return replace(
+        Weights(),
+        k1=round(chance.uniform(0.8, 2.0), 1),
+        b=round(chance.uniform(0.3, 0.7), 1),
+        earlier=fading(chance.uniform(0.3, 0.9), chance.uniform(0.4, 0.8)),
+        later=fading(chance.uniform(0.2, 0.7), chance.uniform(0.4, 0.8)),
+        session=round(chance.uniform(0.1, 0.8), 1),
+        speaker=round(chance.uniform(0.2, 0.6), 1),
+    )
+
+
+def speed(chats: Sequence[Conversation]) -> None:
+    """Time the operations on a large index made of all turns."""
+    turns = islice(cycle(turn for chat in chats for turn in chat.turns), LARGE)
+    memories = [replace(memory(turn), id=str(number), session=str(number // 20)) for number, turn in enumerate(turns)]
+    queries = [question.text for chat in chats for question in chat.questions][:300]
+    started = time.perf_counter()
+    index = Index(memories)
+    print(f"{LARGE:,} memories put in {time.perf_counter() - started:.2f} s")
+    vectors = np.random.default_rng(0).normal(size=(LARGE, 384)).astype(np.float32)
+    dense = Index()
+    for each, vector in zip(memories, vectors, strict=True):
+        dense.put(each, vector)
+
+    def changed(step: int, query: str) -> None:
+        twin = index.fork()
+        twin.put(memories[step])
+        twin.discard(memories[-1].id)
+        twin.rank(query)
+
+    _time("rank", [lambda query=query: index.rank(query) for query in queries])
+    _time("rank with vectors", [lambda s=s, q=q: dense.rank(q, vector=vectors[s]) for s, q in enumerate(queries)])
+    _time("fork", [index.fork for _ in queries])
+    _time("fork, put, discard, rank", [lambda s=s, q=q: changed(s, q) for s, q in enumerate(queries)])
+
+
+def _time(name: str, calls: Sequence[Callable[[], object]]) -> None:
+    times = []
+    for call in calls:
+        started = time.perf_counter()
+        call()
+        times.append(1_000 * (time.perf_counter() - started))
+    print(f"{name:32} p50 {statistics.median(times):.3f} ms, p95 {statistics.quantiles(times, n=20)[-1]:.3f} ms")
+
+
+if __name__ == "__main__":
+    main()

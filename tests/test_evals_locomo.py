@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import copy
+import json
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.evals import locomo
+from langgraph_memory_r1.schemas import Conversation, Question, Turn
+
+REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "locomo" / "locomo10.json"
+needs_data = pytest.mark.skipif(not REAL.exists(), reason="needs LoCoMo's data beside the checkout, in ../shared/data")
+
+SAMPLE: dict[str, Any] = {
+    "sample_id": "conv-1",
+    "conversation": {
+        "speaker_a": "Ann",
+        "speaker_b": "Bob",
+        "session_10_date_time": "12:05 am on 1 June, 2023",
+        "session_10": [{"speaker": "Bob", "dia_id": "D10:1", "text": "Late again."}],
+        "session_2_date_time": "12:30 pm on 8 May, 2023",
+        "session_2": [
+            {"speaker": "Ann", "dia_id": "D2:1", "text": "Look! ", "blip_caption": "a red kite", "img_url": ["u"]},
+            {"speaker": "Bob", "dia_id": "D2:2", "text": "", "blip_caption": "a dog"},
+        ],
+        "session_11_date_time": "1:00 pm on 2 June, 2023",
+    },
+    "qa": [
+        {"question": "When?", "answer": 2022, "evidence": ["D2:1"], "category": 2},
+        {"question": "Which?", "answer": "kite, dog", "evidence": ["D2:01; D02:2 D10:1", "D2:1"], "category": 1},
+        {"question": "Trap?", "adversarial_answer": "yes", "evidence": ["D2:2"], "category": 5},
+        {"question": "Real?", "adversarial_answer": "yes", "answer": "No", "evidence": ["D2:2"], "category": 5},
+        {"question": "Lost?", "answer": "x", "evidence": ["D", "D:1:2", "D9:9", 7], "category": 4},
+        {"question": "Empty?", "answer": "x", "evidence": [], "category": 3},
+    ],
+}
+
+
+def load(path: Path, data: Any) -> tuple[list[Conversation], list[str]]:
+    skipped: list[str] = []
+    file = path / "locomo.json"
+    file.write_text(json.dumps(data), "utf-8")
+    return locomo.load(file, on_skip=skipped.append), skipped
+
+
+def changed(change: Callable[[dict[str, Any]], object]) -> list[dict[str, Any]]:
+    sample = copy.deepcopy(SAMPLE)
+    change(sample)
+    return [sample]
+
+
+def test_turns_come_in_session_order_with_time_and_caption(tmp_path: Path) -> None:
+    ((chat,), _) = load(tmp_path, [SAMPLE])
+    noon, midnight = datetime(2023, 5, 8, 12, 30, tzinfo=UTC), datetime(2023, 6, 1, 0, 5, tzinfo=UTC)
+    assert chat.id == "conv-1"
+    assert chat.turns == (
+        Turn("Ann", "Look! [shares an image: a red kite]", noon, "D2:1", "session_2"),
+        Turn("Bob", "[shares an image: a dog]", noon, "D2:2", "session_2"),
+        Turn("Bob", "Late again.", midnight, "D10:1", "session_10"),
+    )
+
+
+def test_questions_are_repaired_and_what_cannot_be_is_reported(tmp_path: Path) -> None:
+    ((chat,), skipped) = load(tmp_path, [SAMPLE])
+    assert chat.questions == (
+        Question("When?", "2022", ("D2:1",), "temporal"),
+        Question("Which?", "kite, dog", ("D2:1", "D2:2", "D10:1"), "multi-hop"),
+        Question("Trap?", None, ("D2:2",), "adversarial"),
+        Question("Real?", "No", ("D2:2",), "adversarial"),
+        Question("Lost?", "x", (), "single-hop"),
+        Question("Empty?", "x", (), "open-domain"),
+    )
+    assert skipped == [
+        "conv-1 question 4: evidence 'D' names no turn",
+        "conv-1 question 4: evidence 'D:1:2' names no turn",
+        "conv-1 question 4: evidence 'D9:9' names no turn",
+        "conv-1 question 4: no evidence",
+        "conv-1 question 5: no evidence",
+    ]
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        7,
+        None,
+        {},
+        {"question": 5, "answer": "x", "category": 1},
+        {"question": "q", "answer": "x", "category": 6},
+        {"question": "q", "answer": "x", "category": [1]},
+        {"question": "q", "category": 1, "evidence": ["D2:1"]},
+    ],
+)
+def test_a_malformed_question_is_counted_and_left_out(tmp_path: Path, item: Any) -> None:
+    ((chat,), skipped) = load(tmp_path, changed(lambda sample: sample.update(qa=[item])))
+    assert chat.questions == ()
+    assert len(skipped) == 1
+
+
+@pytest.mark.parametrize("evidence", [None, "D2:1", {"D2:1": 1}])
+def test_evidence_that_is_no_list_is_none(tmp_path: Path, evidence: Any) -> None:
+    qa = [{"question": "q", "answer": "x", "category": 1, "evidence": evidence}]
+    ((chat,), skipped) = load(tmp_path, changed(lambda sample: sample.update(qa=qa)))
+    assert chat.questions[0].evidence == ()
+    assert skipped == ["conv-1 question 0: no evidence"]
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        (lambda sample: sample.pop("sample_id"), "sample 0: 'sample_id' is missing"),
+        (lambda sample: sample.pop("qa"), "sample 0: 'qa' is missing"),
+        (lambda sample: sample.update(conversation=[]), "sample 0 conversation: expected dict, found list"),
+        (lambda sample: sample["conversation"].pop("session_2_date_time"), "'session_2_date_time' is missing"),
+        (lambda sample: sample["conversation"].update(session_2_date_time="soon"), "session_2_date_time: 'soon'"),
+        (
+            lambda sample: sample["conversation"].update(session_2_date_time="1:00 pm on 31 June, 2023"),
+            "31 June, 2023' is no time",
+        ),
+        (lambda sample: sample["conversation"]["session_2"][1].pop("text"), "session_2 turn 1: 'text' is missing"),
+        (lambda sample: sample["conversation"]["session_2"].append("x"), "session_2 turn 2: expected dict, found str"),
+    ],
+)
+def test_a_broken_conversation_is_refused_with_its_place(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], place: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        load(tmp_path, changed(change))
+    assert place in str(caught.value)
+    assert "locomo.json" in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["", "{", "\ud800", "[" * 100_000])
+def test_a_file_that_is_not_json_is_refused(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "locomo.json"
+    file.write_bytes(content.encode("utf-8", "surrogatepass"))
+    with pytest.raises(InputError, match=r"locomo\.json is not JSON"):
+        locomo.load(file)
+
+
+def test_another_shape_and_a_missing_file_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected list, found dict"):
+        load(tmp_path, SAMPLE)
+    with pytest.raises(InputError, match="sample 0: expected dict"):
+        load(tmp_path, [1])
+    with pytest.raises(InputError, match="cannot be read"):
+        locomo.load(tmp_path / "missing.json")
+
+
+@needs_data
+def test_the_canonical_file_has_the_published_sizes() -> None:
+    skipped: list[str] = []
+    chats = locomo.load(REAL, on_skip=skipped.append)
+    questions = [question for chat in chats for question in chat.questions]
+    sessions = sum(len({turn.session for turn in chat.turns}) for chat in chats)
+    assert sha256(REAL.read_bytes()).hexdigest() == locomo.SHA256
+    assert (len(chats), sessions, sum(len(chat.turns) for chat in chats)) == (10, 272, 5_882)
+    assert Counter(question.category for question in questions) == {
+        "multi-hop": 282,
+        "temporal": 321,
+        "open-domain": 96,
+        "single-hop": 841,
+        "adversarial": 446,
+    }
+    assert sum(question.category != "adversarial" and bool(question.evidence) for question in questions) == 1_536
+    assert sum(question.gold is None for question in questions) == 444
+    assert len(skipped) == 8
+    assert set(locomo.TRAIN) <= {chat.id for chat in chats}
