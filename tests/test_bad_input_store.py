@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import lancedb
@@ -14,7 +14,7 @@ import pytest
 from langgraph.store.base import PutOp
 from stores import index, keys
 
-from langgraph_memory_r1 import Add, LanceDBStore, StoreError, StoreFormatError
+from langgraph_memory_r1 import Add, LanceDBStore, MemoryBank, Noop, StoreError, StoreFormatError
 
 NS = ("docs",)
 
@@ -157,8 +157,6 @@ def _noise(n: int, m: int) -> str:
 
 
 def test_a_full_disk_leaves_a_bank_whole(tmp_path: Path) -> None:
-    from langgraph_memory_r1 import MemoryBank
-
     place = tmp_path / "small"
     with mounted(place, "-t", "tmpfs", "-o", "size=2m", "tmpfs"):
         written = 0
@@ -172,6 +170,38 @@ def test_a_full_disk_leaves_a_bank_whole(tmp_path: Path) -> None:
             bank = MemoryBank(store, "ann")
             assert len(bank) == len(bank.history()) == 4 * written
             assert bank.seen() == {f"T{n}" for n in range(written)}
+
+
+def test_a_noop_on_a_full_disk_is_kept_or_refused(tmp_path: Path) -> None:
+    place = tmp_path / "small"
+    with mounted(place, "-t", "tmpfs", "-o", "size=1m", "tmpfs"), LanceDBStore(str(place / "db")) as store:
+        bank = MemoryBank(store, "ann")
+        bank.apply([Add("one"), Noop("small talk")])
+        before = bank.history()
+        _fill(place)
+        with pytest.raises(StoreError, match="small"):
+            bank.apply([Noop("x" * 100_000, source=("T1",))])
+        assert bank.history() == before
+
+
+def _fill(place: Path) -> None:
+    """Leave no byte free on this file system."""
+    with (place / "filler").open("wb", buffering=0) as filler:
+        for size in (65536, 512, 1):
+            with suppress(OSError):
+                while filler.write(b"x" * size) == size:
+                    pass
+
+
+def test_a_turn_is_whole_even_where_a_part_of_it_cannot_be_written(folder: Path) -> None:
+    """Something else lies where the bank keeps the NOOPs that have no commit to travel with."""
+    (folder / "journal").write_text("in the way")
+    with LanceDBStore(str(folder)) as store:
+        bank = MemoryBank(store, "ann")
+        with suppress(StoreError):
+            bank.apply([Add("one"), Noop("small talk")])
+        assert [change.event for change in bank.history()] in ([], ["ADD", "NOOP"])
+        assert len(bank) == len(bank.history()) / 2
 
 
 def test_what_was_written_before_the_damage_elsewhere_is_still_read(folder: Path) -> None:
