@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import cycle, islice
 
 import numpy as np
@@ -119,10 +120,11 @@ def speed(chats: Sequence[Conversation]) -> None:
         twin.discard(memories[-1].id)
         twin.rank(query)
 
-    _time("rank", [lambda query=query: index.rank(query) for query in queries])
-    _time("rank with vectors", [lambda s=s, q=q: dense.rank(q, vector=vectors[s]) for s, q in enumerate(queries)])
+    _time("rank", [partial(index.rank, query) for query in queries])
+    pairs = zip(queries, vectors, strict=False)
+    _time("rank with vectors", [partial(dense.rank, query, vector=vector) for query, vector in pairs])
     _time("fork", [index.fork for _ in queries])
-    _time("fork, put, discard, rank", [lambda s=s, q=q: changed(s, q) for s, q in enumerate(queries)])
+    _time("fork, put, discard, rank", [partial(changed, step, query) for step, query in enumerate(queries)])
 
 
 def _time(name: str, calls: Sequence[Callable[[], object]]) -> None:

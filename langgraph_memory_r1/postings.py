@@ -91,7 +91,7 @@ class Segment:
             if len(self.vectors) != len(self.embedded) * len(query):
                 raise InputError(f"the query's embedding has {len(query)} numbers, the memories' have another length")
             found[np.array(self.embedded)] = np.frombuffer(self.vectors, np.float32).reshape(-1, len(query)) @ query
-        # Rounded, since the same two vectors give other last digits in a matrix of another height, which would break ties.
+        # Rounded: equal vectors differ in the last digits between matrices of different height, which would break ties.
         return found.round(5)
 
     def _embed(self, slot: int, vector: NDArray[np.float32]) -> None:
