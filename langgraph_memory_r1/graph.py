@@ -1,0 +1,164 @@
+"""The memory graph: chat in, memories kept right, questions answered.
+
+    START ─► extract ─► manage (if something is new) ─► answer (if there is a question) ─► END
+
+    graph = create_memory_graph("./memory")
+    graph.invoke({"messages": [("user", "I adopted a dog called Buddy.")]}, context={"user_id": "ana@example.com"})
+    graph.invoke({"question": "What is the dog called?"}, context={"user_id": "ana@example.com"})["answer"]
+
+What goes in and what comes out stands in `state.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import Checkpointer
+
+from langgraph_memory_r1.effects import Agent
+from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.models import load_chat_model, load_embeddings, model_name
+from langgraph_memory_r1.nodes import AnswerNode, ExtractNode, ManageNode, NodeOptions, OnError, question_of, utc_now
+from langgraph_memory_r1.prompts import Role, Style
+from langgraph_memory_r1.scope import Banks, Namespace, Place
+from langgraph_memory_r1.state import MemoryContext, MemoryInput, MemoryOutput, MemoryState
+from langgraph_memory_r1.turns import Limits
+
+Model: TypeAlias = str | BaseChatModel
+MemoryGraph: TypeAlias = CompiledStateGraph[MemoryState, MemoryContext, MemoryInput, MemoryOutput]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryNodes:
+    """The three nodes, for wiring them by hand into a graph whose state has the keys of `MemoryState`."""
+
+    extract: ExtractNode
+    manage: ManageNode
+    answer: AnswerNode
+
+
+def create_memory_nodes(
+    place: Place,
+    *,
+    model: Model = "rules",
+    extractor: Model | None = None,
+    manager: Model | None = None,
+    answerer: Model | None = None,
+    embedder: str | Embeddings | None = None,
+    namespace: Namespace | None = None,
+    top_k: int = 60,
+    related_k: int = 10,
+    style: Style = "full",
+    on_error: OnError = "raise",
+    limits: Limits | None = None,
+    clock: Callable[[], datetime] = utc_now,
+) -> MemoryNodes:
+    """The nodes of `create_memory_graph`, with the same arguments.
+
+    Example:
+        ```python
+        nodes = create_memory_nodes("./memory")
+        builder = StateGraph(MemoryState)
+        builder.add_node("extract", nodes.extract).add_node("manage", nodes.manage)
+        builder.add_edge(START, "extract").add_edge("extract", "manage")
+        ```
+    """
+    if top_k < 1 or related_k < 1:
+        raise InputError(f"top_k={top_k} and related_k={related_k} count memories; give numbers of at least 1.")
+    options = NodeOptions(
+        banks=Banks(place, load_embeddings(embedder)), namespace=namespace, on_error=on_error, clock=clock,
+        limits=limits or Limits(), related_k=related_k, top_k=top_k,
+    )  # fmt: skip
+    return MemoryNodes(
+        extract=ExtractNode(_agent("extract", extractor or model, style), options),
+        manage=ManageNode(_agent("manage", manager or model, style), options),
+        answer=AnswerNode(_agent("answer", answerer or model, style), options),
+    )
+
+
+def create_memory_graph(
+    place: Place,
+    *,
+    model: Model = "rules",
+    extractor: Model | None = None,
+    manager: Model | None = None,
+    answerer: Model | None = None,
+    embedder: str | Embeddings | None = None,
+    namespace: Namespace | None = None,
+    top_k: int = 60,
+    related_k: int = 10,
+    style: Style = "full",
+    on_error: OnError = "raise",
+    limits: Limits | None = None,
+    clock: Callable[[], datetime] = utc_now,
+    checkpointer: Checkpointer = None,
+    name: str = "memory",
+) -> MemoryGraph:
+    """A graph that remembers messages and answers questions about them.
+
+    Give it messages (or turns, for conversations between any speakers), a question, or both; it returns what it did
+    to the bank, the answer with the memories that it rests on, and what that cost. Stands alone, or is a node of a
+    bigger graph.
+
+    Whose memories: a `namespace` function, else `user_id` in the run's context, else the server's login, else
+    `configurable["user_id"]`, else the user "default".
+
+    Already known turns are passed over: messages up to `memory_cursor` (kept by a checkpointer), and turns whose id
+    stands in the bank's history. Messages get random ids when they have none; give ids if you send a history again
+    without a checkpointer.
+
+    Args:
+        place: A folder or URI (LanceDB), a LangGraph store, or one owner's `MemoryBank`, which then serves every run.
+        model: A chat model, `"provider:model"` or `"rules"`, the baseline without a model.
+        extractor: Another model for finding facts.
+        manager: Another model for deciding what they mean for the bank.
+        answerer: Another model for answering.
+        embedder: Adds semantic search to a folder's or URI's lexical one: an embedding model or `"provider:model"`.
+        namespace: Where a user's memories stand; "{user_id}" in a label, or a function of the run's `Runtime`.
+        top_k: Memories that an answer may be chosen from.
+        related_k: Memories that are compared with each new fact.
+        style: Prompts with explanations, or `"compact"` ones for models that were tuned with them.
+        on_error: `"degrade"` lets the graph finish when a step fails: the failure stands in `memory_ops` and in the
+        log, and
+            the turns are taken up again by the next run.
+        limits: How many turns and characters one model call looks at.
+        clock: The present, for messages without a time.
+        checkpointer: Keeps the cursor between runs of a thread; leave it out in `langgraph dev` and in a sub-graph.
+        name: Name of the graph.
+    """
+    nodes = create_memory_nodes(
+        place, model=model, extractor=extractor, manager=manager, answerer=answerer, embedder=embedder,
+        namespace=namespace, top_k=top_k, related_k=related_k, style=style, on_error=on_error, limits=limits,
+        clock=clock,
+    )  # fmt: skip
+    builder = StateGraph(MemoryState, MemoryContext, input_schema=MemoryInput, output_schema=MemoryOutput)
+    builder.add_node("extract", nodes.extract)
+    builder.add_node("manage", nodes.manage)
+    builder.add_node("answer", nodes.answer)
+    builder.add_edge(START, "extract")
+    builder.add_conditional_edges("extract", after_extract, ["manage", "answer", END])
+    builder.add_conditional_edges("manage", after_manage, ["answer", END])
+    builder.add_edge("answer", END)
+    return builder.compile(checkpointer=checkpointer, name=name)
+
+
+def after_extract(state: MemoryState) -> str:
+    """Where the graph goes once the facts are found."""
+    return "manage" if state.get("pending") else after_manage(state)
+
+
+def after_manage(state: MemoryState) -> str:
+    """Where the graph goes once the bank is up to date."""
+    return "answer" if question_of(state) else END
+
+
+def _agent(role: Role, model: Model, style: Style) -> Agent:
+    loaded = load_chat_model(model)
+    return Agent(role, loaded, model_name(loaded), style)

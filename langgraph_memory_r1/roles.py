@@ -1,0 +1,186 @@
+"""What the three roles do: extract, manage, answer. Each is written once, as steps (see `effects.py`).
+
+    turns ─► extract: facts ─► manage: related memories ─► operations ─► bank
+    question ─► answer: memories in time order ─► the useful ones, a short answer
+
+Nothing is lost silently. A reply that cannot be read is asked for once more with what is wrong with it; then the
+turns are recorded with a NOOP that gives the reason. Every turn leaves a record, be it "nothing to remember", so that
+a turn that was dealt with is never dealt with again, and one that was not is taken up by the next run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from itertools import zip_longest
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from langgraph_memory_r1.agents import Progress, Unreadable, consult
+from langgraph_memory_r1.bank import MemoryBank
+from langgraph_memory_r1.effects import Agent, Do, Steps
+from langgraph_memory_r1.errors import ConflictError, UnknownMemoryError
+from langgraph_memory_r1.history import in_order
+from langgraph_memory_r1.prompts import AnswerInput, ExtractInput, ManageInput, clean
+from langgraph_memory_r1.schemas import Answer, Change, Fact, Memory, Noop, Operation, Turn, Update
+from langgraph_memory_r1.state import operation_of
+from langgraph_memory_r1.turns import Heard, Limits, batches, pieces
+
+log = logging.getLogger(__name__)
+
+NOTHING = "nothing to remember"
+DONT_KNOW = "I don't know."
+CONFLICTS = 3
+"""So many times a decision is made anew because somebody else changed what it was based on."""
+MOST_RELATED = 40
+"""A decision looks at no more memories than this, however many facts there are."""
+_LONGEST_RAW = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Turns that one model call looked at, on their way to the manager."""
+
+    turns: tuple[Turn, ...]
+    facts: tuple[Fact, ...] = ()
+    cursor: str | None = None
+    """The last message that these turns cover."""
+    reason: str = NOTHING
+    """Why there are no facts, if there are none."""
+
+    @property
+    def source(self) -> tuple[str, ...]:
+        """Ids of the turns."""
+        return tuple(dict.fromkeys(turn.id for turn in self.turns))
+
+
+_BATCH = TypeAdapter(Batch)
+
+
+def groups(heard: Heard, known: Set[str], limits: Limits, progress: Progress) -> list[Batch]:
+    """The turns that the bank does not know yet, in groups for one model call each; still without facts."""
+    cursors = _cursors(heard, limits)
+    new = [part for part in cursors if part.id not in known]
+    progress.tell("heard", {"turns": len(new), "known": len(cursors) - len(new), "skipped": dict(heard.skipped)})
+    found = [Batch(tuple(group), cursor=cursors[group[-1]]) for group in batches(new, limits)]
+    if found:
+        found[-1] = replace(found[-1], cursor=heard.last)
+    return found
+
+
+def extract(agent: Agent, batch: Batch, progress: Progress) -> Steps[Batch]:
+    """The batch with the facts that its turns hold, or with the reason why there are none."""
+    output = yield from consult(agent, ExtractInput(batch.turns), progress)
+    if isinstance(output, Unreadable):
+        return replace(batch, reason=f"the extraction could not be read: {output.complaint}")
+    progress.tell("facts", {"facts": [fact.text for fact in output], "source": list(batch.source)})
+    return replace(batch, facts=output)
+
+
+def manage(bank: MemoryBank, agent: Agent, batch: Batch, k: int, progress: Progress) -> Steps[list[Change]]:
+    """Decides what the facts of a batch mean for the bank, and applies it: one model call, one commit.
+
+    The operations are refused when a memory that the decision looked at has changed since; then it is made anew.
+    """
+    if not batch.facts:
+        return (yield from _apply(bank, agent, [Noop(batch.reason, batch.source)], {}, progress))
+    conflict = ""
+    for _ in range(CONFLICTS):
+        memories: list[Memory] = yield Do(partial(related, bank, batch.facts, k))
+        output = yield from consult(agent, ManageInput(batch.facts, tuple(memories)), progress)
+        operations = _operations(output, memories, batch)
+        try:
+            return (yield from _apply(bank, agent, operations, {m.id: m.rev for m in memories}, progress))
+        except (ConflictError, UnknownMemoryError) as error:
+            conflict = str(error)
+            progress.tell("conflict", {"reason": conflict})
+    log.warning("Gave up on %d facts after %d conflicts; the last one: %s", len(batch.facts), CONFLICTS, conflict)
+    noop = Noop(f"gave up after {CONFLICTS} conflicts with other writers: {_told(batch.facts)}", batch.source)
+    return (yield from _apply(bank, agent, [noop], {}, progress))
+
+
+def answer(
+    bank: MemoryBank, agent: Agent, question: str, k: int, at: datetime | None, progress: Progress
+) -> Steps[Answer]:
+    """Answers from at most `k` memories; without any, it does not know, and asks no model."""
+    retrieved: list[Memory] = yield Do(partial(retrieve, bank, question, k))
+    progress.tell("retrieved", {"memories": len(retrieved)})
+    if not retrieved:
+        return Answer(DONT_KNOW)
+    output = yield from consult(agent, AnswerInput(question, tuple(retrieved), at), progress)
+    if isinstance(output, Unreadable):
+        return Answer(clean(output.text[:_LONGEST_RAW]) or DONT_KNOW, (), tuple(retrieved))
+    text, selected = output
+    return Answer(text, tuple(retrieved[number] for number in selected), tuple(retrieved))
+
+
+def batch_as_dict(batch: Batch) -> dict[str, Any]:
+    """A batch as it stands in the graph's state, on its way from node to node."""
+    return {**_BATCH.dump_python(batch, mode="json")}
+
+
+def as_batch(pending: dict[str, Any]) -> Batch:
+    """The batch behind a dictionary."""
+    return _BATCH.validate_python(pending)
+
+
+def related(bank: MemoryBank, facts: Sequence[Fact], k: int) -> list[Memory]:
+    """The memories that the facts may be about, in time order: every fact's best ones first."""
+    found = [bank.search(fact.text, k=k) for fact in facts]
+    ranks = zip_longest(*found)
+    memories = {hit.memory.id: hit.memory for rank in ranks for hit in rank if hit is not None}
+    return in_order(list(memories.values())[:MOST_RELATED])
+
+
+def retrieve(bank: MemoryBank, question: str, k: int) -> list[Memory]:
+    """The memories for a question in time order, half of them from each speaker where there are two."""
+    speakers = {memory.speaker for memory in bank.all() if memory.speaker}
+    hits = bank.search(question, k=k, per_speaker=(k + 1) // 2 if len(speakers) == 2 else None)
+    return in_order(hit.memory for hit in hits)
+
+
+def _cursors(heard: Heard, limits: Limits) -> dict[Turn, str | None]:
+    """The turns, cut up where they are too long; the cursor moves only once the last piece of a turn is dealt with."""
+    cursors: dict[Turn, str | None] = {}
+    for turn, cursor in zip(heard.turns, heard.cursors, strict=True):
+        parts = pieces(turn, limits)
+        cursors.update(dict.fromkeys(parts[:-1]))
+        cursors[parts[-1]] = cursor
+    return cursors
+
+
+def _operations(output: Any, memories: Sequence[Memory], batch: Batch) -> list[Operation]:
+    """What to apply: the decision, without updates that change nothing, and a record of every turn that it left out."""
+    if isinstance(output, Unreadable):
+        reason = f"the decision could not be read: {output.complaint} Facts: {_told(batch.facts)}"
+        return [Noop(reason, batch.source)]
+    texts = {memory.id: memory.text for memory in memories}
+    operations = [_without_effect(operation, texts) for operation in output]
+    covered = {turn for operation in operations for turn in operation.source}
+    left = tuple(turn for turn in batch.source if turn not in covered)
+    told = {turn for fact in batch.facts for turn in fact.source}
+    reason = "known already" if told & set(left) else NOTHING
+    return [*operations, Noop(reason, left)] if left or not operations else operations
+
+
+def _without_effect(operation: Operation, texts: dict[str, str]) -> Operation:
+    if isinstance(operation, Update) and operation.text == texts[operation.id]:
+        return Noop("known already", operation.source)
+    return operation
+
+
+def _apply(
+    bank: MemoryBank, agent: Agent, operations: Sequence[Operation], expect: dict[str, int], progress: Progress
+) -> Steps[list[Change]]:
+    changes: list[Change] = yield Do(partial(bank.apply, operations, expect=expect or None, model=agent.label))
+    for change in changes:
+        progress.tell("operation", {"operation": operation_of(change)})
+    return changes
+
+
+def _told(facts: Sequence[Fact]) -> str:
+    return " | ".join(fact.text for fact in facts)[:_LONGEST_RAW]

@@ -1,0 +1,121 @@
+"""Whose memories a run reads and writes, and the bank that holds them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from langchain_core.embeddings import Embeddings
+from langchain_core.runnables import RunnableConfig
+from langgraph.runtime import Runtime
+from langgraph.store.base import BaseStore, IndexConfig
+
+from langgraph_memory_r1.bank import MemoryBank
+from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.store import LanceDBStore
+
+Place: TypeAlias = str | os.PathLike[str] | BaseStore | MemoryBank
+"""Where memories are kept: a folder or URI for LanceDB, any LangGraph store, or one owner's bank."""
+
+Labels: TypeAlias = str | tuple[str, ...]
+
+Namespace: TypeAlias = str | Sequence[str] | Callable[[Runtime[Any]], str | Sequence[str]]
+"""Labels in which "{user_id}" stands for the user, or a function that tells them from the run."""
+
+DEFAULT_USER = "default"
+"""Owns the memories of runs that name nobody."""
+
+_USER_KEYS = ("user_id", "langgraph_user_id")
+_OPEN_BANKS = 256
+
+
+def user_of(runtime: Runtime[Any], config: RunnableConfig) -> str:
+    """The user of a run: from its context, else the server's login, else the config, else `DEFAULT_USER`.
+
+    Raises:
+        InputError: If the user id is blank; pooling such users would mix their memories.
+    """
+    user = _named_in(runtime.context)
+    if user is None and runtime.server_info is not None and runtime.server_info.user is not None:
+        user = runtime.server_info.user.identity
+    if user is None:
+        configurable = config.get("configurable", {})
+        user = next((configurable[key] for key in _USER_KEYS if configurable.get(key) is not None), None)
+    if user is None:
+        return DEFAULT_USER
+    if not str(user).strip():
+        raise InputError("The user id is blank; give the run a user_id, or none at all to use the default user.")
+    return str(user)
+
+
+def labels_of(namespace: Namespace | None, runtime: Runtime[Any], config: RunnableConfig) -> Labels:
+    """The namespace of a run's bank, as `MemoryBank` takes it; the user's id alone where none was configured."""
+    if namespace is None:
+        return user_of(runtime, config)
+    if callable(namespace):
+        return _labels(namespace(runtime))
+    labels = _labels(namespace)
+    if "{user_id}" not in "".join(labels):
+        return labels
+    user = user_of(runtime, config)
+    if isinstance(labels, str):
+        return labels.replace("{user_id}", user)
+    return tuple(label.replace("{user_id}", user) for label in labels)
+
+
+class Banks:
+    """Opens the banks of a place: the store once and when it is first needed, each owner's bank when it is asked for.
+
+    `of` may block (it can touch the disk); nodes call it off the event loop.
+    """
+
+    def __init__(self, place: Place, embedder: Embeddings | None = None) -> None:
+        if embedder is not None and isinstance(place, BaseStore | MemoryBank):
+            raise InputError(
+                'A store brings its own embedder; give it as index={"dims": ..., "embed": ...} to the store.'
+            )
+        self._place = place
+        self._embedder = embedder
+        self._store = place if isinstance(place, BaseStore) else None
+        self._open: OrderedDict[Labels, MemoryBank] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, labels: Labels) -> MemoryBank:
+        """The bank under these labels; a bank that was given as the place itself serves every run."""
+        if isinstance(self._place, MemoryBank):
+            return self._place
+        with self._lock:
+            if self._store is None:
+                self._store = _lancedb(self._place, self._embedder)
+            if labels not in self._open:
+                self._open[labels] = MemoryBank(self._store, labels)
+            self._open.move_to_end(labels)
+            if len(self._open) > _OPEN_BANKS:
+                self._open.popitem(last=False)
+            return self._open[labels]
+
+
+def _lancedb(place: Place, embedder: Embeddings | None) -> LanceDBStore:
+    if isinstance(place, BaseStore | MemoryBank):
+        raise TypeError(f"{place!r} is open already")
+    if embedder is None:
+        return LanceDBStore(place)
+    index: IndexConfig = {"dims": len(embedder.embed_query("width")), "embed": embedder, "fields": ["text"]}
+    return LanceDBStore(place, index=index)
+
+
+def _named_in(context: object) -> object:
+    """The user that a context names; an app's context may be a dictionary, a dataclass, a pydantic model or None."""
+    if isinstance(context, Mapping):
+        return next((context[key] for key in _USER_KEYS if context.get(key) is not None), None)
+    return getattr(context, "user_id", None)
+
+
+def _labels(namespace: str | Sequence[str]) -> Labels:
+    labels = namespace if isinstance(namespace, str) else tuple(namespace)
+    if not labels or not all(isinstance(label, str) and label for label in labels):
+        raise InputError(f"{namespace!r} is no namespace; give a name or several, none of them empty.")
+    return labels

@@ -1,0 +1,170 @@
+"""What flows through the memory graph, and what a run is told from outside.
+
+All values are plain: strings, numbers, lists and dictionaries. A checkpointer keeps the dataclasses of `schemas.py`
+only with a warning (and turns their tuples into lists), and the server sends state as JSON; so `Turn`, `Change` and
+`Memory` enter the state as dictionaries, with times in ISO format. `Turn` objects may be given; they are taken apart
+on the way in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC
+from typing import Annotated, Any, TypedDict
+
+from langchain_core.messages import AnyMessage
+from langgraph.graph.message import add_messages
+from pydantic import TypeAdapter, ValidationError
+
+from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.prompts import clean
+from langgraph_memory_r1.schemas import Change, Memory, Turn
+
+_TURN = TypeAdapter(Turn)
+_MEMORY = TypeAdapter(Memory)
+_NAMELESS = "somebody"
+
+
+class Operation(TypedDict):
+    """One entry of `memory_ops`: what happened to the bank, or why nothing did."""
+
+    event: str
+    """ADD, UPDATE, DELETE, NOOP, or ERROR where a step failed and the graph went on."""
+    id: str | None
+    """The memory."""
+    text: str | None
+    """What it says now."""
+    before: str | None
+    """What it said before."""
+    source: list[str]
+    """Ids of the turns that it comes from."""
+    reason: str
+    op: str | None
+    """Names the operation, for `MemoryBank.undo`."""
+    model: str | None
+    at: str | None
+
+
+class Usage(TypedDict):
+    """What a run cost."""
+
+    calls: int
+    """Calls of a language model."""
+    input_tokens: int
+    output_tokens: int
+    unreadable: int
+    """Replies that could not be read, whether or not a second try could."""
+    model_ms: float
+    ms: float
+    """Time in the memory nodes, models and bank included."""
+
+
+def turns_as_dicts(_: object, new: Iterable[Turn | Mapping[str, Any]] | None) -> list[dict[str, Any]]:
+    """Reducer of `turns`: the last input counts, and `Turn` objects are taken apart."""
+    return [turn_as_dict(turn) for turn in new or ()]
+
+
+class MemoryInput(TypedDict, total=False):
+    """What the graph takes: messages or turns to remember, a question to answer, or both."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+    turns: Annotated[list[dict[str, Any]], turns_as_dicts]
+    """Turns in place of messages, for conversations between any speakers."""
+    question: str | None
+    memory_cursor: str | None
+    """Id of the last message that was dealt with. Kept by a checkpointer; a parent graph may keep it too."""
+
+
+class MemoryOutput(TypedDict, total=False):
+    """What the graph gives."""
+
+    memory_ops: list[Operation]
+    """What this run did to the bank."""
+    answer: str | None
+    selected: list[dict[str, Any]]
+    """The memories that the answer rests on."""
+    memories: list[dict[str, Any]]
+    """All memories that were retrieved for the question, in time order."""
+    usage: Usage
+    memory_cursor: str | None
+
+
+class MemoryState(MemoryInput, MemoryOutput, total=False):
+    """The state of the memory graph."""
+
+    pending: list[dict[str, Any]]
+    """Facts on their way from extract to manage, in batches; empty between runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryContext:
+    """What a run is told from outside: `graph.invoke(..., context=MemoryContext(user_id="ana@example.com"))`."""
+
+    user_id: str | None = None
+    """Whose memories these are; any characters."""
+    user_name: str | None = None
+    """How the memories call the person behind human messages that carry no name of their own."""
+
+
+def turn_as_dict(turn: Turn | Mapping[str, Any]) -> dict[str, Any]:
+    """A turn as it stands in the state.
+
+    Raises:
+        InputError: If it is no turn.
+    """
+    taken = as_turn(turn)
+    return {**_TURN.dump_python(taken, mode="json")}
+
+
+def as_turn(turn: Turn | Mapping[str, Any]) -> Turn:
+    """The turn behind a dictionary, cleaned of what cannot be stored; a time without a zone is UTC.
+
+    Raises:
+        InputError: If it is no turn.
+    """
+    fields = {name: clean(value) if isinstance(value, str) else value for name, value in _fields(turn).items()}
+    try:
+        taken = _TURN.validate_python({"speaker": _NAMELESS, **fields})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise InputError(f"A turn's {where!r} cannot be used: {problem['msg']}.") from error
+    naive = taken.at is not None and taken.at.tzinfo is None
+    return replace(taken, at=taken.at.replace(tzinfo=UTC)) if naive and taken.at else taken
+
+
+def memory_as_dict(memory: Memory) -> dict[str, Any]:
+    """A memory as it stands in the state."""
+    return {**_MEMORY.dump_python(memory, mode="json")}
+
+
+def operation_of(change: Change) -> Operation:
+    """A change as it stands in `memory_ops`."""
+    return Operation(
+        event=change.event,
+        id=change.memory_id,
+        text=change.after.text if change.after else None,
+        before=change.before.text if change.before else None,
+        source=list(change.source),
+        reason=change.reason,
+        op=change.id,
+        model=change.model,
+        at=change.at.isoformat() if change.at else None,
+    )
+
+
+def failure(node: str, error: BaseException, source: Sequence[str] = ()) -> Operation:
+    """The entry of `memory_ops` that says that a step failed and the graph went on without it."""
+    reason = f"{node}: {type(error).__name__}: {error}"
+    return Operation(
+        event="ERROR", id=None, text=None, before=None, source=list(source), reason=reason, op=None, model=None, at=None
+    )
+
+
+def _fields(turn: Turn | Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(turn, Turn):
+        return {"speaker": turn.speaker, "text": turn.text, "at": turn.at, "id": turn.id, "session": turn.session}
+    if isinstance(turn, Mapping):
+        return dict(turn)
+    raise InputError(f"{turn!r:.80} is no turn; give a Turn or a dictionary with speaker and text.")

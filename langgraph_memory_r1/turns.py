@@ -1,0 +1,222 @@
+"""From chat messages to the turns that may be remembered: only new ones, only what a person or the assistant said.
+
+The feedback-loop guard stands here. System and tool messages are never turns, nor is anything that carries
+`RECALLED`: what was recalled must not be remembered again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from pydantic import TypeAdapter, ValidationError
+
+from langgraph_memory_r1.prompts import clean
+from langgraph_memory_r1.schemas import Turn
+from langgraph_memory_r1.state import as_turn
+
+log = logging.getLogger(__name__)
+
+RECALLED = "memory_r1_recalled"
+"""Key in a message's `additional_kwargs`, or in a content block, that marks recalled memories."""
+
+_LONE_ID = 16
+"""Ids shorter than this are not unique by themselves ("1", "2", ...); they are read together with their thread."""
+_MOMENT = TypeAdapter(datetime)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much text is looked at, in characters."""
+
+    batch_turns: int = 10
+    """Turns that one model call looks at; 2 is the setting of Memory-R1, more is cheaper."""
+    batch_chars: int = 8_000
+    """Text that one model call looks at; a longer turn is cut into pieces of this size."""
+    turn_chars: int = 64_000
+    """Longest turn that is looked at as a whole; the rest is left out, with a warning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What is new in a conversation."""
+
+    turns: tuple[Turn, ...] = ()
+    cursors: tuple[str | None, ...] = ()
+    """For each turn the message that it stands for."""
+    last: str | None = None
+    """The newest message, whether or not it is a turn."""
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """What was passed over, counted by kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speakers:
+    """How the two sides of a chat are called where messages carry no name, and in which conversation it is."""
+
+    human: str = "user"
+    assistant: str = "assistant"
+    thread: str | None = None
+
+
+def text_of(content: object) -> tuple[str, list[str]]:
+    """The text of a message's content, cleaned, and the kinds of what is no text."""
+    if isinstance(content, str):
+        return clean(content), []
+    if not isinstance(content, list):
+        return "", [] if content is None else [type(content).__name__]
+    texts: list[str] = []
+    skipped: list[str] = []
+    for block in content:
+        text, kind = _block(block)
+        texts += [text] if text else []
+        skipped += [kind] if kind else []
+    return clean("\n".join(texts)), skipped
+
+
+def is_recalled(message: BaseMessage) -> bool:
+    """Whether a message was put into the conversation by the memory itself."""
+    return bool(message.additional_kwargs.get(RECALLED))
+
+
+def hear_messages(messages: Sequence[BaseMessage], cursor: str | None, who: Speakers, now: datetime) -> Heard:
+    """The turns in the messages after the cursor.
+
+    A cursor that is not among the messages (they were trimmed or summarised) means that all are looked at again;
+    turns that the bank knows are passed over later.
+    """
+    new = _after(messages, cursor)
+    skipped: Counter[str] = Counter()
+    turns: list[Turn] = []
+    cursors: list[str | None] = []
+    for message in new:
+        turn, kinds = _turn(message, who, now)
+        skipped.update(kinds)
+        if turn:
+            turns.append(turn)
+            cursors.append(message.id)
+    return Heard(tuple(identified(turns)), tuple(cursors), new[-1].id if new else cursor, skipped)
+
+
+def hear_turns(given: Iterable[Turn | Mapping[str, Any]], cursor: str | None) -> Heard:
+    """The turns that were given as such; empty ones are passed over."""
+    taken = [as_turn(turn) for turn in given]
+    turns = [turn for turn in taken if turn.text]
+    skipped = {"empty": len(taken) - len(turns)} if len(taken) > len(turns) else {}
+    return Heard(tuple(identified(turns)), (cursor,) * len(turns), cursor, skipped)
+
+
+def identified(turns: Sequence[Turn]) -> list[Turn]:
+    """The turns, each with an id: one without gets a fingerprint of what was said, by whom and when.
+
+    The same turns given again have the same ids, and are passed over. Give ids or times where somebody says the same
+    twice and means something new.
+    """
+    seen: Counter[str] = Counter()
+    named = []
+    for turn in turns:
+        if not turn.id:
+            mark = _fingerprint(turn)
+            seen[mark] += 1
+            turn = replace(turn, id=mark if seen[mark] == 1 else f"{mark}-{seen[mark]}")
+        named.append(turn)
+    return named
+
+
+def pieces(turn: Turn, limits: Limits) -> list[Turn]:
+    """The turn, cut up if it is too long for one model call; the pieces after the first have ids of their own."""
+    text = turn.text
+    if len(text) > limits.turn_chars:
+        log.warning(
+            "Turn %r has %d characters; memory looks at the first %d. Split it, or raise Limits(turn_chars=...).",
+            turn.id, len(text), limits.turn_chars,
+        )  # fmt: skip
+        text = text[: limits.turn_chars]
+    parts = enumerate(_split(text, limits.batch_chars), 1)
+    return [replace(turn, text=part, id=turn.id if number == 1 else f"{turn.id}#{number}") for number, part in parts]
+
+
+def batches(turns: Sequence[Turn], limits: Limits) -> Iterator[list[Turn]]:
+    """The turns in groups that one model call can look at."""
+    group: list[Turn] = []
+    size = 0
+    for turn in turns:
+        if group and (len(group) == limits.batch_turns or size + len(turn.text) > limits.batch_chars):
+            yield group
+            group, size = [], 0
+        group.append(turn)
+        size += len(turn.text)
+    if group:
+        yield group
+
+
+def _after(messages: Sequence[BaseMessage], cursor: str | None) -> Sequence[BaseMessage]:
+    for position in range(len(messages) - 1, -1, -1):
+        if cursor is not None and messages[position].id == cursor:
+            return messages[position + 1 :]
+    return messages
+
+
+def _turn(message: BaseMessage, who: Speakers, now: datetime) -> tuple[Turn | None, list[str]]:
+    if is_recalled(message):
+        return None, ["recalled"]
+    if not isinstance(message, HumanMessage | AIMessage):
+        return None, [message.type]
+    text, skipped = text_of(message.content)
+    if not text:
+        return None, [*skipped, "empty"]
+    default = who.human if isinstance(message, HumanMessage) else who.assistant
+    at = _said_at(message) or now
+    return Turn(clean(message.name or "") or default, text, at, _id(message, who.thread), who.thread), skipped
+
+
+def _id(message: BaseMessage, thread: str | None) -> str:
+    """Ids from LangGraph and the providers are unique; short ones that an app counts up are so in their thread."""
+    if not message.id or thread is None or len(message.id) >= _LONE_ID:
+        return message.id or ""
+    return f"{thread}:{message.id}"
+
+
+def _said_at(message: BaseMessage) -> datetime | None:
+    """The time that an app noted in `additional_kwargs["at"]`, ISO text or a number of seconds."""
+    noted = message.additional_kwargs.get("at")
+    try:
+        return None if noted is None else _MOMENT.validate_python(noted)
+    except ValidationError:
+        log.warning('Message %r has no readable time in additional_kwargs["at"]; give ISO text.', message.id)
+        return None
+
+
+def _block(block: object) -> tuple[str, str | None]:
+    """One content block: its text, or else its kind."""
+    if isinstance(block, str):
+        return block, None
+    if not isinstance(block, dict):
+        return "", type(block).__name__
+    if block.get(RECALLED):
+        return "", "recalled"
+    text = block.get("text")
+    if block.get("type") == "text" and isinstance(text, str):
+        return text, None
+    return "", str(block.get("type", "block"))[:40]
+
+
+def _fingerprint(turn: Turn) -> str:
+    said = "\x1f".join([turn.session or "", turn.at.isoformat() if turn.at else "", turn.speaker, turn.text])
+    return f"turn-{blake2b(said.encode(), digest_size=8).hexdigest()}"
+
+
+def _split(text: str, size: int) -> Iterator[str]:
+    """Pieces of at most `size` characters, cut at white space where there is any in the second half."""
+    while len(text) > size:
+        cut = max(text.rfind(" ", size // 2, size), text.rfind("\n", size // 2, size))
+        cut = cut if cut > 0 else size
+        yield text[:cut].rstrip()
+        text = text[cut:].lstrip()
+    yield text
