@@ -16,55 +16,21 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from langgraph_memory_r1 import markers
 from langgraph_memory_r1.dates import day, mentioned
 from langgraph_memory_r1.schemas import Add, Delete, Fact, Memory, Noop, Operation, Update
 from langgraph_memory_r1.sentences import leans_on_previous, sentences
-from langgraph_memory_r1.slots import slot
+from langgraph_memory_r1.slots import MOVES, slot
 from langgraph_memory_r1.tokens import terms
 
-__all__ = ["decide", "takes_back"]
+__all__ = ["decide"]
 
-_COMMAND = re.compile(
-    r"\b(?:(?:please |just |can you |could you )*(?:forget|delete|erase|disregard|ignore|scratch)"
-    r" (?:about |that |what |the |my |everything |it\b|this)|never ?mind\b|(?:that|this|it) (?:was|is|isn't|wasn't|'s) "
-    r"(?:all )?(?:wrong|not true|not right|a mistake|true any ?more|right any ?more)|(?:was|were) (?:just )?(?:kidding|joking))",
-    re.IGNORECASE,
-)
-_STOPPED = re.compile(
-    r"\b(?:stop(?:s|ped)?|quits?|quitted|gave up|giv(?:es?|ing) up|given up|sold|cancell?ed|called off|got rid of|no longer"
-    r"|dropped out|n't [^.;]*\bany ?more|not [^.;]*\bany ?more|never [^.;]*\bany ?more|dropped|gave away)\b",
-    re.IGNORECASE,
-)
-_CORRECTION = re.compile(
-    r"\b(?:actually|instead|correction|i meant|changed|switched|rescheduled|postponed|moved to|turns out|no longer"
-    r"|not any ?more|sorry|rather than|is now|are now|now)\b",
-    re.IGNORECASE,
-)
-_INSTEAD_OF = re.compile(
-    r"\b(?:not|no longer|instead of|rather than|switched from|changed from|moved from)\b (?P<old>[^.,;]+?)"
-    r"(?= (?:but|to|anymore)\b|[.,;]|$)",
-    re.IGNORECASE,
-)
-_ALSO = re.compile(r"\b(?:also|as well|too|in addition|besides|on top of that)\b", re.IGNORECASE)
-_ANOTHER = re.compile(r"\b(?:another|(?:a|my|their) (?:second|third|fourth|new)|one more)\s+(\w+)", re.IGNORECASE)
 _NEGATION = re.compile(r"\b(?:not|never|no|cannot)\b|n't\b", re.IGNORECASE)
-
-_MARKERS = frozenset(
-    terms(
-        "stop stopped quit gave give giving given up sold sell cancelled canceled called rid longer anymore any more dropped forget"
-        " delete erase disregard ignore scratch please never mind wrong true mistake actually instead correction meant changed"
-        " switched rescheduled turns sorry rather also another too second new well addition besides that top one everything said"
-        " told about away currently still finally recently last month week year"
-    )
-)
-_COMMON_VERBS = frozenset(
-    terms(
-        "like love enjoy prefer want need think feel hate start try make take play eat drink watch read visit see know look use"
-        " keep come work live help plan hope day time thing people lot"
-    )
-)
+_PHOTO = " shared a photo: "
 _FEW = 3
 """As many other words may a sentence have and still be taken back or superseded as a whole."""
+_LONG = 7
+"""With more telling words than that a sentence says too much to be matched as a whole."""
 
 
 @dataclass
@@ -108,11 +74,6 @@ def decide(facts: Sequence[Fact], memories: Sequence[Memory]) -> list[Operation]
     return [*(operation for draft in drafts for operation in _operation(draft)), *noops]
 
 
-def takes_back(sentence: str) -> bool:
-    """Whether a sentence asks to forget something."""
-    return _COMMAND.search(sentence) is not None
-
-
 def _take(fact: Fact, drafts: list[_Draft]) -> str:
     """Work one fact into the drafts; a reason where nothing changes."""
     places = [
@@ -121,15 +82,13 @@ def _take(fact: Fact, drafts: list[_Draft]) -> str:
         if draft.alive and (fact.speaker is None or draft.speaker is None or draft.speaker == fact.speaker)
         for index in range(len(draft.units))
     ]
-    if takes_back(fact.text):
+    if markers.takes_back(fact.text):
         return _forget(fact, places)
     words = _words(fact.text, fact.speaker)
     if any(_says(place, fact, words) for place in places):
-        return "already remembered"
+        return f"already remembered: {fact.text}"
     places = [place for place in places if _same_subject(fact, place)]
-    if _STOPPED.search(fact.text) and _stop(fact, words, places):
-        return ""
-    if _correct(fact, words, places) or _extend(fact, words, places):
+    if _stop(fact, words, places) or _correct(fact, words, places) or _extend(fact, words, places):
         return ""
     drafts.append(_Draft(_units(fact.text), fact.speaker, fact=fact, event="ADD", source=list(fact.source)))
     return ""
@@ -140,6 +99,7 @@ def _says(place: _Place, fact: Fact, words: frozenset[str]) -> bool:
     old = _all_words(place.text)
     return (
         bool(words)
+        and _PHOTO not in fact.text
         and _all_words(fact.text) <= old
         and bool(_NEGATION.search(place.text)) == bool(_NEGATION.search(fact.text))
         and set(mentioned(fact.text)) <= set(mentioned(place.text))
@@ -165,11 +125,12 @@ def _session(draft: _Draft) -> str | None:
 
 def _stop(fact: Fact, words: frozenset[str], places: list[_Place]) -> bool:
     """Remove what the fact says has ended; supersede it where the fact tells more than that."""
-    place = _closest(words, places, fact.speaker)
+    place = _closest(words, places, fact.speaker) if markers.ends(fact.text) and len(words) <= _LONG else None
     if place is None:
         return False
     old = _words(place.text, fact.speaker)
-    if not (words <= old or len(words & old) * 2 >= len(old)) or len(old - words) > _FEW:
+    shared = words & old
+    if not shared - markers.COMMON or len(shared) * 2 < min(len(old), len(words)) or len(old - words) > _FEW:
         return False
     if len(words - old) > 1:
         _replace(place, fact)
@@ -180,58 +141,64 @@ def _stop(fact: Fact, words: frozenset[str], places: list[_Place]) -> bool:
 
 def _correct(fact: Fact, words: frozenset[str], places: list[_Place]) -> bool:
     """Put the fact in the place of the sentence whose value it changes."""
-    if _ALSO.search(fact.text) or _ANOTHER.search(fact.text):
+    if markers.adds(fact.text) or markers.one_more_of(fact.text):
         return False
-    place = _same_slot(fact, places) or _corrected(fact, words, places)
+    place = _same_slot(fact, words, places) or _corrected(fact, words, places)
     if place is None:
         return False
-    _replace(place, fact)
+    if len(_words(place.text, fact.speaker) - words) > _FEW:
+        _join(place.draft, fact)  # the old sentence says more than its outdated value
+    else:
+        _replace(place, fact)
     return True
 
 
-def _same_slot(fact: Fact, places: list[_Place]) -> _Place | None:
-    found = slot(fact.text, fact.speaker, marked=_CORRECTION.search(fact.text) is not None)
-    if found is None:
+def _same_slot(fact: Fact, words: frozenset[str], places: list[_Place]) -> _Place | None:
+    """The newest sentence that gives the same thing another value."""
+    found = slot(fact.text, fact.speaker, marked=markers.corrects(fact.text))
+    same = [place for place in places if found and slot(place.text, fact.speaker, marked=True) == found]
+    if not same or words - MOVES <= _all_words(same[-1].text):
         return None
-    return next((place for place in reversed(places) if slot(place.text, fact.speaker, marked=True) == found), None)
+    return same[-1]
 
 
 def _corrected(fact: Fact, words: frozenset[str], places: list[_Place]) -> _Place | None:
-    """The short sentence that a marked correction is about: it shares a telling word, or is named as no longer so."""
-    marker = _CORRECTION.search(fact.text)
-    named = _INSTEAD_OF.search(fact.text)
-    place = _closest(words, places, fact.speaker)
-    if place is None or not (marker or named):
+    """The short sentence that a marked correction is about: it holds the value named as old, or a telling word."""
+    place = _closest(words, places, fact.speaker) if markers.corrects(fact.text) else None
+    if place is None:
         return None
     old = _words(place.text, fact.speaker)
-    if len(old - words) > _FEW - 1:
+    gone = _words(markers.replaced_value(fact.text), fact.speaker)
+    if len(old - words) >= _FEW or len(words - old) > _FEW:
         return None
-    gone = _words(named["old"], fact.speaker) if named else frozenset()
     if gone and gone <= old:
         return place
-    telling = (words & old) - _COMMON_VERBS
-    weak = marker is None or marker[0].lower().endswith("now") or marker[0].lower() == "sorry"
-    return place if telling and not weak and len(words & old) * 2 >= len(old) and len(words - old) <= _FEW else None
+    shared = words & old
+    sure = markers.corrects_surely(fact.text) and len(shared) * 2 >= len(old)
+    return place if sure and shared - markers.COMMON else None
 
 
 def _extend(fact: Fact, words: frozenset[str], places: list[_Place]) -> bool:
     """Join the fact to the memory that it adds to: the same thing ("another dog") or the same verb ("also collects")."""
-    another = _ANOTHER.search(fact.text)
-    also = _ALSO.search(fact.text)
-    if another:
-        things = frozenset(terms(another[1]))
-        hit = [place for place in places if things and things <= _words(place.text, fact.speaker)]
+    thing = re.escape(markers.one_more_of(fact.text))
+    if thing:
+        one = re.compile(rf"\b(?:an?|one|the|my|their|first|another|\w+'s)(?: \w+)? {thing}\b", re.IGNORECASE)
+        hit = [place for place in places if one.search(place.text) and _words(place.text, fact.speaker) & markers.COMMON <= words]
     else:
-        hit = [place for place in places if also and _joins(words, _words(place.text, fact.speaker))]
-    place = _closest(words, hit, fact.speaker)
-    if place is None:
+        hit = [place for place in places if markers.adds(fact.text) and _akin(fact, words, place)]
+    place = _closest(words, [place for place in hit if _PHOTO not in place.text], fact.speaker)
+    if place is None or len(words) > _LONG or len(_words(place.text, fact.speaker)) > _LONG:
         return False
     _join(place.draft, fact)
     return True
 
 
-def _joins(words: frozenset[str], old: frozenset[str]) -> bool:
-    return len(words & old) * 2 >= len(old) > 0
+def _akin(fact: Fact, words: frozenset[str], place: _Place) -> bool:
+    """Whether two short statements have half of the older one, or what is "also" done, in common."""
+    old = _words(place.text, fact.speaker)
+    if markers.added_verb(fact.text) & old and len(old) <= _FEW + 1:
+        return True
+    return len(words & old) * 2 >= len(old) and len(old | words) <= 2 * _FEW
 
 
 def _closest(words: frozenset[str], places: Sequence[_Place], speaker: str | None) -> _Place | None:
@@ -255,17 +222,17 @@ def _same_subject(fact: Fact, place: _Place) -> bool:
 def _subject(text: str, speaker: str | None) -> frozenset[str]:
     """What a sentence is about where it is not the speaker: "Ann's sister …", "Ann: Bob …"."""
     name = re.escape(speaker or "")
-    found = re.match(rf"(?:[^,:]*, )?(?:{name}'s|my|their) (.+)|{name}: (.+)", text, re.IGNORECASE)
+    found = re.match(rf"(?:[^,:]*, )?(?:{name}'s|my|their) (.+)|{name}: (?:\w+, )?(.+)", text, re.IGNORECASE)
     if not found:
         return frozenset()
-    words = re.findall(r"[\w'-]+", found[1] or found[2])
-    end = next((n for n, word in enumerate(words) if n and re.fullmatch(r"is|are|was|has|have|\w+(?:s|ed)", word)), 2)
-    return frozenset(terms(" ".join(words[: min(end, 2)])))
+    words = re.findall(r"[\w'-]+", found[1] or found[2])[:3]
+    end = next((n for n, word in enumerate(words) if n and re.fullmatch(r"is|are|was|has|have|\w+(?:s|ed)", word)), 3)
+    return frozenset(terms(" ".join(words[:end]))) - markers.MARKERS
 
 
 def _words(text: str, speaker: str | None) -> frozenset[str]:
     """The telling words of a sentence, without the speaker's name, dates and markers."""
-    return _all_words(text) - frozenset(terms(speaker or "")) - _MARKERS
+    return _all_words(text) - frozenset(terms(speaker or "")) - markers.MARKERS
 
 
 def _all_words(text: str) -> frozenset[str]:

@@ -17,7 +17,8 @@ from collections.abc import Iterator, Sequence
 
 from langgraph_memory_r1.answers import answer
 from langgraph_memory_r1.dates import resolve
-from langgraph_memory_r1.decisions import decide, takes_back
+from langgraph_memory_r1.decisions import decide
+from langgraph_memory_r1.markers import takes_back
 from langgraph_memory_r1.schemas import Fact, Turn
 from langgraph_memory_r1.sentences import (
     is_question,

@@ -90,7 +90,7 @@ def leans_on_previous(sentence: str) -> bool:
 
 _MODAL = frozenset(
     "can could will would shall should must may might can't cannot couldn't won't wouldn't shouldn't mustn't did"
-    " didn't had hadn't was wasn't used ought had is has are were does and or who that".split()
+    " didn't had hadn't was wasn't used ought had is has are were does and or who that no not".split()
 )
 _PAST = frozenset(
     "ate became began bit blew bought bred broke brought built came caught chose cut did drank drew drove dug fed"

@@ -1,75 +1,86 @@
-"""What a sentence gives the one value of: where somebody lives or works, an age, a favourite, a number, a name.
+"""What a sentence gives the one value of: where somebody lives or works, an age, a favourite, a number, a time.
 
     slot("Ann moved to Denver", "Ann") == slot("Ann lives in Boston", "Ann") == ("home", "")
 
-Two sentences of one speaker with the same slot cannot both hold: the newer one supersedes the older.
+Two sentences of one speaker with the same slot cannot both hold: the newer one supersedes the older. Part of the no-model
+baseline (see rules.py).
 """
 
 from __future__ import annotations
 
 import re
 
-from langgraph_memory_r1.tokens import terms
+from langgraph_memory_r1.tokens import stem, terms
 
-__all__ = ["slot"]
+__all__ = ["MOVES", "slot"]
 
-_LEAD = r"(?:[\w' ]+(?: \([^()]*\))?, |(?:so|and|but|well|now|actually|today|oh|hey|yes|no|correction)[ ,:]+)*"
-_VERBS = r"(?:\w+ly |just |now |also |still |is |has |have |am |was |had |been |going to |will |got |get |back |both )*"
-_NOT_A_PLACE = r"(?!(?:tears|fear|harmony|peace|the (?:moment|present|past|next|other|side)|it|this|that|another|more|a new (?:chapter|phase))\b)"
-_HOME = re.compile(
-    rf"(?:lives?|living|moved|moving|relocat(?:ed|ing)|resides?|residing|settled|based)(?: \w+)?? (?:in|to|at) {_NOT_A_PLACE}\w"
+MOVES = frozenset(stem(word) for word in "live move relocate reside settle base work employ job start turn old".split())
+"""The verbs by which a slot is filled, as opposed to what fills it."""
+
+_LEAD = r"(?:(?:[\w' ]+(?: \([^()]*\))?, |(?:so|and|but|well|now|actually|today|oh|hey|yes|no|correction)[ ,:]+))*"
+_AUXILIARY = (
+    r"(?:\w+ly |just |now |also |still |is |has |have |am |was |had |had |got |get |back |both "
+    r"|switched jobs and |changed jobs and )*"
 )
-_WORK = re.compile(
-    r"(?:works?|working|worked|(?:started|landed|took|accepted|found)(?: a| an| the)?(?: \w+)? (?:job|position|role)|started working"
-    r"|(?:a |an )?(?:new )?job|employed|switched jobs|changed jobs) (?:at|for|with|as|to|by) "
-)
-_AGE = re.compile(r"(?:is |am |'m |turned |turning |be )(?:now )?\d{1,3}(?: years old| now|[.,!]|$)")
+_NO_PLACE = r"(?!(?:tears|fear|harmony|peace|it|this|that|another|more|an?|my|our|their|his|her)\b(?![^.,]* in (?-i:[A-Z]))|the (?-i:[a-z]))"
+_KINDS = {
+    "home": re.compile(
+        r"(?:lives?|living|moved|relocated|resides?|residing|settled|based)(?: (?!(?:to|in|at)\b)\w+){0,3}"
+        rf" (?:in|to|at) {_NO_PLACE}\w",
+        re.IGNORECASE,
+    ),
+    "work": re.compile(
+        r"(?:(?:works?|working|worked|employed|(?:switched|changed) jobs)"
+        r"|(?:(?:started|landed|took|accepted|found) )?(?:an? |the |their )?(?:new )?(?:job|position|role)) (?:at|for|as|to|by) ",
+        re.IGNORECASE,
+    ),
+    "age": re.compile(r"(?:turn(?:ed|s|ing) \d{1,3}\b|(?:now )?\d{1,3}(?: years old| now|[.,!]|$))", re.IGNORECASE),
+}
+_CHANGED = r"(?:changed|moved|rescheduled|postponed|switched|pushed back|brought forward)"
 _ATTRIBUTE = re.compile(
-    r"(?P<thing>(?:[\w'-]+ ){1,4}?)(?:is|are|will be|(?:has |have |was |were |got )?(?:been )?(?:changed|moved|rescheduled|postponed|switched)"
-    r"(?: \w+)? to) "
+    r"(?P<thing>(?:[\w'-]+ ){1,5}?)"
+    rf"(?:(?:has |have |was |were |got |is |are )?(?:now )?(?:been )?{_CHANGED}(?: \w+)?? to|is|are|will be) ",
+    re.IGNORECASE,
+)
+_FAVOURITE = re.compile(
+    r"favou?rite (\w+(?: \w+)??) (?:is|are|was|changed)\b|\b(?:is|are) (?:\w+ )?(?:\w+'s|my|their)(?: new)? favou?rite (\w+)"
 )
 _SINGLE = frozenset(
-    terms(
-        "name nickname age birthday number phone email mail address zip postcode title password username favorite favourite"
-        " height weight salary rent budget deadline anniversary timezone boss manager landlord"
-    )
+    stem(word)
+    for word in (
+        "name nickname age birthday number phone email mail address zip postcode title password username height weight salary"
+        " rent budget deadline anniversary timezone boss manager landlord code"
+    ).split()
 )
 
 
-def slot(text: str, speaker: str | None, *, marked: bool) -> tuple[str, str] | None:
+def slot(text: str, speaker: str | None, *, marked: bool = False) -> tuple[str, str] | None:
     """The slot that a sentence fills, as a kind and whose it is; None where it fills none.
 
     Args:
-        text: One sentence in the third or first person.
+        text: One sentence, in the third or the first person.
         speaker: Who said it.
         marked: Whether a word such as "actually" marks a correction; then any "Ann's X is …" counts as a slot.
     """
-    name = re.escape(speaker or "I")
-    about = re.match(
-        rf"{_LEAD}(?P<whose>(?:{name}|I)|(?:{name}'s|my|the) (?P<other>\w+(?: \w+)??)) {_VERBS}", text, re.IGNORECASE
-    )
-    if about is None:
-        return _favourite(text)
-    rest, whose = text[about.end() :], " ".join(terms(about["other"] or ""))
-    for kind, pattern in (("home", _HOME), ("work", _WORK)):
-        if pattern.match(rest):
-            return kind, whose
-    if _AGE.search(text[about.end("whose") :][:24]):
-        return "age", whose
-    return _favourite(text) or _attribute(text, name, marked=marked)
+    if favourite := _FAVOURITE.search(text):
+        return "favourite", " ".join(terms(favourite[1] or favourite[2]))
+    name = re.escape(speaker) if speaker else "I"
+    own = re.match(rf"{_LEAD}(?:{name}: )?{_LEAD}(?:{name}|I|we|(?<=: ))(?!')\s*{_AUXILIARY}", text, re.IGNORECASE)
+    if own and (kind := _kind(text[own.end() :])):
+        return kind, ""
+    other = re.match(rf"{_LEAD}(?:{name}: )?{_LEAD}(?:{name}'s|my|our|their|the) ", text, re.IGNORECASE)
+    return _others(text[other.end() :], marked=marked) if other else None
 
 
-def _favourite(text: str) -> tuple[str, str] | None:
-    found = re.search(r"favou?rite (\w+(?: \w+)??) (?:is|are|was|changed)\b", text) or re.search(
-        r"\b(?:is|are) (?:\w+ )?(?:\w+'s|my|their)(?: new| all-time)? favou?rite (\w+)", text
-    )
-    return ("favourite", " ".join(terms(found[1]))) if found else None
+def _kind(rest: str) -> str | None:
+    return next((kind for kind, pattern in _KINDS.items() if pattern.match(rest)), None)
 
 
-def _attribute(text: str, name: str, *, marked: bool) -> tuple[str, str] | None:
-    owned = re.match(rf"{_LEAD}(?:{name}'s|my|their|the) ", text, re.IGNORECASE)
-    found = _ATTRIBUTE.match(text, owned.end()) if owned else None
-    if found is None:
-        return None
-    thing = terms(found["thing"])
+def _others(rest: str, *, marked: bool) -> tuple[str, str] | None:
+    """The slot of somebody or something that belongs to the speaker: "sister lives in …", "flight is on …"."""
+    owner = re.match(rf"(?P<who>\w+(?: \w+)??) {_AUXILIARY}(?=liv|mov|reloc|resid|settl|base|work|employ|turn|\d+ years old)", rest)
+    if owner and " been " not in owner[0] and (kind := _kind(rest[owner.end() :])):
+        return kind, " ".join(terms(owner["who"]))
+    found = _ATTRIBUTE.match(rest)
+    thing = terms(found["thing"]) if found else ()
     return ("attribute", " ".join(thing)) if thing and (marked or thing[-1] in _SINGLE) else None
