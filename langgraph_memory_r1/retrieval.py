@@ -5,13 +5,13 @@ put, discard → segments of postings (`postings.py`) → the current ones in ti
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from langgraph_memory_r1.postings import Entry, Floats, Segment, Vector, unit
+from langgraph_memory_r1.postings import Entry, Floats, Ints, Segment, Vector, unit
 from langgraph_memory_r1.ranking import View, Weights, score
 from langgraph_memory_r1.schemas import Memory
 
@@ -95,7 +95,7 @@ class Index:
     def rank(
         self, query: str, *, k: int = 60, vector: Vector | None = None, per_speaker: int | None = None
     ) -> list[Hit]:
-        """The best memories for a query, best first; equal scores in the order of their ids.
+        """The best memories for a query, best first; of equal scores the newest first.
 
         Args:
             query: What is asked, in words.
@@ -153,23 +153,18 @@ class Index:
 
 
 def _best(view: View, scores: Floats, k: int, per_speaker: int | None) -> list[Hit]:
-    chosen = np.arange(len(scores))
-    if k < len(scores) and per_speaker is None:
-        chosen = np.flatnonzero(scores >= np.partition(scores, -k)[-k])
-    found = zip(view.timeline[chosen].tolist(), scores[chosen].tolist(), strict=True)
-    hits = [Hit(view.entry(slot).memory, value) for slot, value in found]
-    hits.sort(key=lambda hit: (-hit.score, hit.memory.id))
-    return _spread(hits, per_speaker)[:k]
+    places = np.argsort(scores, kind="stable")[::-1]
+    if per_speaker is not None:
+        places = places[_first_of_each(view.speakers[1][places], per_speaker)]
+    places = places[:k]
+    found = zip(view.timeline[places].tolist(), scores[places].tolist(), strict=True)
+    return [Hit(view.entry(slot).memory, value) for slot, value in found]
 
 
-def _spread(hits: list[Hit], per_speaker: int | None) -> list[Hit]:
-    """Not more than so many hits of one speaker."""
-    if per_speaker is None:
-        return hits
-    seen: Counter[str | None] = Counter()
-    kept = []
-    for hit in hits:
-        seen[hit.memory.speaker] += 1
-        if seen[hit.memory.speaker] <= per_speaker:
-            kept.append(hit)
-    return kept
+def _first_of_each(numbers: Ints, count: int) -> NDArray[np.bool_]:
+    """Which entries are among the first so many with the same number."""
+    grouped = np.argsort(numbers, kind="stable")
+    earlier = np.arange(len(numbers)) - np.searchsorted(numbers[grouped], numbers[grouped])
+    among = np.empty(len(numbers), bool)
+    among[grouped] = earlier < count
+    return among

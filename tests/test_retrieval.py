@@ -42,21 +42,21 @@ def test_a_rare_word_counts_more_than_a_frequent_one() -> None:
 
 def test_score_is_zero_without_anything_in_common_and_the_rest_still_fills_k() -> None:
     hits = bank("green tea", "chess", "jazz").rank("tea", k=2)
-    assert ids(hits) == ["0", "1"]
+    assert ids(hits) == ["0", "2"]
     assert hits[0].score > 0
     assert hits[1].score == 0
 
 
 @pytest.mark.parametrize("query", ["", "   ", "what is the", "?!", "\ud800", "\x00"])
-def test_query_without_terms_gives_the_memories_in_order_of_their_ids(query: str) -> None:
+def test_query_without_terms_gives_the_newest_memories(query: str) -> None:
     hits = bank("tea", "chess", "jazz").rank(query, k=2)
-    assert [(hit.memory.id, hit.score) for hit in hits] == [("0", 0.0), ("1", 0.0)]
+    assert [(hit.memory.id, hit.score) for hit in hits] == [("2", 0.0), ("1", 0.0)]
 
 
-def test_equal_scores_come_in_order_of_ids_wherever_the_list_is_cut() -> None:
+def test_of_equal_scores_the_newest_come_first_wherever_the_list_is_cut() -> None:
     index = Index(Memory(name, "the same words") for name in "dbeac")
-    assert ids(index.rank("same words")) == list("abcde")
-    assert ids(index.rank("same words", k=3)) == list("abc")
+    assert ids(index.rank("same words")) == list("caebd")
+    assert ids(index.rank("same words", k=3)) == list("cae")
 
 
 def test_k_beyond_the_bank_and_an_empty_bank() -> None:
@@ -287,9 +287,7 @@ def test_endless_updates_do_not_pile_up() -> None:
     index = bank("tea", "jazz")
     for step in range(2_000):
         index.put(Memory("0", f"tea number {step}"))
-    started = time.perf_counter()
     assert index.rank("1999")[0].memory.text == "tea number 1999"
-    assert time.perf_counter() - started < 0.1
     assert sum(map(len, index._segments)) < 200
 
 
