@@ -63,8 +63,8 @@ only: {"selected":[0],"answer":"..."}"""
 LONGEST = 2000
 """Longest answer, in characters, that is taken from a reply without JSON."""
 
-_TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
-_LABELLED = re.compile(r"\**\banswer\b\s*:\s*\**[ \t]*(.+)", re.DOTALL | re.IGNORECASE)
+_TAG = re.compile("<answer>", re.IGNORECASE)
+_LABEL = re.compile(r"\banswer\b\**\s*:", re.IGNORECASE)
 _NUMBER = re.compile(r"\[(\d{1,6})\]")
 
 
@@ -138,14 +138,13 @@ def _numbers(value: Any) -> list[int]:
 
 
 def _from_tag(text: str) -> tuple[str, list[int]] | None:
-    match = _last(_TAGGED, text)
-    return (match[1], _cited(text[: match.start()])) if match else None
+    match = _last(_TAG, text)
+    return (text[match.end() :].partition("</")[0], _cited(text[: match.start()])) if match else None
 
 
 def _from_label(text: str) -> tuple[str, list[int]] | None:
-    before, label, _ = text.lower().rpartition("answer:")
-    match = _LABELLED.search(text, len(before)) if label else None
-    return (match[1].strip("* \n"), _cited(before)) if match else None
+    match = _last(_LABEL, text)
+    return (text[match.end() :].strip("* \n"), _cited(text[: match.start()])) if match else None
 
 
 def _cited(text: str) -> list[int]:
