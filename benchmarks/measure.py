@@ -1,0 +1,108 @@
+"""What the benchmarks share: a measured ratio, fair timing, and an embedding that costs next to nothing."""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+from langgraph.store.base import IndexConfig
+
+DIMS = 384
+"""The width of the small embedding models that people run on a laptop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One figure and what it is held against; both in the same unit, the lower the better."""
+
+    name: str
+    value: float
+    reference: float
+    limit: float
+    """The ratio may not be larger than this."""
+
+    @property
+    def ratio(self) -> float:
+        """The value over the reference."""
+        return self.value / self.reference if self.reference else float(bool(self.value))
+
+    @property
+    def kept(self) -> bool:
+        """Whether the ratio is within its limit."""
+        return self.ratio <= self.limit
+
+    def line(self) -> str:
+        """The measure as it is printed."""
+        verdict = "" if self.kept else "  OVER"
+        return f"{self.name} ratio={self.ratio:.3f} limit={self.limit:.3f}{verdict}"
+
+
+class CachedEmbeddings(Embeddings):
+    """A text's vector is random but fixed, and made only once, so that stores are measured and not models."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, list[float]] = {}
+
+    def embed_query(self, text: str) -> list[float]:
+        """Embed one text."""
+        if text not in self._known:
+            rng = np.random.default_rng(zlib.crc32(text.encode()))
+            self._known[text] = rng.standard_normal(DIMS, np.float32).tolist()
+        return self._known[text]
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Embed several texts."""
+        return [self.embed_query(text) for text in texts]
+
+
+def index() -> IndexConfig:
+    """The index of every store that is measured."""
+    return {"dims": DIMS, "embed": CachedEmbeddings(), "fields": ["text"]}
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """How long one call takes."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def p50(samples: Sequence[float]) -> float:
+    """The median."""
+    return statistics.median(samples)
+
+
+@contextmanager
+def quiet_collector() -> Iterator[None]:
+    """Keep the garbage collector from running inside a measured call."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of all files under a folder, some of which may vanish meanwhile."""
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_size if path.is_file() else 0
+        except FileNotFoundError:
+            continue
+    return total
+
+
+def sentence(number: int) -> str:
+    """A memory of ordinary length, different for every number."""
+    place, day = number * 31 % 511, number % 365
+    return f"Person {number} told on day {day} that the {number * 7919 % 997}th trip of the year went to place {place}."
