@@ -65,7 +65,8 @@ def groups(heard: Heard, known: Set[str], limits: Limits, progress: Progress) ->
     """The turns that the bank does not know yet, in groups for one model call each; still without facts."""
     cursors = _cursors(heard, limits)
     new = [part for part in cursors if part.id not in known]
-    progress.tell("heard", {"turns": len(new), "known": len(cursors) - len(new), "skipped": dict(heard.skipped)})
+    counts = {"turns": len(new), "known": len(cursors) - len(new), "skipped": dict(heard.skipped)}
+    progress.tell("heard", counts | {"cut_short": sum(len(turn.text) > limits.turn_chars for turn in heard.turns)})
     found = [Batch(tuple(group), cursor=cursors[group[-1]]) for group in batches(new, limits)]
     if found:
         found[-1] = replace(found[-1], cursor=heard.last)

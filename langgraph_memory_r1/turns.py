@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
 
@@ -187,10 +187,11 @@ def _said_at(message: BaseMessage) -> datetime | None:
     """The time that an app noted in `additional_kwargs["at"]`, ISO text or a number of seconds."""
     noted = message.additional_kwargs.get("at")
     try:
-        return None if noted is None else _MOMENT.validate_python(noted)
+        at = None if noted is None else _MOMENT.validate_python(noted)
     except ValidationError:
         log.warning('Message %r has no readable time in additional_kwargs["at"]; give ISO text.', message.id)
         return None
+    return at.replace(tzinfo=UTC) if at and not at.tzinfo else at
 
 
 def _block(block: object) -> tuple[str, str | None]:

@@ -1,0 +1,143 @@
+"""From chat messages to turns: what is new, what is said, and what is passed over and counted."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+
+from langgraph_memory_r1 import InputError, Turn
+from langgraph_memory_r1.state import as_turn, turn_as_dict
+from langgraph_memory_r1.turns import RECALLED, Heard, Limits, Speakers, batches, hear_messages, hear_turns, pieces
+
+NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
+LONG_ID = "500543cd-5632-4b90-9768"
+
+
+def hear(messages: list[Any], cursor: str | None = None, thread: str | None = None) -> Heard:
+    return hear_messages(messages, cursor, Speakers(thread=thread), NOW)
+
+
+def test_people_and_the_assistant_are_heard() -> None:
+    heard = hear([
+        HumanMessage("I have a dog.", id="m1"), AIMessage("Lovely!", id="m2"),
+        HumanMessage("Me too.", name="Ben", id="m3", additional_kwargs={"at": "2023-01-02T03:04:00+01:00"}),
+        HumanMessage("Same here.", id="m4", additional_kwargs={"at": "2024-05-01T12:00:00"}),
+    ])  # fmt: skip
+    assert heard.turns[:2] == (Turn("user", "I have a dog.", NOW, "m1"), Turn("assistant", "Lovely!", NOW, "m2"))
+    assert heard.turns[2].speaker == "Ben"
+    assert heard.turns[2].at == datetime.fromisoformat("2023-01-02T03:04:00+01:00")
+    assert heard.turns[3].at == NOW
+    assert (heard.cursors, heard.last, dict(heard.skipped)) == (("m1", "m2", "m3", "m4"), "m4", {})
+
+
+def test_memory_is_not_fed_back() -> None:
+    call = {"name": "search_memory", "args": {}, "id": "c"}
+    heard = hear([
+        SystemMessage("Known about the user: has a dog.", id="m1"),
+        HumanMessage("Known: has a dog.", id="m2", additional_kwargs={RECALLED: True}),
+        HumanMessage([{"type": "text", "text": "a dog", RECALLED: True}, {"type": "text", "text": "A cat!"}], id="m3"),
+        AIMessage("", tool_calls=[call], id="m4"),
+        ToolMessage("has a dog", tool_call_id="c", id="m5"),
+    ])  # fmt: skip
+    assert [turn.text for turn in heard.turns] == ["A cat!"]
+    assert heard.skipped == {"system": 1, "recalled": 2, "empty": 1, "tool": 1}
+    assert heard.last == "m5"
+
+
+@pytest.mark.parametrize(
+    ("content", "text", "skipped"),
+    [
+        ("", None, {"empty": 1}),
+        (" \n\t", None, {"empty": 1}),
+        ("\x00\x07\ud800", None, {"empty": 1}),
+        ("a\x00b\ud800c\r\nd\u200b", "abc\nd\u200b", {}),
+        (["plain", {"type": "text", "text": "block"}], "plain\nblock", {}),
+        ([{"type": "image_url", "image_url": {}}, {"type": "text", "text": "my dog"}], "my dog", {"image_url": 1}),
+        ([{"type": "image", "base64": "..."}, {"type": "file"}], None, {"image": 1, "file": 1, "empty": 1}),
+        ([{"type": "text", "text": 5}, {"text": "untyped"}, {}], None, {"text": 1, "block": 2, "empty": 1}),
+        ([{"type": "tool_use", "id": "x", "input": {}}, {"type": "reasoning", "reasoning": "hm"}], None,
+         {"tool_use": 1, "reasoning": 1, "empty": 1}),
+    ],
+)  # fmt: skip
+def test_content_is_heard_as_far_as_it_is_text(content: Any, text: str | None, skipped: dict[str, int]) -> None:
+    heard = hear([HumanMessage(content, id="m1")])
+    assert [turn.text for turn in heard.turns] == ([text] if text else [])
+    assert heard.skipped == skipped
+    assert heard.last == "m1"
+
+
+def test_content_that_is_no_content_is_counted() -> None:
+    message = HumanMessage("x", id="m1")
+    message.content = {"type": "text"}  # type: ignore[assignment]
+    number = HumanMessage("x", id="m2")
+    number.content = 7  # type: ignore[assignment]
+    assert hear([message, number]).skipped == {"dict": 1, "int": 1, "empty": 2}
+
+
+def test_only_what_comes_after_the_cursor_is_new() -> None:
+    messages = [HumanMessage("one", id="m1"), AIMessage("two", id="m2"), HumanMessage("three", id="m3")]
+    assert [turn.text for turn in hear(messages, "m2").turns] == ["three"]
+    assert hear(messages, "m3") == Heard((), (), "m3", {})
+    assert len(hear(messages, "trimmed away").turns) == 3
+    assert hear([], "m3").last == "m3"
+
+
+def test_ids_that_are_short_count_in_their_thread_only() -> None:
+    messages = [HumanMessage("x", id="1"), HumanMessage("x", id=LONG_ID)]
+    assert [turn.id for turn in hear(messages, thread="t7").turns] == ["t7:1", LONG_ID]
+    assert [turn.id for turn in hear(messages).turns] == ["1", LONG_ID]
+
+
+def test_turns_without_an_id_get_the_same_one_every_time() -> None:
+    def ids() -> list[str]:
+        at = datetime(2024, 1, 1, tzinfo=UTC)
+        given = [
+            Turn("Ana", "Hi", at),
+            Turn("Ana", "Hi", at),
+            Turn("Ben", "Hi", at),
+            Turn("Ana", "Hi"),
+            Turn("Ana", "x", id="mine"),
+        ]
+        return [turn.id for turn in hear_turns(given, None).turns]
+
+    assert ids() == ids()
+    assert len(set(ids())) == 5
+    assert ids()[4] == "mine"
+
+
+def test_turns_may_be_dictionaries_and_are_cleaned() -> None:
+    given = [{"text": "a\x00\ud800b", "at": "2024-05-01T12:00"}, {"speaker": "Ana", "text": "  "}]
+    heard = hear_turns(given, "m1")
+    assert [(turn.speaker, turn.text, turn.at) for turn in heard.turns] == [("somebody", "ab", NOW)]
+    assert (heard.skipped, heard.last, heard.cursors) == ({"empty": 1}, "m1", ("m1",))
+    turn = Turn("Ana", "x", NOW, "t1", "s1")
+    assert as_turn(turn_as_dict(turn)) == turn
+
+
+@pytest.mark.parametrize("wrong", [{"speaker": "Ana"}, {"text": 5}, {"text": "x", "at": "soon"}, "text", 7, None])
+def test_what_is_no_turn_is_refused(wrong: Any) -> None:
+    with pytest.raises(InputError, match=r"turn"):
+        as_turn(wrong)
+
+
+def test_turns_are_grouped_by_number_and_by_size() -> None:
+    turns = [Turn("Ana", "x" * 10, id=str(number)) for number in range(7)]
+    assert [len(group) for group in batches(turns, Limits(batch_turns=3))] == [3, 3, 1]
+    assert [len(group) for group in batches(turns, Limits(batch_chars=45))] == [4, 3]
+    assert list(batches([], Limits())) == []
+
+
+def test_a_huge_turn_is_cut_up_and_its_end_left_out_loudly(caplog: pytest.LogCaptureFixture) -> None:
+    turn = Turn("Ana", "word " * 200_000, NOW, "t1")
+    with caplog.at_level(logging.WARNING):
+        parts = pieces(turn, Limits())
+    assert "1000000 characters" in caplog.text
+    assert [part.id for part in parts] == ["t1", *(f"t1#{number}" for number in range(2, len(parts) + 1))]
+    assert all(0 < len(part.text) <= Limits().batch_chars for part in parts)
+    assert " ".join(part.text for part in parts) == turn.text[: Limits().turn_chars]
+    assert pieces(Turn("Ana", "short", id="t2"), Limits()) == [Turn("Ana", "short", id="t2")]
+    assert all(part.text for part in pieces(Turn("Ana", "x" * 20_000, id="t3"), Limits()))
