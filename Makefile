@@ -17,7 +17,7 @@ demo: $(VENV)/.base  ## see a conversation become memories, offline and without 
 	@$(BIN)/memory-r1 demo
 
 test: check  ## lint, types, layers and the fast tests, without network
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 8
 
 check: lint types layers  ## everything of `make test` that needs no running
 
