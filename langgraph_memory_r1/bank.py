@@ -21,7 +21,7 @@ from langgraph.store.base import BaseStore, PutOp
 
 from langgraph_memory_r1.errors import ConflictError, UnknownMemoryError
 from langgraph_memory_r1.feed import Feed, vector_of, write
-from langgraph_memory_r1.history import Diff, compare, in_order, invert, plan, replay
+from langgraph_memory_r1.history import Diff, aware, compare, in_order, invert, plan, replay
 from langgraph_memory_r1.records import (
     change_from_record,
     change_to_record,
@@ -124,7 +124,9 @@ class Memories(ABC):
         history = self.history()
         done = [change for change in history if (change.memory_id if op_id is None else change.id == op_id)]
         if not done:
-            raise UnknownMemoryError("There is nothing to take back." if op_id is None else f"There is no operation {op_id!r}.")
+            raise UnknownMemoryError(
+                "There is nothing to take back." if op_id is None else f"There is no operation {op_id!r}."
+            )
         memory_id = done[-1].memory_id
         change = invert(done[-1], self.get(memory_id) if memory_id else None, history)
         self._commit([change])
@@ -132,12 +134,12 @@ class Memories(ABC):
 
     def as_of(self, when: datetime) -> list[Memory]:
         """The memories as they were at a moment (time-zone aware; without a zone UTC)."""
-        return in_order(replay(self.history(), _aware(when)).values())
+        return in_order(replay(self.history(), aware(when)).values())
 
     def diff(self, start: datetime, end: datetime) -> Diff:
         """What was added, updated and removed between two moments."""
         history = self.history()
-        return compare(replay(history, _aware(start)), replay(history, _aware(end)))
+        return compare(replay(history, aware(start)), replay(history, aware(end)))
 
     def seen(self) -> set[str]:
         """Ids of all turns that some operation, a NOOP too, came from."""
@@ -228,8 +230,8 @@ class MemoryBank(Memories):
         with self._lock:
             count = len(self)
             if isinstance(self.store, LanceDBStore):
-                self.store.erase(self._memory_space)
-                self.store.erase(self._history_space)
+                self.store.erase(self._memory_space, below=False)
+                self.store.erase(self._history_space, below=False)
             else:
                 self.store.batch([PutOp(self._memory_space, memory.id, None) for memory in self.all()])
                 self.store.batch([PutOp(self._history_space, change.id, None) for change in self.history()])
@@ -237,7 +239,7 @@ class MemoryBank(Memories):
 
     def export_jsonl(self, path: str | os.PathLike[str]) -> int:
         """Write memories and history, one JSON object a line; returns the number of memories."""
-        return export_bank(path, self.namespace, self.all(), self.history())
+        return export_bank(path, self.all(), self.history())
 
     def import_jsonl(self, path: str | os.PathLike[str], *, strict: bool = False) -> Imported:
         """Take over an export, ids and history included; what is here already is left as it is.
@@ -245,8 +247,10 @@ class MemoryBank(Memories):
         Raises:
             InputError: the file is no export, or with `strict` a line of it is broken; the message names the line.
         """
-        held = {memory.id for memory in self._current()}, {change.id for change in self.history()}
-        memories, changes, result = import_bank(path, held, strict=strict)
+        history = self.history()
+        # A memory that was deleted here since the export was made stays deleted.
+        held = {memory.id for memory in self._current()} | {change.memory_id for change in history if change.memory_id}
+        memories, changes, result = import_bank(path, held, {change.id for change in history}, strict=strict)
         puts = [_memory_put(self._memory_space, memory) for memory in memories]
         puts += [_change_put(self._history_space, change) for change in changes if change.event != "NOOP"]
         write(self.store, puts, {})
@@ -275,7 +279,9 @@ class MemoryBank(Memories):
 
     def _note(self, noops: Sequence[Change]) -> None:
         if noops and self._journal is not None:
-            self._journal.append(self._history_space, [{"id": change.id} | change_to_record(change) for change in noops])
+            self._journal.append(
+                self._history_space, [{"id": change.id} | change_to_record(change) for change in noops]
+            )
         elif noops:
             self.store.batch([_change_put(self._history_space, change) for change in noops])
 
@@ -324,7 +330,9 @@ def _check(expect: Mapping[str, int], index: Index) -> None:
     known = {key: index.get(key) for key in expect}
     stale = [key for key, memory in known.items() if memory is None or memory.rev != expect[key]]
     if stale:
-        raise ConflictError(f"Changed since the decision was made: {', '.join(stale)}. Read again and decide anew.", stale)
+        raise ConflictError(
+            f"Changed since the decision was made: {', '.join(stale)}. Read again and decide anew.", stale
+        )
 
 
 def _memory_put(namespace: tuple[str, ...], memory: Memory | None, key: str | None = None) -> PutOp:
@@ -335,7 +343,3 @@ def _memory_put(namespace: tuple[str, ...], memory: Memory | None, key: str | No
 
 def _change_put(namespace: tuple[str, ...], change: Change) -> PutOp:
     return PutOp(namespace, change.id, change_to_record(change), False)
-
-
-def _aware(when: datetime) -> datetime:
-    return when if when.tzinfo is not None else when.replace(tzinfo=UTC)

@@ -25,7 +25,9 @@ class Diff:
     removed: tuple[Memory, ...] = ()
 
 
-def plan(operations: Sequence[Operation], lookup: Lookup, *, model: str | None = None, reason: str = "") -> list[Change]:
+def plan(
+    operations: Sequence[Operation], lookup: Lookup, *, model: str | None = None, reason: str = ""
+) -> list[Change]:
     """What the operations will change, in their order; each sees those before it.
 
     Raises:
@@ -60,7 +62,9 @@ def invert(change: Change, current: Memory | None, history: Iterable[Change]) ->
         raise UnknownMemoryError(f"{change.id} is a NOOP; there is nothing to take back.")
     same = [other for other in history if other.memory_id == change.memory_id]
     if same and same[-1].id != change.id:
-        raise ConflictError(f"{change.id} cannot be taken back before {same[-1].id}, which came later.", [change.memory_id])
+        raise ConflictError(
+            f"{change.id} cannot be taken back before {same[-1].id}, which came later.", [change.memory_id]
+        )
     rev, now = _last_rev(change) + 1, _after(current or change.before, datetime.now(UTC))
     after = None if change.before is None else replace(change.before, rev=rev, updated_at=now)
     event = "DELETE" if after is None else "ADD" if change.after is None else "UPDATE"
@@ -94,7 +98,14 @@ def compare(start: dict[str, Memory], end: dict[str, Memory]) -> Diff:
 def in_order(memories: Iterable[Memory]) -> list[Memory]:
     """By the time when it was said, then by when it was stored."""
     first = datetime.min.replace(tzinfo=UTC)
-    return sorted(memories, key=lambda memory: (memory.at or memory.created_at or first, memory.created_at or first, memory.id))
+    return sorted(
+        memories, key=lambda memory: (memory.at or memory.created_at or first, memory.created_at or first, memory.id)
+    )
+
+
+def aware(moment: datetime) -> datetime:
+    """A time without a zone is UTC."""
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _change(operation: Operation, before: Memory | None, at: datetime) -> Change:
@@ -104,14 +115,15 @@ def _change(operation: Operation, before: Memory | None, at: datetime) -> Change
             return Change(key, "NOOP", source=operation.source, reason=operation.reason, at=at)
         case Add():
             key = secrets.token_hex(6)
-            after = Memory(key, operation.text, operation.speaker, operation.at, operation.source, operation.session)
+            said = operation.at and aware(operation.at)
+            after = Memory(key, operation.text, operation.speaker, said, operation.source, operation.session)
             after = replace(after, created_at=at, updated_at=at)
             return Change(f"{key}.1", "ADD", key, None, after, operation.source, at=at)
         case Update():
             assert before is not None
             source = tuple(dict.fromkeys([*before.source, *operation.source]))
             after = replace(before, text=operation.text, source=source, rev=before.rev + 1, updated_at=at)
-            after = replace(after, at=operation.at or before.at)
+            after = replace(after, at=aware(operation.at) if operation.at else before.at)
             return Change(f"{before.id}.{after.rev}", "UPDATE", before.id, before, after, operation.source, at=at)
         case Delete():
             assert before is not None

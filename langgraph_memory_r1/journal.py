@@ -41,9 +41,12 @@ class Journal:
         records = (_record(line) for line in path.read_bytes().split(b"\n"))
         return [record for record in records if record is not None and "namespace" not in record]
 
-    def erase(self, prefix: tuple[str, ...]) -> None:
-        """Remove the lines of every namespace at or below a prefix."""
-        start = encode_namespace(prefix)
+    def erase(self, namespace: tuple[str, ...], *, below: bool) -> None:
+        """Remove the lines of a namespace, and of all below it."""
+        if not below:
+            self._path(namespace).unlink(missing_ok=True)
+            return
+        start = encode_namespace(namespace)
         for path in self._folder.glob("*.jsonl"):
             heads = (_record(line) for line in path.read_bytes().split(b"\n"))
             if any(str(head.get("namespace", "")).startswith(start) for head in heads if head and "namespace" in head):

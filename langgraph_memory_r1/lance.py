@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from langgraph_memory_r1.changelog import ChangeLog
 from langgraph_memory_r1.errors import StoreError, StoreFormatError
 from langgraph_memory_r1.locks import FileLock
 from langgraph_memory_r1.rows import Row, Vectors, decode_namespace, dump_value, encode_namespace, is_flat
@@ -68,6 +69,7 @@ class LanceTable:
         self.local = "://" not in uri
         folder = Path(uri) if self.local else None
         self.lock = FileLock(folder / ".write.lock" if folder else None)
+        self.log = ChangeLog(folder / ".changes" if folder else None)
         self.upkeep_lock = FileLock(folder / ".upkeep.lock" if folder else None)
         self._manifests = folder / f"{TABLE}.lance" / "_versions" if folder else None
         self._named = False
@@ -147,18 +149,17 @@ class LanceTable:
         with self._errors("read"):
             return int(self._open().version)
 
-    def unchanged_since(self, version: int) -> bool:
-        """No other commit is newer than `version`; costs microseconds on a local disk."""
-        if not self._named:
-            return self.version == version
-        stamp = self._stamp()
-        if stamp == self._seen_stamp:  # Nothing was cleaned up, so the next commit's manifest is there if there is one.
-            return not os.path.exists(self._manifest(version + 1))
-        newest, self._seen_stamp = self.version, stamp
-        return newest == version
-
-    def _stamp(self) -> int:
-        return os.stat(self._manifests).st_mtime_ns if self._manifests is not None else 0
+    def newest(self, known: int) -> int:
+        """The newest committed version; where that is still the one known, two `stat` calls tell on a local disk."""
+        if not self._named or self._manifests is None:
+            return self.version
+        stamp = os.stat(self._manifests).st_mtime_ns
+        # While nothing was cleaned up, the next commit's manifest is there if there is one.
+        if stamp == self._seen_stamp and not os.path.exists(self._manifest(known + 1)):
+            return known
+        names = min(name for name in os.listdir(self._manifests) if name.endswith(".manifest"))
+        self._seen_stamp = stamp
+        return 2**64 - 1 - int(names.removesuffix(".manifest"))
 
     def _manifest(self, version: int) -> Path:
         assert self._manifests is not None
@@ -224,6 +225,11 @@ class LanceTable:
             result = _retried(lambda: merge.execute(data))
             return int(result.num_updated_rows + result.num_inserted_rows), int(result.version)
 
+    def note(self, rows: Sequence[Row], version: int) -> None:
+        """Tell other processes what a commit of this one touched."""
+        if self.lock.works:
+            self.log.append(version, max(row.seq for row in rows), (encode_namespace(row.namespace) for row in rows))
+
     def delete(self, where: str) -> None:
         """Remove rows that no mirror shows any more: expired ones."""
         with self._errors("written"):
@@ -271,6 +277,7 @@ class LanceTable:
         with self._errors("compacted"), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "optimize", UserWarning)
             own = self.lock.works and self.upkeep_lock.works
+            self.log.clear()
             age = timedelta(0) if own else timedelta(hours=1)
             _retried(lambda: self._open().optimize(cleanup_older_than=age, delete_unverified=own))
 

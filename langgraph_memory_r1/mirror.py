@@ -30,6 +30,8 @@ class Mirror:
         self._matrix: Vectors = np.empty((0, 0), np.float32)
         self._owners: list[Row | None] = []
         self._places: dict[str, range] = {}
+        self._pooled = False
+        """Some row has several vectors; its best one counts."""
         for row in rows:
             self.apply(row)
 
@@ -62,21 +64,31 @@ class Mirror:
         self, query: Vectors | None, accept: Callable[[Row], bool] | None, limit: int, offset: int
     ) -> list[tuple[Row, float | None]]:
         """Rows by falling similarity, then those without a vector; without a query the most recent first."""
+        if query is not None and accept is None and self._places and not self._pooled:
+            best = self._best(query, offset + limit)
+            if len(best) == offset + limit:
+                return best[offset:]
         if query is None:
             found: Iterator[tuple[Row, float | None]] = ((row, None) for row in self.recent())
         else:
-            found = chain(
-                self._by_score(query, offset + limit), ((row, None) for row in self.recent() if row.vectors is None)
-            )
+            unscored = ((row, None) for row in self.recent() if row.vectors is None)
+            found = chain(self._by_score(query, offset + limit), unscored)
         if accept is not None:
             found = ((row, score) for row, score in found if accept(row))
         return list(islice(found, offset, offset + limit))
+
+    def _best(self, query: Vectors, wanted: int) -> list[tuple[Row, float | None]]:
+        """The hot path: the best rows where each has one vector, all of them accepted."""
+        scores = _rounded(self._matrix[: len(self._owners)] @ query)
+        places, values = _top(scores, wanted + len(self._owners) - len(self._places), self._owners)
+        found = [(self._owners[place], value) for place, value in zip(places, values, strict=True)]
+        return [(row, value) for row, value in found if row is not None][:wanted]
 
     def _by_score(self, query: Vectors, wanted: int) -> Iterator[tuple[Row, float]]:
         used = len(self._owners)
         if not used:
             return
-        scores = self._matrix[:used] @ query
+        scores = _rounded(self._matrix[:used] @ query)
         seen: set[str] = set()
         for place, score in _descending(scores, wanted, self._owners):
             row = self._owners[place]
@@ -88,6 +100,7 @@ class Mirror:
         if row.vectors is None:
             return
         start, count = len(self._owners), len(row.vectors)
+        self._pooled |= count > 1
         self._reserve(start + count, row.vectors.shape[1])
         self._matrix[start : start + count] = row.vectors
         self._owners.extend([row] * count)
@@ -115,27 +128,42 @@ class Mirror:
             self._store_vectors(row)
 
 
+def rank(rows: Iterable[Row], query: Vectors) -> list[tuple[Row, float]]:
+    """Rows that have vectors, by falling similarity, ties by name."""
+    scored = [(row, float(_rounded(row.vectors @ query).max())) for row in rows if row.vectors is not None]
+    return sorted(scored, key=lambda pair: (-pair[1], _name(pair[0])))
+
+
+def _rounded(scores: Vectors) -> Vectors:
+    """Equal vectors tie, whichever way their product was computed."""
+    return np.round(scores, 6)
+
+
 def _descending(scores: Vectors, wanted: int, owners: list[Row | None]) -> Iterator[tuple[int, float]]:
-    """(place, score) by falling score, ties by key; the best few first, since more are seldom asked for."""
+    """(place, score) by falling score; the best few first, since more are seldom asked for."""
     head = min(len(scores), max(2 * wanted, 128))
-    if head == len(scores):
-        yield from _sorted_places(scores, np.arange(len(scores)), owners)
-        return
-    split = np.argpartition(-scores, head - 1)
-    edge = scores[split[head - 1]]
-    yield from _sorted_places(scores, np.flatnonzero(scores > edge), owners)
-    yield from _sorted_places(scores, np.flatnonzero(scores <= edge), owners)
+    places, values = _top(scores, head, owners)
+    yield from zip(places, values, strict=True)
+    if head < len(scores):
+        rest, values = _top(scores, len(scores), owners)
+        yield from zip(rest[len(places) :], values[len(places) :], strict=True)
 
 
-def _sorted_places(scores: Vectors, places: NDArray[np.intp], owners: list[Row | None]) -> Iterator[tuple[int, float]]:
-    order = places[np.argsort(-scores[places], kind="stable")]
-    ranked = scores[order]
+def _top(scores: Vectors, wanted: int, owners: list[Row | None]) -> tuple[list[int], list[float]]:
+    """The best places and their scores, by falling score, ties by name, whatever is asked for."""
+    if len(scores) > 4 * wanted:
+        edge = np.partition(scores, len(scores) - wanted)[len(scores) - wanted]
+        places = np.flatnonzero(scores >= edge)
+        places = places[np.argsort(-scores[places], kind="stable")]
+    else:
+        places = np.argsort(-scores, kind="stable")
+    ranked = scores[places]
     if len(ranked) > 1 and bool((ranked[1:] == ranked[:-1]).any()):
-        order = np.array(
-            sorted(order.tolist(), key=lambda place: (-scores[place], _name(owners[place]))), dtype=np.intp
+        order = sorted(
+            zip((-ranked).tolist(), (_name(owners[place]) for place in places), places.tolist(), strict=True)
         )
-        ranked = scores[order]
-    yield from zip(order.tolist(), ranked.tolist(), strict=True)
+        return [place for *_, place in order[:wanted]], [-value for value, *_ in order[:wanted]]
+    return places[:wanted].tolist(), ranked[:wanted].tolist()
 
 
 def _name(row: Row | None) -> tuple[tuple[str, ...], str]:

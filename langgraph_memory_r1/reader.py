@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from langgraph_memory_r1.filters import Predicate
 from langgraph_memory_r1.lance import BARRIER, LanceTable, literal, under, within
-from langgraph_memory_r1.mirror import Mirror
+from langgraph_memory_r1.mirror import Mirror, rank
 from langgraph_memory_r1.rows import Row, Vectors, encode_namespace, item_id
 
 Accept = Callable[[Row], bool]
@@ -18,6 +18,7 @@ Found = list[tuple[Row, float | None]]
 _SLACK = 64
 """Commits that a newly loaded mirror looks back over, in case one was stamped before and committed after its reading."""
 _CHUNK = 1000
+_ROUNDING = 1e-5
 
 
 class Reader:
@@ -36,14 +37,12 @@ class Reader:
     def sync(self) -> bool:
         """Bring the mirrors up to date; False where the table does not exist yet."""
         with self.lock:
-            if self.version >= 0 and self._table.unchanged_since(self.version):
-                return True
             if not self._table.open():
                 return False
-            version = self._table.version
-            if self._mirrors and version != self.version:
-                self._catch_up()
-            self.version = version
+            newest = self._table.newest(self.version)
+            if newest != self.version and self._mirrors:
+                self._follow(newest)
+            self.version = newest
             return True
 
     def applied(self, rows: Sequence[Row], version: int) -> None:
@@ -141,19 +140,20 @@ class Reader:
                 if len(mirror) > self._mirror_rows:
                     del self._mirrors[prefix]
 
-    def _catch_up(self) -> None:
-        """Apply what others have committed: one owner's write costs the other owners' mirrors nothing."""
+    def _follow(self, newest: int) -> None:
+        """Apply what others have committed: one owner's write costs the other owners' mirrors next to nothing."""
+        notes = self._table.log.since(self.version, newest)
         since = self._watermark if self._table.lock.works else self._watermark - _SLACK
-        changed = self._table.columns(["namespace", "seq"], f"seq > {since}")
+        changed = self._table.columns(["seq", "namespace"], f"seq > {since}") if notes is None else _flat(notes)
         if not changed:
             return
-        names = {namespace for namespace, _ in changed}
+        names = {namespace for _, namespace in changed}
         if BARRIER in names or len(changed) > self._mirror_rows:
             self._mirrors.clear()
         elif held := sorted(name for name in names if self._covering(name) is not None):
             for row in self._table.rows(f"seq > {since} AND {within('namespace', held)}"):
                 self._apply(row)
-        self._watermark = max(self._watermark, *(seq for _, seq in changed))
+        self._watermark = max(self._watermark, *(seq for seq, _ in changed))
 
     def _page_of_recent(self, where: str, accept: Accept, limit: int, offset: int) -> Found:
         found = [
@@ -168,24 +168,28 @@ class Reader:
 
     def _page_of_nearest(self, where: str, query: Vectors, accept: Accept, limit: int, offset: int) -> Found:
         wanted = offset + limit
-        asked = max(wanted, 32)
+        asked = max(2 * wanted, 64)
         while True:
             nearest = self._table.nearest(query, where, asked)
             rows = self._by_id([row_id for row_id, _ in nearest])
-            found: Found = [
-                (rows[row_id], score) for row_id, score in nearest if row_id in rows and accept(rows[row_id])
-            ]
-            if len(found) >= wanted or len(nearest) < asked:
+            found = rank([row for row in rows.values() if accept(row)], query)
+            whole = len(nearest) < asked
+            # What ties with the last one on the page may lie beyond what was asked for.
+            if whole or (len(found) >= wanted and found[wanted - 1][1] > nearest[-1][1] + _ROUNDING):
                 break
             asked *= 4
-        found.sort(key=lambda hit: (-(hit[1] or 0.0), hit[0].namespace, hit[0].key))
-        if len(found) < wanted:
-            found += self._page_of_recent(f"{where} AND vectors IS NULL", accept, wanted - len(found), 0)
-        return found[offset:wanted]
+        page: Found = list(found)
+        if len(page) < wanted:
+            page += self._page_of_recent(f"{where} AND vectors IS NULL", accept, wanted - len(page), 0)
+        return page[offset:wanted]
 
     def _by_id(self, ids: Sequence[str]) -> dict[str, Row]:
         chunks = (ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK))
         return {row.id: row for chunk in chunks for row in self._table.rows(within("id", chunk))}
+
+
+def _flat(notes: list[tuple[int, list[str]]]) -> list[tuple[int, str]]:
+    return [(seq, namespace) for seq, namespaces in notes for namespace in namespaces]
 
 
 def _ancestors(namespace: str) -> list[str]:

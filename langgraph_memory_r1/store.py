@@ -38,7 +38,7 @@ from langgraph_memory_r1.embedder import Embedder, mismatch
 from langgraph_memory_r1.errors import StoreError
 from langgraph_memory_r1.filters import compile_filter
 from langgraph_memory_r1.journal import Journal
-from langgraph_memory_r1.lance import LanceTable
+from langgraph_memory_r1.lance import LanceTable, under, within
 from langgraph_memory_r1.namespaces import select_namespaces
 from langgraph_memory_r1.reader import Reader
 from langgraph_memory_r1.rows import Row, Vectors, clean_value, copy_value, decode_namespace, encode_namespace
@@ -121,16 +121,21 @@ class LanceDBStore(BaseStore):
         vectors = self.embedder.embed(texts, ()) if self.embedder and self._must_embed(ops, texts, ()) else {}
         self._write(ops, vectors, expect or {})
 
-    def erase(self, prefix: tuple[str, ...]) -> int:
-        """Remove every item at or below a namespace for good: from history, old versions and files on disk.
+    def erase(self, namespace: tuple[str, ...], *, below: bool = True) -> int:
+        """Remove every item of a namespace for good: from old versions and files on disk too.
+
+        Args:
+            namespace: Labels.
+            below: Also what lies in namespaces below it.
 
         Returns:
             How many items there were.
         """
         self._require_open()
         if self.journal is not None:
-            self.journal.erase(prefix)
-        return self._upkeep.erase(encode_namespace(prefix))
+            self.journal.erase(namespace, below=below)
+        encoded = encode_namespace(namespace)
+        return self._upkeep.erase(under(encoded) if below else within("namespace", [encoded]))
 
     def sweep_ttl(self) -> int:
         """Remove expired items now; returns how many. The store also does it by itself."""
@@ -252,11 +257,8 @@ class LanceDBStore(BaseStore):
         test = compile_filter(op.filter)
         found = self._reader.search(tuple(op.namespace_prefix), query, test, max(op.limit, 0), max(op.offset, 0))
         if op.refresh_ttl:
-            touched.extend(row for row, _ in found)
-        return [
-            SearchItem(row.namespace, row.key, _value(row), row.created_at, row.updated_at, score)
-            for row, score in found
-        ]
+            touched.extend([row for row, _ in found if row.ttl is not None])
+        return [_search_item(row, score) for row, score in found]
 
     def _write(self, ops: Sequence[Op], vectors: dict[str, Vectors], expect: Expectation) -> None:
         puts = [self._put(op, vectors) for op in ops if isinstance(op, PutOp)]
@@ -313,6 +315,15 @@ class LanceDBStore(BaseStore):
 def _worn(row: Row, ttl: float, now: datetime) -> bool:
     life = timedelta(minutes=ttl)
     return row.expires_at is not None and row.expires_at - now < life * (1 - _REFRESH_SHARE)
+
+
+def _search_item(row: Row, score: float | None) -> SearchItem:
+    """Without `__init__`, which looks for times given as text: 60 results a search make that the largest cost."""
+    item = SearchItem.__new__(SearchItem)
+    item.value = dict(row.value) if row.flat else copy_value(row.value)
+    item.key, item.namespace, item.score = row.key, row.namespace, score
+    item.created_at, item.updated_at = row.created_at, row.updated_at
+    return item
 
 
 def _value(row: Row) -> dict[str, Any]:

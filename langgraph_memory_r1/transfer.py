@@ -30,11 +30,9 @@ class Imported:
     """Lines that could not be read, each with the reason."""
 
 
-def export_bank(
-    path: str | os.PathLike[str], namespace: Sequence[str], memories: Sequence[Memory], changes: Sequence[Change]
-) -> int:
+def export_bank(path: str | os.PathLike[str], memories: Sequence[Memory], changes: Sequence[Change]) -> int:
     """Write an export; the file appears whole or not at all. Returns the number of memories."""
-    records: list[dict[str, Any]] = [{"format": FORMAT, "version": VERSION, "namespace": list(namespace)}]
+    records: list[dict[str, Any]] = [{"format": FORMAT, "version": VERSION}]
     records += [{"kind": "memory", "id": memory.id} | memory_to_record(memory) for memory in memories]
     records += [{"kind": "change", "id": change.id} | change_to_record(change) for change in changes]
     target = Path(path)
@@ -45,7 +43,7 @@ def export_bank(
 
 
 def import_bank(
-    path: str | os.PathLike[str], held: tuple[set[str], set[str]], *, strict: bool = False
+    path: str | os.PathLike[str], held_memories: set[str], held_changes: set[str], *, strict: bool = False
 ) -> tuple[list[Memory], list[Change], Imported]:
     """Read an export, leaving out the memories and changes whose ids are held already.
 
@@ -62,7 +60,7 @@ def import_bank(
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             broken.append(f"{os.fspath(path)}:{number}: {error}")
             continue
-        kept, place = (memories, held[0]) if isinstance(item, Memory) else (changes, held[1])
+        kept, place = (memories, held_memories) if isinstance(item, Memory) else (changes, held_changes)
         if item.id in place or item.id in kept:
             known += 1
         elif isinstance(item, Memory):

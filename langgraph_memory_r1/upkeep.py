@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from langgraph_memory_r1.errors import StoreError
-from langgraph_memory_r1.lance import BARRIER, LanceTable, literal, under
+from langgraph_memory_r1.lance import BARRIER, LanceTable, literal
 from langgraph_memory_r1.reader import Reader
 from langgraph_memory_r1.rows import Row, item_id
 
@@ -81,13 +81,13 @@ class Upkeep:
             self._reader.clear()
         return expired
 
-    def erase(self, prefix: str) -> int:
-        """Remove every row at or below an encoded prefix, from old versions and files too."""
+    def erase(self, where: str) -> int:
+        """Remove every row for a condition, from old versions and files too."""
         with self._table.upkeep_lock, self._table.lock:
             if not self._reader.sync():
                 return 0
-            erased = self._table.count(f"{under(prefix)} AND live")
-            self._table.replace(under(prefix), self._barrier())
+            erased = self._table.count(f"{where} AND live")
+            self._table.replace(where, self._barrier())
             self._reader.clear()
             self._table.rewrite()
             self._table.prune()

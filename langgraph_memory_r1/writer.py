@@ -120,9 +120,11 @@ class Writer:
             return
         for attempt in range(_ATTEMPTS):
             applied, version = self._table.write(rows)
-            self._reader.applied(rows, version) if applied == len(rows) else self._reader.clear()
             if applied == len(rows):
+                self._table.note(rows, version)
+                self._reader.applied(rows, version)
                 return
+            self._reader.clear()
             # Only without a file lock: another machine was quicker with some of these keys.
             time.sleep(0.02 * (attempt + 1) * (1 + secrets.randbelow(100) / 100))
             rows = self._overtaken(rows, {item_id(*address) for request in requests for address in request.expect})
