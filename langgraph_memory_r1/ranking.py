@@ -50,6 +50,8 @@ class Weights:
     """What it counts that the query names the memory's speaker, in best lexical scores."""
     dense: float = 0.5
     """What one standard deviation of the cosine counts, in standard deviations of the rest."""
+    dense_fading: float = 0.5
+    """How much of the neighbours' cosines comes in, beside what their terms do."""
 
 
 class View:
@@ -114,7 +116,11 @@ def score(view: View, query: str, vector: NDArray[np.float32] | None, weights: W
     if named:
         best = float(scores.max()) or 1.0
         scores += weights.speaker * best * np.isin(view.speakers[1], list(named))
-    return scores if vector is None else scores + weights.dense * _dense(view, vector) * (float(scores.std()) or 1.0)
+    return (
+        scores
+        if vector is None
+        else scores + weights.dense * _dense(view, vector, weights) * (float(scores.std()) or 1.0)
+    )
 
 
 def _named(view: View, wanted: Collection[str]) -> dict[int, set[str]]:
@@ -137,8 +143,8 @@ def _rarest(found: Mapping[str, Holders]) -> dict[str, Holders]:
 
 def _lexical(view: View, found: Sequence[Holders], repeats: Floats, weights: Weights) -> Floats:
     """BM25 in which a term fades from memory to memory instead of ending with one."""
-    steps = np.array([0, *range(1, len(weights.earlier) + 1), *range(-1, -len(weights.later) - 1, -1)])
-    fading = np.array([1.0, *weights.earlier, *weights.later])
+    reach = [(0, 1.0), *_neighbours(weights)]
+    steps, shares = np.array([step for step, _ in reach]), np.array([share for _, share in reach])
     places, rows = np.concatenate([places for places, _ in found]), _rows(found)
     counts = np.concatenate([counts for _, counts in found])
     rarity = (repeats * _idf(len(view), found))[rows]
@@ -147,7 +153,7 @@ def _lexical(view: View, found: Sequence[Holders], repeats: Floats, weights: Wei
     inside = (targets >= 0) & (targets < len(view))
     inside &= view.sessions[np.where(inside, targets, 0)] == view.sessions[places][:, None]
     spread = np.zeros((len(found), len(view)))
-    np.maximum.at(spread.reshape(-1), (rows[:, None] * len(view) + targets)[inside], (worth[:, None] * fading)[inside])
+    np.maximum.at(spread.reshape(-1), (rows[:, None] * len(view) + targets)[inside], (worth[:, None] * shares)[inside])
     total: Floats = spread.sum(axis=0)
     return total
 
@@ -179,13 +185,25 @@ def _rows(found: Sequence[Holders]) -> Ints:
     return np.repeat(np.arange(len(found)), [len(places) for places, _ in found])
 
 
-def _dense(view: View, vector: NDArray[np.float32]) -> Floats:
+def _neighbours(weights: Weights) -> list[tuple[int, float]]:
+    """How many places on a memory still counts, and how much of it."""
+    return [*enumerate(weights.earlier, 1), *((-step, share) for step, share in enumerate(weights.later, 1))]
+
+
+def _dense(view: View, vector: NDArray[np.float32], weights: Weights) -> Floats:
     """The cosines in standard deviations from their mean; 0, neutral, for a memory without a vector."""
     cosines = np.concatenate([segment.cosines(vector) for segment in view.segments])[view.timeline]
     known = ~np.isnan(cosines)
-    centred = np.where(known, cosines - (cosines[known].mean() if known.any() else 0.0), 0.0)
-    deviation = float(centred[known].std()) if known.any() else 0.0
-    return centred / deviation if deviation > 1e-9 else centred
+    if not known.any():
+        return np.zeros(len(view))
+    centred = np.where(known, cosines - cosines[known].mean(), 0.0)
+    faded = centred.copy()
+    for step, share in _neighbours(weights):
+        here, there = (slice(step, None), slice(None, -step)) if step > 0 else (slice(None, step), slice(-step, None))
+        together = view.sessions[here] == view.sessions[there]
+        faded[here] += weights.dense_fading * share * centred[there] * together
+    deviation = float(faded.std())
+    return faded / deviation if deviation > 1e-9 else faded
 
 
 def _column(segments: Sequence[Segment], name: Literal["lengths", "times", "orders", "sessions", "speakers"]) -> Any:

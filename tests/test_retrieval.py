@@ -166,6 +166,14 @@ def test_a_memory_without_a_vector_stands_in_the_middle() -> None:
     assert ids(index.rank("", vector=np.array([1.0, 0.0]))) == ["near", "none", "far"]
 
 
+def test_the_neighbour_of_a_near_vector_is_preferred() -> None:
+    index = Index()
+    vectors = [[0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]
+    for memory, vector in zip(talk(*[("Ann", "x")] * 6), vectors, strict=True):
+        index.put(memory, np.array(vector))
+    assert ids(index.rank("", vector=np.array([1.0, 0.0])))[:2] == ["s1:1", "s1:2"]
+
+
 def test_a_query_vector_without_stored_ones_changes_nothing() -> None:
     index = bank("tea", "jazz")
     assert index.rank("jazz", vector=np.ones(4)) == index.rank("jazz")
