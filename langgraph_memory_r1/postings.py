@@ -90,9 +90,10 @@ class Segment:
         if self.embedded:
             if len(self.vectors) != len(self.embedded) * len(query):
                 raise InputError(f"the query's embedding has {len(query)} numbers, the memories' have another length")
-            found[np.array(self.embedded)] = np.frombuffer(self.vectors, np.float32).reshape(-1, len(query)) @ query
-        # Rounded: equal vectors differ in the last digits between matrices of different height, which would break ties.
-        return found.round(5)
+            rows = np.frombuffer(self.vectors, np.float32).reshape(-1, len(query))
+            # Not `@`: its threads wait for each other on a busy machine, and its last digits depend on the matrix's height.
+            found[np.array(self.embedded)] = np.einsum("ij,j->i", rows, query)
+        return found.round(5)  # so that equal vectors stay equal
 
     def _embed(self, slot: int, vector: NDArray[np.float32]) -> None:
         if len(self.vectors) != len(self.embedded) * len(vector):
