@@ -149,7 +149,7 @@ _Absolute = Callable[[re.Match[str], datetime], str | None]
 
 def _rule(pattern: str, absolute: _Absolute) -> tuple[re.Pattern[str], _Absolute]:
     # Not inside a longer word, and not where an absolute date follows already.
-    return re.compile(rf"(?<![\w-])(?:{pattern})(?![\w-])(?! ?\()", re.IGNORECASE), absolute
+    return re.compile(rf"(?<![\w-])(?:{pattern})(?:'s)?+(?![\w-])(?! ?\()", re.IGNORECASE), absolute
 
 
 _UNITS = "days?|weeks?|weekends?|months?|years?"

@@ -15,11 +15,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from langgraph_memory_r1 import markers
 from langgraph_memory_r1.dates import day, mentioned
 from langgraph_memory_r1.schemas import Add, Delete, Fact, Memory, Noop, Operation, Update
-from langgraph_memory_r1.sentences import leans_on_previous, sentences
+from langgraph_memory_r1.sentences import subject, units
 from langgraph_memory_r1.slots import MOVES, slot
 from langgraph_memory_r1.tokens import terms
 
@@ -29,6 +30,8 @@ _NEGATION = re.compile(r"\b(?:not|never|no|cannot)\b|n't\b", re.IGNORECASE)
 _PHOTO = " shared a photo: "
 _FEW = 3
 """As many other words may a sentence have and still be taken back or superseded as a whole."""
+_RECENT = 100
+"""As many facts of the same call does a fact see, so that a huge message takes no quadratic time."""
 _LONG = 7
 """With more telling words than that a sentence says too much to be matched as a whole."""
 
@@ -65,20 +68,20 @@ class _Place:
 
 def decide(facts: Sequence[Fact], memories: Sequence[Memory]) -> list[Operation]:
     """One operation for each fact that stands alone, and one for each memory that facts change."""
-    drafts = [_Draft(_units(memory.text), memory.speaker, memory=memory) for memory in memories]
+    drafts = [_Draft(units(memory.text), memory.speaker, memory=memory) for memory in memories]
     noops: list[Noop] = []
     for fact in facts:
-        reason = _take(fact, drafts)
+        reason = _take(fact, drafts[: len(memories)] + drafts[len(memories) :][-_RECENT:], drafts)
         if reason:
             noops.append(Noop(reason, fact.source))
     return [*(operation for draft in drafts for operation in _operation(draft)), *noops]
 
 
-def _take(fact: Fact, drafts: list[_Draft]) -> str:
-    """Work one fact into the drafts; a reason where nothing changes."""
+def _take(fact: Fact, near: list[_Draft], drafts: list[_Draft]) -> str:
+    """Work one fact into the drafts near it, or add one; a reason where nothing changes."""
     places = [
         _Place(draft, index)
-        for draft in drafts
+        for draft in near
         if draft.alive and (fact.speaker is None or draft.speaker is None or draft.speaker == fact.speaker)
         for index in range(len(draft.units))
     ]
@@ -90,7 +93,7 @@ def _take(fact: Fact, drafts: list[_Draft]) -> str:
     places = [place for place in places if _same_subject(fact, place)]
     if _stop(fact, words, places) or _correct(fact, words, places) or _extend(fact, words, places):
         return ""
-    drafts.append(_Draft(_units(fact.text), fact.speaker, fact=fact, event="ADD", source=list(fact.source)))
+    drafts.append(_Draft(units(fact.text), fact.speaker, fact=fact, event="ADD", source=list(fact.source)))
     return ""
 
 
@@ -179,11 +182,15 @@ def _corrected(fact: Fact, words: frozenset[str], places: list[_Place]) -> _Plac
 
 
 def _extend(fact: Fact, words: frozenset[str], places: list[_Place]) -> bool:
-    """Join the fact to the memory that it adds to: the same thing ("another dog") or the same verb ("also collects")."""
+    """Join the fact to what it adds to: the same thing ("another dog") or the same doing ("also collects")."""
     thing = re.escape(markers.one_more_of(fact.text))
     if thing:
         one = re.compile(rf"\b(?:an?|one|the|my|their|first|another|\w+'s)(?: \w+)? {thing}\b", re.IGNORECASE)
-        hit = [place for place in places if one.search(place.text) and _words(place.text, fact.speaker) & markers.COMMON <= words]
+        hit = [
+            place
+            for place in places
+            if one.search(place.text) and _words(place.text, fact.speaker) & markers.COMMON <= words
+        ]
     else:
         hit = [place for place in places if markers.adds(fact.text) and _akin(fact, words, place)]
     place = _closest(words, [place for place in hit if _PHOTO not in place.text], fact.speaker)
@@ -215,39 +222,20 @@ def _closest(words: frozenset[str], places: Sequence[_Place], speaker: str | Non
 
 def _same_subject(fact: Fact, place: _Place) -> bool:
     """Whether both are about the speaker, or about the same thing or person."""
-    mine, theirs = _subject(fact.text, fact.speaker), _subject(place.text, fact.speaker)
+    mine = subject(fact.text, fact.speaker) - markers.MARKERS
+    theirs = subject(place.text, fact.speaker) - markers.MARKERS
     return (not mine or bool(mine & _all_words(place.text))) and (not theirs or bool(theirs & _all_words(fact.text)))
 
 
-def _subject(text: str, speaker: str | None) -> frozenset[str]:
-    """What a sentence is about where it is not the speaker: "Ann's sister …", "Ann: Bob …"."""
-    name = re.escape(speaker or "")
-    found = re.match(rf"(?:[^,:]*, )?(?:{name}'s|my|their) (.+)|{name}: (?:\w+, )?(.+)", text, re.IGNORECASE)
-    if not found:
-        return frozenset()
-    words = re.findall(r"[\w'-]+", found[1] or found[2])[:3]
-    end = next((n for n, word in enumerate(words) if n and re.fullmatch(r"is|are|was|has|have|\w+(?:s|ed)", word)), 3)
-    return frozenset(terms(" ".join(words[:end]))) - markers.MARKERS
-
-
+@lru_cache(maxsize=8_192)
 def _words(text: str, speaker: str | None) -> frozenset[str]:
     """The telling words of a sentence, without the speaker's name, dates and markers."""
     return _all_words(text) - frozenset(terms(speaker or "")) - markers.MARKERS
 
 
+@lru_cache(maxsize=8_192)
 def _all_words(text: str) -> frozenset[str]:
     return frozenset(terms(re.sub(r"\([^()]*\)", " ", text)))
-
-
-def _units(text: str) -> list[str]:
-    """The sentences of a memory; one that leans on the sentence before stays with it."""
-    units: list[str] = []
-    for sentence in sentences(text):
-        if units and (leans_on_previous(sentence) or sentence.startswith("(")):
-            units[-1] += f" {sentence}"
-        else:
-            units.append(sentence)
-    return units or [text]
 
 
 def _changed(draft: _Draft, fact: Fact) -> None:

@@ -9,11 +9,24 @@ import re
 
 from langgraph_memory_r1.tokens import stem, terms
 
-__all__ = ["COMMON", "MARKERS", "added_verb", "adds", "corrects", "corrects_surely", "ends", "one_more_of", "replaced_value", "takes_back"]
+__all__ = [
+    "COMMON",
+    "MARKERS",
+    "added_verb",
+    "adds",
+    "corrects",
+    "corrects_surely",
+    "ends",
+    "one_more_of",
+    "replaced_value",
+    "takes_back",
+]
 
 _COMMAND = re.compile(
-    r"(?:^|: |[.!?,;] )(?:(?:ok|oh|no|well|actually|sorry|please|pls|just|can you|could you|would you|you can|and|but|hey)[, ]+)*"
-    r"(?:(?:never ?mind|scratch that)\b|(?:\w+ (?:wants?|would like) you to )?(?:forget|delete|erase|remove|disregard|ignore)"
+    r"(?:^|: |[.!?,;] )"
+    r"(?:(?:ok|oh|no|well|actually|sorry|please|pls|just|can you|could you|would you|you can|and|but|hey)[, ]+)*"
+    r"(?:(?:never ?mind|scratch that)\b"
+    r"|(?:\w+ (?:wants?|would like) you to )?(?:forget|delete|erase|remove|disregard|ignore)"
     r" (?:about |what |the |my |their |\w+'s |that\b|everything |it\b|this\b|(?:all )?(?:memories|facts) ))"
     r"|\b(?:that|this|it|what \w+ (?:said|told you))(?:'s| was| is| isn't| wasn't) (?:all )?"
     r"(?:wrong|not true|false|not right|a mistake|a lie|(?:not )?(?:true|right) any ?more)\b"
@@ -21,10 +34,12 @@ _COMMAND = re.compile(
     re.IGNORECASE,
 )
 _END = (
-    r"(?:stopped|quits?|quitting|gave up|given up|giving up|sold|cancell?ed|called off|got rid of|dropped out|dropped|gave away"
-    r"|broke up|split up)"
+    r"(?:stopped|quits?|quitting|gave up|given up|giving up|sold|cancell?ed|called off|got rid of|dropped out|dropped"
+    r"|gave away|broke up|split up)"
 )
-_STOPPED = re.compile(rf"\b(?:{_END}|no longer|(?:\w+n't|not|never)\b[^.;,]* any ?(?:more|longer))\b|\bdone with\b", re.IGNORECASE)
+_STOPPED = re.compile(
+    rf"\b(?:{_END}|no longer|(?:\w+n't|not|never)\b[^.;,]* any ?(?:more|longer))\b|\bdone with\b", re.IGNORECASE
+)
 _GOES_ON = re.compile(
     r"\b(?:not|never|cannot|almost|nearly|if|let|before|until|should|without|\w+n't)\b(?! only\b)"
     rf" (?:\w+ ){{0,4}}{_END}\b",
@@ -53,10 +68,11 @@ _WISH = re.compile(
 
 MARKERS = frozenset(
     terms(
-        "stop stopped quit quitting gave give giving given sold sell cancelled canceled cancel called rid longer anymore any dropped"
-        " forget delete erase remove disregard ignore scratch please never mind wrong true mistake actually instead correction meant"
-        " misspoke changed switched rescheduled postponed pushed back turns sorry rather also another too second third one everything"
-        " said told currently finally recently last month week year day today yesterday anything addition done can you ask asked"
+        "stop stopped quit quitting gave give giving given sold sell cancelled canceled cancel called rid longer"
+        " anymore any dropped forget delete erase remove disregard ignore scratch please never mind wrong true"
+        " mistake actually instead correction meant misspoke changed switched rescheduled postponed pushed back"
+        " turns sorry rather also another too second third one everything said told currently finally recently"
+        " last month week year day today yesterday anything addition done can you ask asked"
     )
 )
 """Words that carry the marking and not the matter."""
@@ -64,8 +80,8 @@ MARKERS = frozenset(
 COMMON = frozenset(
     stem(word)
     for word in (
-        "like love enjoy prefer want need think feel hate start try make take play eat drink read watch visit see know look use"
-        " keep come help plan hope time thing people lot let tell show share great good happy new"
+        "like love enjoy prefer want need think feel hate start try make take play eat drink read watch visit see"
+        " know look use keep come help plan hope time thing people lot let tell show share great good happy new"
     ).split()
 )
 """Words that two statements may share without being about the same thing."""

@@ -1,14 +1,15 @@
 """The no-model baseline `rules`: facts, operations and answers by rules over English sentences. A baseline to beat.
 
-    turns ─► extract_facts ─► facts ─► decide (decisions.py) ─► operations        memories ─► answer (answers.py)
+    turns ─► extract_facts ─► facts ─► decide (decisions.py) ─► operations
+    question, memories ─► answer (answers.py)
 
-What it does: keeps the sentences of both speakers that say something, in the third person and with absolute dates; adds,
-merges, supersedes and removes memories by the words that they share and by markers such as "another", "actually" or
-"stopped"; answers with the best sentence, a part of it, its date or a count. Deterministic, and free of any model.
+What it does: keeps the sentences of both speakers that say something, in the third person and with absolute dates;
+adds, merges, supersedes and removes memories by the words that they share and by markers such as "another", "actually"
+or "stopped"; answers with the best sentence, a part of it, its date or a count. Deterministic, and free of any model.
 
-What it cannot do: read between the lines, resolve "he" or "there" beyond the sentence before, see that two wordings mean
-the same ("puppy" and "dog"), combine memories except to count them, or understand another language (such sentences are
-kept as they are). Where it is not sure it adds: a memory too many is better than one lost.
+What it cannot do: read between the lines, resolve "he" or "there" beyond the sentence before, see that two wordings
+mean the same ("puppy" and "dog"), combine memories except to count them, or understand another language (such sentences
+are kept as they are). Where it is not sure it adds: a memory too many is better than one lost.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from langgraph_memory_r1.sentences import (
     is_question,
     is_worth_keeping,
     leans_on_previous,
+    needs_question,
     sentences,
     statement_of,
     third_person,
 )
+from langgraph_memory_r1.tokens import terms
 
 __all__ = ["answer", "decide", "extract_facts"]
-
-_SHORT_ANSWER = 6
 
 
 def extract_facts(turns: Sequence[Turn]) -> list[Fact]:
@@ -43,7 +44,7 @@ def extract_facts(turns: Sequence[Turn]) -> list[Fact]:
     asked: tuple[str, str] | None = None
     for turn in turns:
         said = sentences(turn.text)
-        question = asked[1] if asked and asked[0] != turn.speaker else None
+        question = asked[1] if asked and asked[0] != turn.speaker and terms(asked[1]) else None
         for text in _statements(said, turn.speaker, question):
             facts.append(
                 Fact(resolve(text, turn.at), turn.speaker, turn.at, (turn.id,) if turn.id else (), turn.session)
@@ -64,13 +65,9 @@ def _statements(said: Sequence[str], speaker: str, question: str | None) -> Iter
             continue
         if piece:
             yield piece
-        if question and number == 0 and _needs_question(statement):
+        if question and number == 0 and needs_question(statement):
             piece = f'{speaker}, asked "{question}": {statement}'
         else:
             piece = third_person(statement, speaker)
     if piece:
         yield piece
-
-
-def _needs_question(statement: str) -> bool:
-    return leans_on_previous(statement) or len(statement.split()) <= _SHORT_ANSWER

@@ -11,9 +11,20 @@ import re
 
 from langgraph_memory_r1.tokens import terms
 
-__all__ = ["is_question", "is_worth_keeping", "leans_on_previous", "sentences", "statement_of", "third_person"]
+__all__ = [
+    "is_question",
+    "is_worth_keeping",
+    "leans_on_previous",
+    "needs_question",
+    "sentences",
+    "statement_of",
+    "subject",
+    "third_person",
+    "units",
+]
 
 _LONGEST = 1_000
+_SHORT_ANSWER = 6
 _NO_END = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|etc|e\.g|i\.e|a\.m|p\.m|No)|\b[A-Z])\.$")
 _PIECE = re.compile(r"(?<=[.!?…])[\"'”)]*\s+|\n+|\s+(?=\[)")
 
@@ -28,10 +39,18 @@ _SMALL_TALK = frozenset(
     " even start much mani make".split()
 )
 _QUESTION = re.compile(r"[?\uff1f][\"'”)\]]*$")
-_PHOTO = re.compile(r"\[shares? (?:a|an|the) (?:photo|picture|image)[^:\]]*: ?(.+?)\]")
+_REACTION = re.compile(
+    r"(?:wow|sounds?|that's|that is|glad|happy for|can't wait|wishing|congrat\w*|take care|good luck|aw+|let me know"
+    r"|feel free|keep (?:it |up|going|me)|no (?:problem|worries|doubt)"
+    r"|you're (?:so|such|doing|awesome|amazing|right|an?))\b",
+    re.IGNORECASE,
+)
+_PHOTO = re.compile(
+    r"\[shares? (?:a|an|the) (?:photo|picture|image)[^:\]]*: ?(?:an? (?:photo(?:graphy)?|picture) of )?(.+?)\]"
+)
 _ASKING = re.compile(
-    r"(?:and |but |so |hey |oh |wow )*(?:who|what|when|where|why|which|how|do|does|did|is|are|am|was|were|has|have|had|can"
-    r"|could|will|would|should|shall|may|any|isn't|aren't|don't|didn't|won't|haven't)\b",
+    r"(?:and |but |so |hey |oh |wow )*(?:who|what|when|where|why|which|how|do|does|did|is|are|am|was|were|has|have|had"
+    r"|can|could|will|would|should|shall|may|any|isn't|aren't|don't|didn't|won't|haven't)\b",
     re.IGNORECASE,
 )
 _MINE = re.compile(r"\b(?:I|my|mine|me|we|our|ours|us|myself|ourselves)\b|\bI'", re.IGNORECASE)
@@ -62,13 +81,24 @@ def _cut(sentence: str) -> list[str]:
     return [*parts, sentence] if sentence else parts
 
 
+def units(text: str) -> list[str]:
+    """The sentences of a memory; one that leans on the sentence before stays with it."""
+    found: list[str] = []
+    for sentence in sentences(text):
+        if found and leans_on_previous(sentence):
+            found[-1] += f" {sentence}"
+        else:
+            found.append(sentence)
+    return found or [text]
+
+
 def is_question(sentence: str) -> bool:
     """Whether a sentence asks."""
     return _QUESTION.search(sentence) is not None
 
 
 def statement_of(sentence: str) -> str:
-    """What a sentence states: itself, what a photo shows, or the part of a question before what it asks; else nothing."""
+    """What a sentence states: itself, what a photo shows, the part of a question before what it asks; or nothing."""
     if photo := _PHOTO.fullmatch(sentence):
         return f"I shared a photo: {photo[1]}."
     if not is_question(sentence):
@@ -78,14 +108,35 @@ def statement_of(sentence: str) -> str:
 
 
 def is_worth_keeping(sentence: str) -> bool:
-    """Whether a statement says anything: one telling word about the speaker, or two about anything else."""
+    """Whether a statement says anything: one telling word about the speaker, or two about anything but the other."""
     telling = [term for term in terms(sentence) if term not in _SMALL_TALK]
-    return len(telling) >= (1 if _MINE.search(sentence) else 2)
+    if _MINE.search(sentence):
+        return bool(telling)
+    return len(telling) >= 2 and not _REACTION.match(sentence)
+
+
+def needs_question(statement: str) -> bool:
+    """Whether a statement says little without the question that it answers."""
+    short = len(statement.split()) <= _SHORT_ANSWER and not _MINE.search(statement)
+    return short or leans_on_previous(statement)
 
 
 def leans_on_previous(sentence: str) -> bool:
     """Whether a sentence begins with a word that stands for something said before."""
     return _PRONOUN.match(sentence) is not None
+
+
+def subject(text: str, speaker: str | None) -> frozenset[str]:
+    """What a sentence is about where it is not the speaker: "Ann's sister …", "Ann: Bob …"."""
+    name = re.escape(speaker or "")
+    found = re.match(rf"(?:[^,:]*, )?(?:{name}'s|my|their) (.+)|{name}: (?:\w+, )?(.+)", text, re.IGNORECASE)
+    if not found:
+        return frozenset()
+    words = re.findall(r"[\w'-]+", found[1] or found[2])[:3]
+    if not words or words[0].lower() in ("we", "our"):
+        return frozenset()
+    end = next((n for n, word in enumerate(words) if n and re.fullmatch(r"is|are|was|has|have|\w+(?:s|ed)", word)), 3)
+    return frozenset(terms(" ".join(words[:end])))
 
 
 _MODAL = frozenset(
@@ -111,7 +162,7 @@ _SHORT = {"'m": "is", "'ve": "has", "'ll": "will"}
 _FIRST = re.compile(
     r"\b[Ii](?P<short>'(?:m|ve|ll))\b|\b[Ii]'d(?P<had> (?:\w+ly )?(?:been|\w+ed)\b)?"
     r"|(?P<other>\b[Mm](?:y|ine|e|yself))\b"
-    rf"|\b[Ii]\b(?:(?P<adverb>(?: (?:{'|'.join(sorted(_ADVERB))}|\w+ly))*) (?P<verb>[a-z][a-z']*))?"
+    rf"|\b[Ii]\b(?:(?P<adverb>(?: (?:no longer|{'|'.join(sorted(_ADVERB))}|\w+ly))*) (?P<verb>[a-z][a-z']*))?"
 )
 _COMPANY = re.compile(r"(?:^|[,;:.] )(?!I\b)(?:\w[\w']* ){1,3}and $")
 """Before "I": somebody else who does the same, as in "Bob and I"."""

@@ -2,8 +2,8 @@
 
     slot("Ann moved to Denver", "Ann") == slot("Ann lives in Boston", "Ann") == ("home", "")
 
-Two sentences of one speaker with the same slot cannot both hold: the newer one supersedes the older. Part of the no-model
-baseline (see rules.py).
+Two sentences of one speaker with the same slot cannot both hold: the newer one supersedes the older. Part of the
+no-model baseline (see rules.py).
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ __all__ = ["MOVES", "slot"]
 MOVES = frozenset(stem(word) for word in "live move relocate reside settle base work employ job start turn old".split())
 """The verbs by which a slot is filled, as opposed to what fills it."""
 
-_LEAD = r"(?:(?:[\w' ]+(?: \([^()]*\))?, |(?:so|and|but|well|now|actually|today|oh|hey|yes|no|correction)[ ,:]+))*"
+_LEAD = r"(?:(?:[\w' ]+(?: \([^()]*\))?, |(?:so|and|but|well|now|actually|today|oh|hey|yes|no|correction)[ ,:]+)){0,3}"
 _AUXILIARY = (
-    r"(?:\w+ly |just |now |also |still |is |has |have |am |was |had |had |got |get |back |both "
+    r"(?:\w+ly |just |now |also |still |is |has |have |am |was |had |got |get |back |both "
     r"|switched jobs and |changed jobs and )*"
 )
-_NO_PLACE = r"(?!(?:tears|fear|harmony|peace|it|this|that|another|more|an?|my|our|their|his|her)\b(?![^.,]* in (?-i:[A-Z]))|the (?-i:[a-z]))"
+_NO_PLACE = (
+    r"(?!(?:tears|fear|harmony|peace|it|this|that|another|more|an?|my|our|their|his|her)\b(?![^.,]* in (?-i:[A-Z]))"
+    r"|the (?-i:[a-z]))"
+)
 _KINDS = {
     "home": re.compile(
         r"(?:lives?|living|moved|relocated|resides?|residing|settled|based)(?: (?!(?:to|in|at)\b)\w+){0,3}"
@@ -31,7 +34,8 @@ _KINDS = {
     ),
     "work": re.compile(
         r"(?:(?:works?|working|worked|employed|(?:switched|changed) jobs)"
-        r"|(?:(?:started|landed|took|accepted|found) )?(?:an? |the |their )?(?:new )?(?:job|position|role)) (?:at|for|as|to|by) ",
+        r"|(?:(?:started|landed|took|accepted|found) )?(?:an? |the |their )?(?:new )?(?:job|position|role))"
+        r" (?:at|for|as|to|by) ",
         re.IGNORECASE,
     ),
     "age": re.compile(r"(?:turn(?:ed|s|ing) \d{1,3}\b|(?:now )?\d{1,3}(?: years old| now|[.,!]|$))", re.IGNORECASE),
@@ -43,13 +47,14 @@ _ATTRIBUTE = re.compile(
     re.IGNORECASE,
 )
 _FAVOURITE = re.compile(
-    r"favou?rite (\w+(?: \w+)??) (?:is|are|was|changed)\b|\b(?:is|are) (?:\w+ )?(?:\w+'s|my|their)(?: new)? favou?rite (\w+)"
+    r"favou?rite (\w+(?: \w+)??) (?:is|are|was|changed)\b"
+    r"|\b(?:is|are) (?:\w+ )?(?:\w+'s|my|their)(?: new)? favou?rite (\w+)"
 )
 _SINGLE = frozenset(
     stem(word)
     for word in (
-        "name nickname age birthday number phone email mail address zip postcode title password username height weight salary"
-        " rent budget deadline anniversary timezone boss manager landlord code"
+        "name nickname age birthday number phone email mail address zip postcode title password username height"
+        " weight salary rent budget deadline anniversary timezone boss manager landlord code"
     ).split()
 )
 
@@ -78,7 +83,9 @@ def _kind(rest: str) -> str | None:
 
 def _others(rest: str, *, marked: bool) -> tuple[str, str] | None:
     """The slot of somebody or something that belongs to the speaker: "sister lives in …", "flight is on …"."""
-    owner = re.match(rf"(?P<who>\w+(?: \w+)??) {_AUXILIARY}(?=liv|mov|reloc|resid|settl|base|work|employ|turn|\d+ years old)", rest)
+    owner = re.match(
+        rf"(?P<who>\w+(?: \w+)??) {_AUXILIARY}(?=liv|mov|reloc|resid|settl|base|work|employ|turn|\d+ years old)", rest
+    )
     if owner and " been " not in owner[0] and (kind := _kind(rest[owner.end() :])):
         return kind, " ".join(terms(owner["who"]))
     found = _ATTRIBUTE.match(rest)
