@@ -91,7 +91,7 @@ class Segment:
             if len(self.vectors) != len(self.embedded) * len(query):
                 raise InputError(f"the query's embedding has {len(query)} numbers, the memories' have another length")
             rows = np.frombuffer(self.vectors, np.float32).reshape(-1, len(query))
-            # Not `@`: its threads wait for each other on a busy machine, and its last digits depend on the matrix's height.
+            # Not `@`: its threads wait for each other on a busy machine, and its last digits depend on the row count.
             found[np.array(self.embedded)] = np.einsum("ij,j->i", rows, query)
         return found.round(5)  # so that equal vectors stay equal
 
