@@ -102,7 +102,10 @@ def folder_size(folder: Path) -> int:
     return total
 
 
+_SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in ("a", "e", "i", "o", "u", "an", "er", "ol")]
+
+
 def sentence(number: int) -> str:
-    """A memory of ordinary length, different for every number."""
-    place, day = number * 31 % 511, number % 365
-    return f"Person {number} told on day {day} that the {number * 7919 % 997}th trip of the year went to place {place}."
+    """A memory of twelve words; a word's frequency falls with its rank, as in real text (Zipf)."""
+    ranks = np.exp(np.random.default_rng(number).random(11) * np.log(10_000)).astype(int).tolist()
+    return f"Ann{number} " + " ".join(_SYLLABLES[r % 112] + _SYLLABLES[r * 7 // 112 % 112] for r in ranks) + "."

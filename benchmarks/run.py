@@ -62,7 +62,7 @@ def main() -> None:
                     "ratio": measure.ratio,
                     "limit": measure.limit,
                 }
-    LATEST.write_text(json.dumps(latest, indent=2) + "\n")
+                LATEST.write_text(json.dumps(latest, indent=2) + "\n")
 
 
 if __name__ == "__main__":
