@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
@@ -32,7 +32,7 @@ from langgraph_memory_r1.state import MemoryContext, MemoryInput, MemoryOutput, 
 from langgraph_memory_r1.turns import Limits
 
 Model: TypeAlias = str | BaseChatModel
-MemoryGraph: TypeAlias = CompiledStateGraph[MemoryState, MemoryContext, MemoryInput, MemoryOutput]
+MemoryGraph: TypeAlias = CompiledStateGraph[MemoryState, Any, Any, Any]
 
 
 @dataclass(frozen=True, slots=True)

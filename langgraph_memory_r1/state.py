@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any
 
 from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
 from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic makes no schema of typing's own before Python 3.12
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.prompts import clean

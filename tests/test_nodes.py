@@ -250,7 +250,7 @@ def test_two_managers_on_one_bank_lose_no_fact(store: BaseStore, bank: MemoryBan
         if isinstance(shown, ManageInput):
             text = f"{shown.memories[0].text} {shown.facts[0].text}"
             return json.dumps({"operations": [{"event": "UPDATE", "id": 0, "fact": 0, "text": text}]})
-        return json.dumps({"facts": [f"pets {shown.turns[0].text}"]})  # type: ignore[union-attr]
+        return json.dumps({"facts": [f"pets {shown.turns[0].text}"]})
 
     async def both() -> list[dict[str, Any]]:
         graphs = [create_memory_graph(store, model=ScriptedChatModel(reply, delay=0.01)) for _ in range(2)]

@@ -93,7 +93,7 @@ def decisions(draw: st.DrawFn) -> tuple[ManageInput, tuple[Operation, ...]]:
 @pytest.mark.parametrize("style", ["full", "compact"])
 @given(shown=extract_inputs() | manage_inputs() | answer_inputs())
 def test_what_is_rendered_is_read_back(style: str, shown: RoleInput) -> None:
-    messages = render(shown, style)  # type: ignore[arg-type]
+    messages = render(shown, style)
     assert read(messages) == shown
     assert [type(message) for message in messages] == [SystemMessage, HumanMessage]
 
@@ -304,7 +304,7 @@ def test_100_kb_of_anything_is_read_or_refused_quickly(unit: str) -> None:
     start = time.perf_counter()
     for shown in (ExtractInput((Turn("Ana", "x"),)), SHOWN, AnswerInput("Where?", ())):
         try:
-            assert isinstance(parse(unit * (100_000 // len(unit)), shown), tuple)  # type: ignore[call-overload]
+            assert isinstance(parse(unit * (100_000 // len(unit)), shown), tuple)
         except OutputError as error:
             assert len(str(error)) < 200
     assert time.perf_counter() - start < 5
@@ -317,14 +317,14 @@ shards = ['{"operations":[', '{"event":"', "UPDATE", '","id":', "0", '"text":"',
 def test_any_reply_is_read_or_refused(reply: str) -> None:
     for shown in (ExtractInput((Turn("Ana", "x"),)), SHOWN, AnswerInput("Where?", ())):
         try:
-            assert isinstance(parse(reply, shown), tuple)  # type: ignore[call-overload]
+            assert isinstance(parse(reply, shown), tuple)
         except OutputError as error:
             assert str(error).endswith((".", ">", "}", "…"))
 
 
 def test_compact_is_a_fraction_of_full() -> None:
     for shown in (ExtractInput(()), ManageInput((), ()), AnswerInput("Where?", ())):
-        full, compact = (len(str(render(shown, style)[0].content)) for style in ("full", "compact"))  # type: ignore[arg-type]
+        full, compact = (len(str(render(shown, style)[0].content)) for style in ("full", "compact"))
         assert compact < full / 5
 
 
@@ -336,8 +336,8 @@ def test_the_examples_in_the_prompts_are_what_the_roles_read_and_write() -> None
             data, _, reply = example.strip().rpartition("\n")
             seen = read([HumanMessage(data)])
             assert role_of(seen) == role_of(shown)
-            output = parse(reply, seen)  # type: ignore[call-overload]
-            assert parse(write(output, seen), seen) == output  # type: ignore[call-overload]
+            output = parse(reply, seen)
+            assert parse(write(output, seen), seen) == output
 
 
 def test_retry_shows_the_reply_and_the_complaint() -> None:

@@ -72,9 +72,9 @@ def test_content_is_heard_as_far_as_it_is_text(content: Any, text: str | None, s
 
 def test_content_that_is_no_content_is_counted() -> None:
     message = HumanMessage("x", id="m1")
-    message.content = {"type": "text"}  # type: ignore[assignment]
+    message.content = {"type": "text"}
     number = HumanMessage("x", id="m2")
-    number.content = 7  # type: ignore[assignment]
+    number.content = 7
     assert hear([message, number]).skipped == {"dict": 1, "int": 1, "empty": 2}
 
 
