@@ -135,10 +135,12 @@ def _stop(fact: Fact, words: frozenset[str], places: list[_Place]) -> bool:
     shared = words & old
     if not shared - markers.COMMON or len(shared) * 2 < min(len(old), len(words)) or len(old - words) > _FEW:
         return False
-    if len(words - old) > 1:
-        _replace(place, fact)
-    else:
+    if len(words - old) <= 1:
         _remove(place, fact, "no longer so")
+        return True
+    if len(shared) * 2 < len(words):
+        return False
+    _replace(place, fact)
     return True
 
 
@@ -177,7 +179,7 @@ def _corrected(fact: Fact, words: frozenset[str], places: list[_Place]) -> _Plac
     if gone and gone <= old:
         return place
     shared = words & old
-    sure = markers.corrects_surely(fact.text) and len(shared) * 2 >= len(old)
+    sure = markers.corrects_surely(fact.text) and len(shared) * 2 >= max(len(old), len(words))
     return place if sure and shared - markers.COMMON else None
 
 
@@ -205,7 +207,10 @@ def _akin(fact: Fact, words: frozenset[str], place: _Place) -> bool:
     old = _words(place.text, fact.speaker)
     if markers.added_verb(fact.text) & old and len(old) <= _FEW + 1:
         return True
-    return len(words & old) * 2 >= len(old) and len(old | words) <= 2 * _FEW
+    shared = words & old
+    if not shared - markers.COMMON and len(words) > _FEW:
+        return False
+    return len(shared) * 2 >= len(old) and len(old | words) <= 2 * _FEW
 
 
 def _closest(words: frozenset[str], places: Sequence[_Place], speaker: str | None) -> _Place | None:

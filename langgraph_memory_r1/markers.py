@@ -68,11 +68,11 @@ _WISH = re.compile(
 
 MARKERS = frozenset(
     terms(
-        "stop stopped quit quitting gave give giving given sold sell cancelled canceled cancel called rid longer"
-        " anymore any dropped forget delete erase remove disregard ignore scratch please never mind wrong true"
-        " mistake actually instead correction meant misspoke changed switched rescheduled postponed pushed back"
-        " turns sorry rather also another too second third one everything said told currently finally recently"
-        " last month week year day today yesterday anything addition done can you ask asked"
+        "next stop stopped quit quitting gave give giving given sold sell cancelled canceled cancel called rid"
+        " longer anymore any dropped forget delete erase remove disregard ignore scratch please never mind wrong"
+        " true mistake actually instead correction meant misspoke changed switched rescheduled postponed pushed"
+        " back turns sorry rather also another too second third one everything said told currently finally"
+        " recently last month week year day today yesterday anything addition done can you ask asked"
     )
 )
 """Words that carry the marking and not the matter."""
