@@ -2,9 +2,9 @@
 
     operations ─► plan (pure) ─► one commit: memories + history ─► index ─► search
 
-The memories lie in `(*namespace, "memory")` under their ids, their history in `(*namespace, "history")`. On a `LanceDBStore` a turn is
-one commit and a stale decision is refused across processes; on another `BaseStore` a turn is one `batch`, conditions hold within
-the process, NOOPs are stored as items, and retrieval is lexical.
+The memories lie in `(*namespace, "memory")` under their ids, their history in `(*namespace, "history")`. On a
+`LanceDBStore` a turn is one commit and a stale decision is refused across processes; on another `BaseStore` a turn is
+one `batch`, conditions hold within the process, NOOPs are stored as items, and retrieval is lexical.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import asyncio
 import os
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,8 +44,8 @@ class Memories(ABC):
     """Reading, ranking and applying, the same for a bank on disk and for a fork in memory."""
 
     @abstractmethod
-    def _current(self) -> Index:
-        """The index over the newest state."""
+    def _reading(self) -> AbstractContextManager[Index]:
+        """The index over the newest state, which stays as it is meanwhile."""
 
     @abstractmethod
     def _commit(self, changes: Sequence[Change]) -> None:
@@ -58,15 +59,18 @@ class Memories(ABC):
         return None
 
     def __len__(self) -> int:
-        return len(self._current())
+        with self._reading() as index:
+            return len(index)
 
     def all(self) -> list[Memory]:
         """All memories, in the order in which they were said."""
-        return in_order(self._current())
+        with self._reading() as index:
+            return in_order(index)
 
     def get(self, memory_id: str) -> Memory | None:
         """One memory by id."""
-        return self._current().get(memory_id)
+        with self._reading() as index:
+            return index.get(memory_id)
 
     def search(self, query: str, *, k: int = 60, per_speaker: int | None = None) -> list[Hit]:
         """The k memories that best fit a query, best first.
@@ -76,7 +80,9 @@ class Memories(ABC):
             k: How many; 60 is what the Answer Agent reads (Memory-R1, section 4.1).
             per_speaker: At most so many of each speaker (Memory-R1: 30 of each of two).
         """
-        return self._current().rank(query, k=k, vector=self._vector(query), per_speaker=per_speaker)
+        vector = self._vector(query)
+        with self._reading() as index:
+            return index.rank(query, k=k, vector=vector, per_speaker=per_speaker)
 
     def apply(
         self,
@@ -102,9 +108,8 @@ class Memories(ABC):
             UnknownMemoryError: an operation names a memory that is not there; nothing was applied.
         """
         for attempt in range(_ATTEMPTS):
-            index = self._current()
-            _check(expect or {}, index)
-            changes = plan(operations, index.get, model=model, reason=reason)
+            _check(expect or {}, self.get)
+            changes = plan(operations, self.get, model=model, reason=reason)
             try:
                 self._commit(changes)
             except ConflictError:
@@ -147,7 +152,8 @@ class Memories(ABC):
 
     def fork(self) -> MemoryFork:
         """A copy-on-write copy in memory, made in microseconds and never written to disk."""
-        return MemoryFork(self._current().fork())
+        with self._reading() as index:
+            return MemoryFork(index.fork())
 
 
 class MemoryFork(Memories):
@@ -167,8 +173,8 @@ class MemoryFork(Memories):
         copy._changes = list(self._changes)
         return copy
 
-    def _current(self) -> Index:
-        return self._index
+    def _reading(self) -> AbstractContextManager[Index]:
+        return nullcontext(self._index)
 
     def _commit(self, changes: Sequence[Change]) -> None:
         for change in changes:
@@ -207,6 +213,22 @@ class MemoryBank(Memories):
         self._records = Feed(store, self._history_space)
         self._index = Index()
         self._changes: dict[str, Change] = {}
+
+    def get(self, memory_id: str) -> Memory | None:
+        """One memory by id."""
+        if not self._memories.too_large():
+            return super().get(memory_id)
+        item = self.store.get(self._memory_space, memory_id)
+        return None if item is None else memory_from_record(item.key, item.value)
+
+    def search(self, query: str, *, k: int = 60, per_speaker: int | None = None) -> list[Hit]:
+        """The k memories that best fit a query, best first; in a very large bank out of those that LanceDB proposes."""
+        if not (isinstance(self.store, LanceDBStore) and self._memories.too_large()):
+            return super().search(query, k=k, per_speaker=per_speaker)
+        index = Index()
+        for row in self.store.candidates(self._memory_space, query, max(_CANDIDATES, 2 * k)):
+            index.put(memory_from_record(row.key, row.value), vector_of(row))
+        return index.rank(query, k=k, vector=self._vector(query), per_speaker=per_speaker)
 
     def history(self, memory_id: str | None = None) -> list[Change]:
         """The operations on one memory, or all with the NOOPs, oldest first."""
@@ -249,7 +271,7 @@ class MemoryBank(Memories):
         """
         history = self.history()
         # A memory that was deleted here since the export was made stays deleted.
-        held = {memory.id for memory in self._current()} | {change.memory_id for change in history if change.memory_id}
+        held = {memory.id for memory in self.all()} | {change.memory_id for change in history if change.memory_id}
         memories, changes, result = import_bank(path, held, {change.id for change in history}, strict=strict)
         puts = [_memory_put(self._memory_space, memory) for memory in memories]
         puts += [_change_put(self._history_space, change) for change in changes if change.event != "NOOP"]
@@ -257,14 +279,16 @@ class MemoryBank(Memories):
         self._note([change for change in changes if change.event == "NOOP"])
         return result
 
-    def _current(self) -> Index:
+    @contextmanager
+    def _reading(self) -> Iterator[Index]:
         with self._lock:
             changed, gone = self._memories.refresh()
             for key in gone:
                 self._index.discard(key)
-            for item in changed:
-                self._index.put(memory_from_record(item.key, item.value), vector_of(item))
-            return self._index
+            fresh = {item.key: vector_of(item) for item in changed}
+            for memory in in_order(memory_from_record(item.key, item.value) for item in changed):
+                self._index.put(memory, fresh[memory.id])
+            yield self._index
 
     def _commit(self, changes: Sequence[Change]) -> None:
         real = [change for change in changes if change.memory_id is not None]
@@ -273,7 +297,7 @@ class MemoryBank(Memories):
             last = {change.memory_id: change.after for change in real}
             puts = [_memory_put(self._memory_space, after, key) for key, after in last.items()]
             puts += [_change_put(self._history_space, change) for change in real]
-            expect = {(self._memory_space, str(key)): before and {"rev": before.rev} for key, before in first.items()}
+            expect = {(self._memory_space, str(key)): _rev_of(before) for key, before in first.items()}
             write(self.store, puts, expect)
         self._note([change for change in changes if change.memory_id is None])
 
@@ -326,13 +350,17 @@ class MemoryBank(Memories):
         return await asyncio.to_thread(self.forget)
 
 
-def _check(expect: Mapping[str, int], index: Index) -> None:
-    known = {key: index.get(key) for key in expect}
+def _check(expect: Mapping[str, int], lookup: Callable[[str], Memory | None]) -> None:
+    known = {key: lookup(key) for key in expect}
     stale = [key for key, memory in known.items() if memory is None or memory.rev != expect[key]]
     if stale:
         raise ConflictError(
             f"Changed since the decision was made: {', '.join(stale)}. Read again and decide anew.", stale
         )
+
+
+def _rev_of(memory: Memory | None) -> dict[str, int] | None:
+    return None if memory is None else {"rev": memory.rev}
 
 
 def _memory_put(namespace: tuple[str, ...], memory: Memory | None, key: str | None = None) -> PutOp:

@@ -1,7 +1,7 @@
-"""Which namespaces the newest commits touched, as lines beside the table: what spares a reader a query per foreign commit.
+"""Which namespaces the newest commits touched, noted beside the table: it spares a reader a query per foreign commit.
 
-Only a hint: a commit that is not in it (killed before it was noted, made by compaction) is found by a query instead. Writers append
-under the write lock, once a commit stands; compaction starts the file anew.
+Only a hint: a commit that is not in it (killed before it was noted, made by compaction) is found by a query instead.
+Writers append under the write lock, once a commit stands; compaction starts the file anew.
 """
 
 from __future__ import annotations

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from langgraph.store.base import IndexConfig, PutOp, ensure_embeddings, get_text_at_path, tokenize_path
+from langgraph.store.base import IndexConfig, PutOp, ensure_embeddings, get_text_at_path
 
 from langgraph_memory_r1.errors import EmbedderMismatchError
-from langgraph_memory_r1.mirror import Vectors
+from langgraph_memory_r1.rows import Vectors
 
 CANARY = "Ann moved to Lisbon in May and takes her two dogs, Buddy and Scout, to the river on Sundays."
 """Its stored vector shows when a model changed under an unchanged name."""
@@ -26,15 +26,11 @@ class Embedder:
         self.embeddings = ensure_embeddings(index["embed"])
         self.fields = list(index.get("fields") or ["$"])
         self.model = _model_name(index["embed"])
-        self._paths: list[str | list[str]] = [_path(field) for field in self.fields]
         self._canary: Vectors | None = None
 
     def texts(self, op: PutOp) -> list[str]:
         """The texts of a put that are embedded: by its own paths, the store's, or none."""
-        if op.value is None or op.index is False:
-            return []
-        paths = self._paths if op.index is None or op.index is True else [_path(field) for field in op.index]
-        return [text for path in paths for text in get_text_at_path(op.value, path) if text.strip()]
+        return texts_of(op, self.fields)
 
     def embed(self, texts: Sequence[str], queries: Sequence[str]) -> dict[str, Vectors]:
         """Unit vectors (dims,) of texts and queries; queries are keyed as `"?" + query`."""
@@ -95,11 +91,20 @@ class Embedder:
         return array / norm if norm else array
 
 
+def texts_of(op: PutOp, fields: Sequence[str]) -> list[str]:
+    """The indexed texts of a put: at its own paths, at `fields` where it names none, nowhere with `index=False`."""
+    if op.value is None or op.index is False:
+        return []
+    paths = fields if op.index is None else op.index
+    found = (text for path in paths for text in get_text_at_path(op.value, path))
+    return [text for text in found if text.strip()]
+
+
 def mismatch(uri: str, stored: dict[str, Any] | None, given: dict[str, Any] | None) -> EmbedderMismatchError:
     """The error for vectors of another embedder, with the command that embeds anew."""
     return EmbedderMismatchError(
-        f"{uri} was embedded by {_describe(stored)}, but is now used with {_describe(given)}. Open it with the former, or embed "
-        f"everything anew: memory-r1 reembed --db {uri} --embedder {given['model'] if given else 'none'}"
+        f"{uri} was embedded by {_describe(stored)}, but is now used with {_describe(given)}. Open it with the former, "
+        f"or embed everything anew: memory-r1 reembed --db {uri} --embedder {given['model'] if given else 'none'}"
     )
 
 
@@ -107,10 +112,6 @@ def _describe(identity: dict[str, Any] | None) -> str:
     if identity is None:
         return "no embedder"
     return f"{identity['model']!r} ({identity['dims']} dimensions, fields {', '.join(identity['fields'])})"
-
-
-def _path(field: str) -> str | list[str]:
-    return field if field == "$" else tokenize_path(field)
 
 
 def _model_name(embed: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from langgraph.store.base import BaseStore, PutOp
@@ -43,6 +43,9 @@ class MirroredStore(Protocol):
     def held(self, namespace: tuple[str, ...]) -> Mapping[str, Any]:
         """The rows of exactly this namespace, by key; the same object as long as a row is unchanged."""
 
+    def scan(self, namespace: tuple[str, ...]) -> Iterator[Any]:
+        """The same, read from disk, where there are too many to hold."""
+
 
 class Feed:
     """The items of exactly one namespace, as changes since the last `refresh`."""
@@ -74,6 +77,8 @@ class Feed:
         return changed, gone
 
     def _read(self) -> dict[str, Any]:
+        if isinstance(self._store, MirroredStore):
+            return {row.key: row for row in self._store.scan(self._namespace)}
         found: dict[str, Any] = {}
         offset = 0
         while page := self._store.search(self._namespace, limit=_PAGE, offset=offset):

@@ -2,8 +2,8 @@
 
     {"user.plan": {"$in": ["pro", "team"]}, "$or": [{"age": {"$gte": 18}}, {"guardian": {"$ne": None}}]}
 
-Values are compared as JSON values: numbers with numbers, text with text, `true` is not 1, and a field that is missing equals
-None and is neither greater nor less than anything. A filter never reaches SQL.
+Values are compared as JSON values: numbers with numbers, text with text, `true` is not 1, and a field that is missing
+equals None and is neither greater nor less than anything. A filter never reaches SQL.
 """
 
 from __future__ import annotations

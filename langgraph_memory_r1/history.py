@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from langgraph_memory_r1.errors import ConflictError, UnknownMemoryError
-from langgraph_memory_r1.schemas import Add, Change, Delete, Memory, Noop, Operation, Update
+from langgraph_memory_r1.schemas import Add, Change, Delete, Event, Memory, Noop, Operation, Update
 
 Lookup = Callable[[str], Memory | None]
 
@@ -67,7 +67,7 @@ def invert(change: Change, current: Memory | None, history: Iterable[Change]) ->
         )
     rev, now = _last_rev(change) + 1, _after(current or change.before, datetime.now(UTC))
     after = None if change.before is None else replace(change.before, rev=rev, updated_at=now)
-    event = "DELETE" if after is None else "ADD" if change.after is None else "UPDATE"
+    event: Event = "DELETE" if after is None else "ADD" if change.after is None else "UPDATE"
     inverse = Change(f"{change.memory_id}.{rev}", event, change.memory_id, current, after)
     return replace(inverse, source=change.source, reason="undo", at=now, undoes=change.id)
 

@@ -1,7 +1,7 @@
 """Append-only lines beside a table, for what must be kept but must not cost a commit: a bank's NOOPs.
 
-One JSONL file per namespace. A line is appended with one write, so that processes do not mix theirs; one that a crash cut short is
-passed over by readers.
+One JSONL file per namespace. A line is appended with one write, so that processes do not mix theirs; one that a crash
+cut short is passed over by readers.
 """
 
 from __future__ import annotations

@@ -2,17 +2,16 @@
 
 What it guarantees to `store.py`, and why it is done this way (all measured on LanceDB 0.40):
 
-- One call of `write` is one commit. `id` is an unenforced primary key without an index of its own, so that a concurrent insert of
-  the same key collides; an update is applied only to the revision that it was based on.
-- On a local disk a file lock lets one writer at a time read, check and commit; rows that are known to be new are then appended, which
-  costs a third of a merge. Elsewhere (object stores) the revision check inside the merge decides.
+- One call of `write` is one commit. `id` is an unenforced primary key without an index of its own, so that a
+  concurrent insert of the same key collides; an update is applied only to the revision that it was based on.
+- On a local disk a file lock lets one writer at a time read, check and commit; rows that are known to be new are then
+  appended, which costs a third of a merge. Elsewhere (object stores) the revision check inside the merge decides.
 - Whether another process has committed is seen by the name of the next manifest file: two `stat` calls, no open.
 - Filters are SQL strings built here from quoted literals only; nothing that a user wrote is ever parsed as SQL.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
@@ -23,23 +22,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from langgraph_memory_r1.arrow import schema_of, to_arrow, to_rows
 from langgraph_memory_r1.changelog import ChangeLog
 from langgraph_memory_r1.errors import StoreError, StoreFormatError
 from langgraph_memory_r1.locks import FileLock
-from langgraph_memory_r1.rows import Row, Vectors, decode_namespace, dump_value, encode_namespace, is_flat
+from langgraph_memory_r1.rows import Row, Vectors, encode_namespace
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from lancedb.table import Table
 
 TABLE = "items"
 FORMAT = "1"
 BARRIER = ""
 """Namespace of the row that tells other processes to drop what they hold in memory."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _TRANSIENT = ("commit conflict", "preempted", "concurrent writers", "not found:")
 _RETRIES = 8
 
@@ -96,7 +91,7 @@ class LanceTable:
         with self._opening, self._errors("created"):
             if self.local:
                 Path(self.uri).mkdir(parents=True, exist_ok=True)
-            schema = _schema(dims).with_metadata({"format": FORMAT, **metadata})
+            schema = schema_of(dims).with_metadata({"format": FORMAT, **metadata})
             table = self._connect().create_table(TABLE, schema=schema, exist_ok=True)
             table.set_unenforced_primary_key("id")
             _index(table)
@@ -107,6 +102,7 @@ class LanceTable:
         return {key.decode(): value.decode() for key, value in (self._open().schema.metadata or {}).items()}
 
     def close(self) -> None:
+        """Let go of the table and of the lock files."""
         self._table, self._db = None, None
         self.lock.close()
         self.upkeep_lock.close()
@@ -176,7 +172,7 @@ class LanceTable:
         query = self._open().search().where(where)
         found = self._read(lambda: (query.limit(limit) if limit is not None else query).to_arrow())
         for batch in found.to_batches(max_chunksize=4096):
-            yield _to_rows(batch)
+            yield to_rows(batch)
 
     def column(self, name: str, where: str) -> list[Any]:
         """One column of the rows for a condition."""
@@ -189,12 +185,14 @@ class LanceTable:
         return list(zip(*(found[name].to_pylist() for name in names), strict=True))
 
     def count(self, where: str) -> int:
+        """How many rows meet a condition."""
         return int(self._read(lambda: self._open().count_rows(where)))
 
     def nearest(self, vector: Vectors, where: str, limit: int) -> list[tuple[str, float]]:
         """(row id, cosine similarity) of the rows nearest to a unit vector, by LanceDB's vector search."""
-        query = self._open().search(vector, vector_column_name="vectors").distance_type("cosine").where(where)
-        found = self._read(query.limit(limit).select(["id", "_distance"]).to_arrow)
+        query: Any = self._open().search(vector, vector_column_name="vectors").where(where)
+        query = query.distance_type("cosine").limit(limit).select(["id", "_distance"])
+        found = self._read(query.to_arrow)
         return [
             (key, 1.0 - distance)
             for key, distance in zip(*(found[n].to_pylist() for n in ("id", "_distance")), strict=True)
@@ -216,7 +214,7 @@ class LanceTable:
     def write(self, rows: Sequence[Row]) -> tuple[int, int]:
         """Commit rows at once. Returns how many took effect (the others were stale) and the new version."""
         table = self._open()
-        data = _to_arrow(rows, table.schema)
+        data = to_arrow(rows, table.schema)
         with self._errors("written"):
             if self.lock.works and all(row.rev == 1 for row in rows):
                 return len(rows), int(_retried(lambda: table.add(data)).version)
@@ -238,15 +236,15 @@ class LanceTable:
     def replace(self, where: str, barrier: Row) -> None:
         """Remove rows and tell every other process to drop what it holds in memory, in one commit."""
         table = self._open()
-        data = _to_arrow([barrier], table.schema)
+        data = to_arrow([barrier], table.schema)
         with self._errors("written"):
             merge = table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
             _retried(lambda: merge.when_not_matched_by_source_delete(where).use_index(False).execute(data))
 
     def overwrite(self, rows: Sequence[Row], metadata: Mapping[str, str], dims: int) -> None:
         """Replace the whole table, schema included, in one commit."""
-        schema = _schema(dims).with_metadata({"format": FORMAT, **metadata})
-        data = _to_arrow(rows, schema)
+        schema = schema_of(dims).with_metadata({"format": FORMAT, **metadata})
+        data = to_arrow(rows, schema)
         with self._errors("written"):
             table = self._connect().create_table(TABLE, data=data, schema=schema, mode="overwrite")
             table.set_unenforced_primary_key("id")
@@ -334,99 +332,3 @@ def _index(table: Table) -> None:
     from lancedb.index import BTree
 
     table.create_index("namespace", config=BTree(), replace=True)
-
-
-def _schema(dims: int) -> pa.Schema:
-    import pyarrow as pa
-
-    moment = pa.timestamp("us", tz="UTC")
-    fields = [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("namespace", pa.string(), nullable=False),
-        pa.field("key", pa.string(), nullable=False),
-        pa.field("value", pa.string()),
-        pa.field("text", pa.string()),
-        pa.field("live", pa.bool_(), nullable=False),
-        pa.field("rev", pa.int64(), nullable=False),
-        pa.field("seq", pa.int64(), nullable=False),
-        pa.field("commit", pa.string(), nullable=False),
-        pa.field("created_at", moment, nullable=False),
-        pa.field("updated_at", moment, nullable=False),
-        pa.field("ttl", pa.float64()),
-        pa.field("expires_at", moment),
-    ]
-    if dims:
-        fields.append(pa.field("vectors", pa.list_(pa.list_(pa.float32(), dims))))
-    return pa.schema(fields)
-
-
-def _to_arrow(rows: Sequence[Row], schema: pa.Schema) -> pa.Table:
-    import pyarrow as pa
-
-    plain = ("id", "key", "text", "live", "rev", "seq", "commit", "created_at", "updated_at", "ttl", "expires_at")
-    columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in plain}
-    columns["namespace"] = [encode_namespace(row.namespace) for row in rows]
-    columns["value"] = [dump_value(row.value) if row.live else None for row in rows]
-    arrays = {name: pa.array(values, schema.field(name).type) for name, values in columns.items()}
-    if "vectors" in schema.names:
-        arrays["vectors"] = _vector_array(rows, schema.field("vectors").type)
-    return pa.table([arrays[name] for name in schema.names], schema=schema)
-
-
-def _vector_array(rows: Sequence[Row], kind: pa.ListType) -> pa.Array:
-    import pyarrow as pa
-
-    dims = kind.value_type.list_size
-    some = [row.vectors for row in rows if row.vectors is not None]
-    flat = np.concatenate(some).ravel() if some else np.empty(0, np.float32)
-    ends = np.cumsum([0, *(0 if row.vectors is None else len(row.vectors) for row in rows)]).astype(np.int32)
-    mask = pa.array([row.vectors is None for row in rows])
-    values = pa.FixedSizeListArray.from_arrays(pa.array(flat, pa.float32()), dims)
-    return pa.ListArray.from_arrays(pa.array(ends), values, type=kind, mask=mask)
-
-
-def _to_rows(batch: pa.RecordBatch) -> list[Row]:
-    if not batch.num_rows:
-        return []
-    names = [name for name in batch.schema.names if name not in ("vectors", "created_at", "updated_at", "expires_at")]
-    columns = {name: batch.column(name).to_pylist() for name in names}
-    times = {name: _datetimes(batch.column(name)) for name in ("created_at", "updated_at", "expires_at")}
-    vectors = _row_vectors(batch.column("vectors")) if "vectors" in batch.schema.names else [None] * batch.num_rows
-    namespaces = {text: decode_namespace(text) for text in set(columns["namespace"])}
-    rows = []
-    for i in range(batch.num_rows):
-        value = json.loads(columns["value"][i] or "{}")
-        rows.append(
-            Row(
-                id=columns["id"][i],
-                namespace=namespaces[columns["namespace"][i]],
-                key=columns["key"][i],
-                value=value,
-                created_at=times["created_at"][i] or _EPOCH,
-                updated_at=times["updated_at"][i] or _EPOCH,
-                rev=columns["rev"][i],
-                seq=columns["seq"][i],
-                commit=columns["commit"][i],
-                live=columns["live"][i],
-                ttl=columns["ttl"][i],
-                expires_at=times["expires_at"][i],
-                vectors=vectors[i],
-                text=columns["text"][i] or "",
-                flat=is_flat(value),
-            )
-        )
-    return rows
-
-
-def _datetimes(column: pa.Array) -> list[datetime | None]:
-    import pyarrow as pa
-
-    return [None if us is None else _EPOCH + us * _MICROSECOND for us in column.cast(pa.int64()).to_pylist()]
-
-
-def _row_vectors(column: pa.ListArray) -> list[Vectors | None]:
-    dims = column.type.value_type.list_size
-    matrix = column.flatten().flatten().to_numpy(zero_copy_only=False).reshape(-1, dims).astype(np.float32, copy=False)
-    counts = [0 if count is None else count for count in column.value_lengths().to_pylist()]
-    ends = np.cumsum(counts)
-    return [matrix[end - count : end].copy() if count else None for end, count in zip(ends, counts, strict=True)]

@@ -35,12 +35,14 @@ class FileLock:
         return True
 
     def release(self) -> None:
+        """Give the lock back."""
         self._depth -= 1
         if self._depth == 0 and self._file is not None:
             fcntl.flock(self._file, fcntl.LOCK_UN)
         self._thread_lock.release()
 
     def close(self) -> None:
+        """Let go of the file; the lock can be taken again."""
         with self._thread_lock:
             if self._file is not None and self._depth == 0:
                 os.close(self._file)

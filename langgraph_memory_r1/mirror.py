@@ -1,7 +1,7 @@
 """The rows of one namespace prefix in memory: what the hot path of a store answers from.
 
-A mirror is pure data structure: it never reads a disk. `LanceDBStore` fills it, brings it up to date by the rows that changed
-and drops it when it grows too large. Vectors are unit vectors, so a score is the cosine similarity.
+A mirror is pure data structure: it never reads a disk. `LanceDBStore` fills it, brings it up to date by the rows that
+changed and drops it when it grows too large. Vectors are unit vectors, so a score is the cosine similarity.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 
 import numpy as np
-from numpy.typing import NDArray
 
 from langgraph_memory_r1.rows import Row, Vectors
 
@@ -81,8 +80,9 @@ class Mirror:
         """The hot path: the best rows where each has one vector, all of them accepted."""
         scores = _rounded(self._matrix[: len(self._owners)] @ query)
         places, values = _top(scores, wanted + len(self._owners) - len(self._places), self._owners)
-        found = [(self._owners[place], value) for place, value in zip(places, values, strict=True)]
-        return [(row, value) for row, value in found if row is not None][:wanted]
+        rows = [self._owners[place] for place in places]
+        found: list[tuple[Row, float | None]] = [(r, v) for r, v in zip(rows, values, strict=True) if r is not None]
+        return found[:wanted]
 
     def _by_score(self, query: Vectors, wanted: int) -> Iterator[tuple[Row, float]]:
         used = len(self._owners)

@@ -1,4 +1,4 @@
-"""Reads of a store: from mirrors in memory that follow the table, or from LanceDB where a prefix is too large to mirror."""
+"""Reads of a store: from mirrors in memory that follow the table, or from LanceDB where one would be too large."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Accept = Callable[[Row], bool]
 Found = list[tuple[Row, float | None]]
 
 _SLACK = 64
-"""Commits that a newly loaded mirror looks back over, in case one was stamped before and committed after its reading."""
+"""Commits that a new mirror looks back over, in case one was stamped before and committed after it was read."""
 _CHUNK = 1000
 _ROUNDING = 1e-5
 
@@ -117,7 +117,7 @@ class Reader:
         return list(dict.fromkeys(self._table.column("namespace", _live(""))))
 
     def mirror(self, prefix: str) -> Mirror | None:
-        """The mirror of an encoded prefix, loaded if need be; None where it has too many rows. Call under `lock`, after `sync`."""
+        """The mirror of an encoded prefix; None where it has too many rows. Call under `lock`, after `sync`."""
         if prefix in self._mirrors:
             self._mirrors.move_to_end(prefix)
             return self._mirrors[prefix]

@@ -14,7 +14,7 @@ _RESERVED = re.compile("[%.\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def encode_label(label: str, root: bool = False) -> str:
-    """A namespace label of any characters as one that LangGraph accepts: no dots, not empty, no `langgraph` at the root."""
+    """A label of any characters as one that LangGraph accepts: no dots, not empty, no `langgraph` at the root."""
     if not label:
         return "%"
     text = _RESERVED.sub(lambda found: _percent(found.group()), label)
@@ -81,19 +81,22 @@ def change_from_record(key: str, record: Mapping[str, Any]) -> Change:
         KeyError, TypeError, ValueError: the record is no change.
     """
     memory_id = record.get("memory_id")
-    before, after = record.get("before"), record.get("after")
     return Change(
         id=key,
         event=record["event"],
         memory_id=memory_id,
-        before=memory_from_record(memory_id, before) if before else None,
-        after=memory_from_record(memory_id, after) if after else None,
+        before=_state(memory_id, record.get("before")),
+        after=_state(memory_id, record.get("after")),
         source=tuple(record.get("source") or ()),
         model=record.get("model"),
         reason=record.get("reason") or "",
         at=_time(record.get("at")),
         undoes=record.get("undoes"),
     )
+
+
+def _state(memory_id: str | None, record: Mapping[str, Any] | None) -> Memory | None:
+    return memory_from_record(str(memory_id), record) if record else None
 
 
 def _percent(char: str) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vectors: TypeAlias = NDArray[np.float32]
+TEXT_END = "\x1e"
 
 
 @dataclass(slots=True, eq=False)
@@ -41,8 +42,8 @@ class Row:
     expires_at: datetime | None = None
     vectors: Vectors | None = None
     """(n, dims) unit vectors: one per indexed text."""
-    text: str = ""
-    """The indexed texts, for full-text search."""
+    text: str | None = None
+    """The indexed texts, for full-text search, with `TEXT_END` between them; None where nothing shall be indexed."""
     flat: bool = True
     """The value holds no list or mapping, so that a shallow copy isolates it."""
 
@@ -95,6 +96,7 @@ def dump_value(value: Mapping[str, Any]) -> str:
 
 
 def is_flat(value: Mapping[str, Any]) -> bool:
+    """Whether a shallow copy isolates the value."""
     return not any(isinstance(part, (dict, list)) for part in value.values())
 
 

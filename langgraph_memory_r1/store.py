@@ -1,10 +1,10 @@
 """`LanceDBStore`: LangGraph's `BaseStore` on LanceDB.
 
-    batch / abatch ─► reads:  mirrors in memory, checked against the table's version ─► LanceDB where they would be too large
+    batch / abatch ─► reads:  mirrors in memory, checked against the table's version ─► LanceDB where too large
                    └► writes: embed ─► lock ─► look at what is there ─► one commit ─► mirrors
 
-`batch` is the whole store: get, search, put, delete and list_namespaces derive from it. Its reads see the state before its puts;
-all its puts are one commit. `commit` is `batch` for puts under a condition; `erase` removes for good.
+`batch` is the whole store: get, search, put, delete and list_namespaces derive from it. Its reads see the state before
+its puts; all its puts are one commit. `commit` is `batch` for puts under a condition; `erase` removes for good.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -34,19 +34,19 @@ from langgraph.store.base import (
     validate_op_namespace,
 )
 
-from langgraph_memory_r1.embedder import Embedder, mismatch
+from langgraph_memory_r1.embedder import Embedder, mismatch, texts_of
 from langgraph_memory_r1.errors import StoreError
 from langgraph_memory_r1.filters import compile_filter
 from langgraph_memory_r1.journal import Journal
 from langgraph_memory_r1.lance import LanceTable, under, within
 from langgraph_memory_r1.namespaces import select_namespaces
 from langgraph_memory_r1.reader import Reader
-from langgraph_memory_r1.rows import Row, Vectors, clean_value, copy_value, decode_namespace, encode_namespace
+from langgraph_memory_r1.rows import TEXT_END, Row, Vectors, clean_value, copy_value, decode_namespace, encode_namespace
 from langgraph_memory_r1.upkeep import Upkeep
 from langgraph_memory_r1.writer import Expectation, Put, Request, Writer
 
 _REFRESH_SHARE = 0.05
-"""A read restarts a time to live once this share of it has passed, so that a busy item does not cost a commit per read."""
+"""A read restarts a time to live once this share of it has passed: a busy item costs no commit per read."""
 
 
 class LanceDBStore(BaseStore):
@@ -111,7 +111,7 @@ class LanceDBStore(BaseStore):
 
         Args:
             puts: Items to write or, with a value of None, to delete.
-            expect: (namespace, key) → fields that the item's current value must have, or None: there must be no such item.
+            expect: (namespace, key) → fields that the current value must have; None: there must be no such item.
 
         Raises:
             ConflictError: an item is not as expected; nothing was written.
@@ -164,6 +164,24 @@ class LanceDBStore(BaseStore):
             rows = () if mirror is None else mirror.rows.values()
             return {row.key: row for row in rows if row.namespace == namespace and row.alive(now)}
 
+    def scan(self, namespace: tuple[str, ...]) -> Iterator[Row]:
+        """All rows of exactly this namespace, read from disk in batches."""
+        self._require_open()
+        if self._reader.sync():
+            now = datetime.now(UTC)
+            for rows in self._table.scan(f"{within('namespace', [encode_namespace(namespace)])} AND live"):
+                yield from (row for row in rows if row.alive(now))
+
+    def candidates(self, namespace: tuple[str, ...], query: str, limit: int) -> list[Row]:
+        """Rows of a namespace that LanceDB's full-text and vector search find for a query, in no order."""
+        vector = self.embed_query(query)
+        where = f"{within('namespace', [encode_namespace(namespace)])} AND live"
+        ids = dict.fromkeys(self._table.full_text(query, where, limit))
+        if vector is not None:
+            ids |= dict.fromkeys(row_id for row_id, _ in self._table.nearest(vector, where, limit))
+        now = datetime.now(UTC)
+        return [row for row in self._table.rows(within("id", ids)) if row.alive(now)] if ids else []
+
     def embed_query(self, query: str) -> Vectors | None:
         """The unit vector of a query by the store's embedder; None without one."""
         if self.embedder is None:
@@ -171,6 +189,20 @@ class LanceDBStore(BaseStore):
         vectors = self.embedder.embed((), (query,))
         self._check_embedder(writing=False)
         return vectors["?" + query]
+
+    @classmethod
+    def reembed(
+        cls, uri: str | os.PathLike[str], index: IndexConfig | None, progress: Callable[[int, int], None] | None = None
+    ) -> int:
+        """Embed everything in a store anew, by another model or by none, and return how many items there are.
+
+        Args:
+            uri: The store's folder or URI; other processes should not write to it meanwhile.
+            index: The new embedding model, width and fields; None drops all vectors.
+            progress: Called with (items done, items in all).
+        """
+        with cls(uri, index=index) as store:
+            return store._upkeep.reembed(store.embedder, progress)
 
     # Opening and closing
 
@@ -274,11 +306,10 @@ class LanceDBStore(BaseStore):
         namespace = tuple(op.namespace)
         if op.value is None:
             return Put(namespace, op.key, None)
-        texts = self.embedder.texts(op) if self.embedder else []
-        matrix = _stack([vectors[text] for text in texts])
-        return Put(
-            namespace, op.key, clean_value(namespace, op.key, op.value), op.ttl, matrix, _clean_text("\n".join(texts))
-        )
+        texts = texts_of(op, self.embedder.fields if self.embedder else [])
+        matrix = np.stack([vectors[text] for text in texts]) if texts and self.embedder else None
+        text = None if op.index is False else TEXT_END.join(texts).encode("utf-8", "replace").decode()
+        return Put(namespace, op.key, clean_value(namespace, op.key, op.value), op.ttl, matrix, text)
 
     def _refresh(self, rows: Sequence[Row]) -> None:
         now = datetime.now(UTC)
@@ -288,7 +319,7 @@ class LanceDBStore(BaseStore):
             self._upkeep.committed(True)
 
     def _check_embedder(self, writing: bool) -> None:
-        """Once per store: does the table's embedder fit the one given? Without one, an embedded table can only be read."""
+        """Does the table's embedder fit the one given? Without one, an embedded table can only be read."""
         if self._checked or not self._table.open():
             return
         stored = self._table.metadata()
@@ -328,11 +359,3 @@ def _search_item(row: Row, score: float | None) -> SearchItem:
 
 def _value(row: Row) -> dict[str, Any]:
     return dict(row.value) if row.flat else copy_value(row.value)
-
-
-def _stack(vectors: Sequence[Vectors]) -> Vectors | None:
-    return np.stack(vectors) if vectors else None
-
-
-def _clean_text(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()

@@ -1,6 +1,7 @@
 """What keeps a store small and clean: compaction, expiry, erasure, embedding anew.
 
-Compaction runs by itself, in one process at a time, beside readers and writers; only the removal of old versions holds the write lock.
+Compaction runs by itself, in one process at a time, beside readers and writers; only the removal of old versions holds
+the write lock.
 """
 
 from __future__ import annotations
@@ -9,18 +10,24 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
+from langgraph.store.base import PutOp
+
+from langgraph_memory_r1.embedder import Embedder
 from langgraph_memory_r1.errors import StoreError
 from langgraph_memory_r1.lance import BARRIER, LanceTable, literal
 from langgraph_memory_r1.reader import Reader
-from langgraph_memory_r1.rows import Row, item_id
+from langgraph_memory_r1.rows import TEXT_END, Row, item_id
 
 logger = logging.getLogger(__name__)
 
 _CHECK_EVERY = 8
 """Commits between two looks at the number of fragments."""
+_BATCH = 256
+"""Items that are embedded together."""
 _TOMBSTONE_AGE = timedelta(hours=1)
 _TOMBSTONES = 1000
 """So many deletions are kept for readers that have not seen them before they are cleared away."""
@@ -48,6 +55,7 @@ class Upkeep:
 
     @property
     def running(self) -> bool:
+        """A compaction is under way in this process."""
         return self._thread is not None and self._thread.is_alive()
 
     def close(self) -> None:
@@ -93,14 +101,25 @@ class Upkeep:
             self._table.prune()
         return erased
 
-    def overwrite(self, rows: list[Row], metadata: Mapping[str, str], dims: int) -> None:
-        """Put other rows in the place of all; the caller holds both locks."""
-        self._table.overwrite([*rows, self._barrier()], metadata, dims)
-        self._reader.clear()
-        self._table.prune()
+    def reembed(self, embedder: Embedder | None, progress: Callable[[int, int], None] | None) -> int:
+        """Replace every vector by another embedder's, in one commit."""
+        with self._table.upkeep_lock, self._table.lock:
+            if not self._reader.sync():
+                return 0
+            rows = self._table.rows(f"live AND namespace <> {literal(BARRIER)}")
+            for start in range(0, len(rows), _BATCH):
+                _embed(rows[start : start + _BATCH], embedder)
+                if progress is not None:
+                    progress(min(start + _BATCH, len(rows)), len(rows))
+            metadata, dims = ({}, 0) if embedder is None else (embedder.metadata(), embedder.dims)
+            self._table.overwrite([*rows, self._barrier()], metadata, dims)
+            self._reader.clear()
+            self._table.prune()
+        return len(rows)
 
     def _clear_tombstones(self) -> None:
-        where = f"NOT live AND updated_at < {literal(datetime.now(UTC) - _TOMBSTONE_AGE)} AND namespace <> {literal(BARRIER)}"
+        old = literal(datetime.now(UTC) - _TOMBSTONE_AGE)
+        where = f"NOT live AND updated_at < {old} AND namespace <> {literal(BARRIER)}"
         if self._table.count(where) > _TOMBSTONES:
             self._reader.sync()
             self._table.replace(where, self._barrier())
@@ -116,3 +135,23 @@ class Upkeep:
             self.compact()
         except StoreError as error:  # The data is safe; the next commit tries again.
             logger.warning("Compaction was put off: %s", error)
+
+
+def _embed(rows: list[Row], embedder: Embedder | None) -> None:
+    """Give rows the vectors of an embedder."""
+    if embedder is None:
+        for row in rows:
+            row.vectors = None
+        return
+    texts = [_texts(row, embedder) for row in rows]
+    vectors = embedder.embed([text for some in texts for text in some], ())
+    for row, some in zip(rows, texts, strict=True):
+        row.vectors = np.stack([vectors[text] for text in some]) if some else None
+        row.text = None if row.text is None else TEXT_END.join(some)
+
+
+def _texts(row: Row, embedder: Embedder) -> list[str]:
+    """What of a row was indexed, or would have been if there had been an embedder."""
+    if row.text is None:
+        return []
+    return row.text.split(TEXT_END) if row.text else embedder.texts(PutOp(row.namespace, row.key, row.value))

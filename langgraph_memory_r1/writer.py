@@ -1,7 +1,7 @@
 """Writes of a store: one commit for all that waits, conditions checked under the lock, nothing half done.
 
-Threads that want to write queue up; the one that gets the lock commits for all of them. Each request is all or nothing: its
-conditions and its rows are checked against the state that the commit goes on from.
+Threads that want to write queue up; the one that gets the lock commits for all of them. Each request is all or
+nothing: its conditions and its rows are checked against the state that the commit goes on from.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Put:
     value: dict[str, Any] | None
     ttl: float | None = None
     vectors: Vectors | None = None
-    text: str = ""
+    text: str | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -133,7 +133,7 @@ class Writer:
         )
 
     def _overtaken(self, rows: list[Row], conditional: set[str]) -> list[Row]:
-        """The rows that were not applied, moved on to the present revision; refused where their request set a condition."""
+        """The rows that were not applied, moved on to the present revision; refused where there was a condition."""
         self._reader.sync()
         now = self._reader.current({(row.id, encode_namespace(row.namespace)) for row in rows})
         lost = [row for row in rows if now[row.id].commit != row.commit]
