@@ -14,10 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import Runnable
+from langchain_core.runnables.base import RunnableBindingBase
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Checkpointer
@@ -31,7 +34,8 @@ from langgraph_memory_r1.scope import Banks, Namespace, Place
 from langgraph_memory_r1.state import MemoryContext, MemoryInput, MemoryOutput, MemoryState
 from langgraph_memory_r1.turns import Limits
 
-Model: TypeAlias = str | BaseChatModel
+Model: TypeAlias = str | Runnable[Any, BaseMessage]
+"""`"rules"`, `"provider:model"`, or a chat model, also one wrapped by `with_retry`, `with_fallbacks` and the like."""
 MemoryGraph: TypeAlias = CompiledStateGraph[MemoryState, Any, Any, Any]
 
 
@@ -70,8 +74,7 @@ def create_memory_nodes(
         builder.add_edge(START, "extract").add_edge("extract", "manage")
         ```
     """
-    if top_k < 1 or related_k < 1:
-        raise InputError(f"top_k={top_k} and related_k={related_k} count memories; give numbers of at least 1.")
+    _check(top_k, related_k, style, on_error)
     options = NodeOptions(
         banks=Banks(place, load_embeddings(embedder)), namespace=namespace, on_error=on_error, clock=clock,
         limits=limits or Limits(), related_k=related_k, top_k=top_k,
@@ -159,6 +162,22 @@ def after_manage(state: MemoryState) -> str:
     return "answer" if question_of(state) else END
 
 
+def _check(top_k: int, related_k: int, style: str, on_error: str) -> None:
+    if top_k < 1 or related_k < 1:
+        raise InputError(f"top_k={top_k} and related_k={related_k} count memories; give numbers of at least 1.")
+    if style not in get_args(Style):
+        raise InputError(f"There is no style {style!r}; give one of {', '.join(get_args(Style))}.")
+    if on_error not in get_args(OnError):
+        raise InputError(f"There is no on_error {on_error!r}; give one of {', '.join(get_args(OnError))}.")
+
+
 def _agent(role: Role, model: Model, style: Style) -> Agent:
-    loaded = load_chat_model(model)
-    return Agent(role, loaded, model_name(loaded), style)
+    loaded = load_chat_model(model) if isinstance(model, str) else model
+    return Agent(role, loaded, _label(loaded), style)
+
+
+def _label(model: Runnable[Any, BaseMessage]) -> str:
+    """A model's name, also where it is wrapped by `with_retry`, `bind` and the like."""
+    while isinstance(model, RunnableBindingBase):
+        model = model.bound
+    return model_name(model) if isinstance(model, BaseChatModel) else type(model).__name__

@@ -43,7 +43,7 @@ from langgraph_memory_r1.turns import Heard, Limits, Speakers, hear_messages, he
 log = logging.getLogger(__name__)
 
 OnError: TypeAlias = Literal["raise", "degrade"]
-Update: TypeAlias = dict[str, Any]
+StateUpdate: TypeAlias = dict[str, Any]
 
 
 def utc_now() -> datetime:
@@ -75,7 +75,7 @@ class Run:
     runtime: Runtime[Any]
     config: RunnableConfig
     progress: Progress
-    update: Update = field(default_factory=dict)
+    update: StateUpdate = field(default_factory=dict)
     """What changes in the state, filled in as it happens, so that a failure half-way keeps what is done."""
 
     def bank(self) -> MemoryBank:
@@ -90,7 +90,7 @@ class Run:
         return Speakers(name or "user", thread=None if thread is None else str(thread))
 
 
-class MemoryNode(Runnable[MemoryState, Update]):
+class MemoryNode(Runnable[MemoryState, StateUpdate]):
     """A role as a node: sync and async from the same steps, with one policy for failures."""
 
     def __init__(self, agent: Agent, options: NodeOptions) -> None:
@@ -102,17 +102,17 @@ class MemoryNode(Runnable[MemoryState, Update]):
     def steps(self, state: MemoryState, run: Run) -> Steps[None]:
         """What the node does, as effects; what changes in the state goes into `run.update`."""
 
-    def invoke(self, input: MemoryState, config: RunnableConfig | None = None, **kwargs: Any) -> Update:
+    def invoke(self, input: MemoryState, config: RunnableConfig | None = None, **kwargs: Any) -> StateUpdate:
         """Runs the node on this thread."""
         config = ensure_config(config)
         return drive(self._guarded(input, config), config)
 
-    async def ainvoke(self, input: MemoryState, config: RunnableConfig | None = None, **kwargs: Any) -> Update:
+    async def ainvoke(self, input: MemoryState, config: RunnableConfig | None = None, **kwargs: Any) -> StateUpdate:
         """Runs the node without blocking the event loop."""
         config = ensure_config(config)
         return await adrive(self._guarded(input, config), config)
 
-    def _guarded(self, state: MemoryState, config: RunnableConfig) -> Steps[Update]:
+    def _guarded(self, state: MemoryState, config: RunnableConfig) -> Steps[StateUpdate]:
         runtime = _runtime()
         progress = Progress(partial(_write, runtime, self.agent.role), self._costs(state))
         run = Run(self.options, runtime, config, progress)

@@ -27,7 +27,7 @@ _MEMORY = TypeAdapter(Memory)
 _NAMELESS = "somebody"
 
 
-class Operation(TypedDict):
+class OperationRecord(TypedDict):
     """One entry of `memory_ops`: what happened to the bank, or why nothing did."""
 
     event: str
@@ -80,7 +80,7 @@ class MemoryInput(TypedDict, total=False):
 class MemoryOutput(TypedDict, total=False):
     """What the graph gives."""
 
-    memory_ops: list[Operation]
+    memory_ops: list[OperationRecord]
     """What this run did to the bank."""
     answer: str | None
     selected: list[dict[str, Any]]
@@ -140,9 +140,9 @@ def memory_as_dict(memory: Memory) -> dict[str, Any]:
     return {**_MEMORY.dump_python(memory, mode="json")}
 
 
-def operation_of(change: Change) -> Operation:
+def operation_of(change: Change) -> OperationRecord:
     """A change as it stands in `memory_ops`."""
-    return Operation(
+    return OperationRecord(
         event=change.event,
         id=change.memory_id,
         text=change.after.text if change.after else None,
@@ -155,10 +155,10 @@ def operation_of(change: Change) -> Operation:
     )
 
 
-def failure(node: str, error: BaseException, source: Sequence[str] = ()) -> Operation:
+def failure(node: str, error: BaseException, source: Sequence[str] = ()) -> OperationRecord:
     """The entry of `memory_ops` that says that a step failed and the graph went on without it."""
     reason = f"{node}: {type(error).__name__}: {error}"
-    return Operation(
+    return OperationRecord(
         event="ERROR", id=None, text=None, before=None, source=list(source), reason=reason, op=None, model=None, at=None
     )
 

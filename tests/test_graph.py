@@ -280,10 +280,16 @@ def test_a_store_brings_its_own_embedder(store: BaseStore) -> None:
         create_memory_graph(store, embedder="hash")
 
 
-@pytest.mark.parametrize("options", [{"top_k": 0}, {"related_k": -1}])
-def test_nothing_can_be_looked_up_with_less_than_one(store: BaseStore, options: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="at least 1"):
+@pytest.mark.parametrize("options", [{"top_k": 0}, {"related_k": -1}, {"style": "short"}, {"on_error": "ignore"}])
+def test_options_that_make_no_sense_are_refused(store: BaseStore, options: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"at least 1|one of"):
         create_memory_graph(store, **options)
+
+
+def test_a_model_may_be_wrapped_by_langchain(store: BaseStore) -> None:
+    model = ScriptedChatModel([ConnectionError("once"), '{"facts":[]}']).with_retry(wait_exponential_jitter=False)
+    result = create_memory_graph(store, model=model).invoke({"messages": [BUDDY]})
+    assert [operation["model"] for operation in result["memory_ops"]] == ["scripted"]
 
 
 # ---- in a bigger graph, over several runs

@@ -296,6 +296,18 @@ def test_two_speakers_get_half_of_the_memories_each(store: BaseStore, bank: Memo
     assert (speakers.count("Ana"), speakers.count("Ben")) == (5, 5)
 
 
+@pytest.mark.parametrize(("bens", "shares"), [(2, (8, 2)), (0, (10, 0))])
+def test_a_speaker_who_said_little_leaves_room(
+    store: BaseStore, bank: MemoryBank, bens: int, shares: tuple[int, int]
+) -> None:
+    bank.apply([Add(f"Ana likes tea number {n}.", "Ana") for n in range(20)])
+    bank.apply([Add(f"Ben drinks coffee number {n}.", "Ben") for n in range(bens)])
+    graph = create_memory_graph(store, model=scripted('{"selected":[],"answer":"tea"}'), top_k=10)
+    result = graph.invoke({"question": "What does Ana like, which tea?"})
+    speakers = [memory["speaker"] for memory in result["memories"]]
+    assert (speakers.count("Ana"), speakers.count("Ben")) == shares
+
+
 @pytest.mark.parametrize(
     ("replies", "answer"),
     [(["Buddy"], "Buddy"), (["", "Buddy"], "Buddy"), (["", ""], "I don't know."), (["x" * 9999] * 2, "x" * 2000)],
