@@ -293,12 +293,15 @@ class MemoryBank(Memories):
     def _commit(self, changes: Sequence[Change]) -> None:
         real = [change for change in changes if change.memory_id is not None]
         if real:
-            first = {change.memory_id: change.before for change in reversed(real)}
+            first = {change.memory_id: change for change in reversed(real)}
             last = {change.memory_id: change.after for change in real}
             puts = [_memory_put(self._memory_space, after, key) for key, after in last.items()]
             puts += [_change_put(self._history_space, change) for change in real]
-            expect = {(self._memory_space, str(key)): _rev_of(before) for key, before in first.items()}
-            write(self.store, puts, expect)
+            based = {(self._memory_space, str(key)): change for key, change in first.items()}
+            expect = {place: _rev_of(change.before) for place, change in based.items() if not _invents(change)}
+            fresh = {place for place, change in based.items() if _invents(change)}
+            fresh |= {(self._history_space, change.id) for change in real}
+            write(self.store, puts, expect, fresh)
         self._note([change for change in changes if change.memory_id is None])
 
     def _note(self, noops: Sequence[Change]) -> None:
@@ -361,6 +364,11 @@ def _check(expect: Mapping[str, int], lookup: Callable[[str], Memory | None]) ->
 
 def _rev_of(memory: Memory | None) -> dict[str, int] | None:
     return None if memory is None else {"rev": memory.rev}
+
+
+def _invents(change: Change) -> bool:
+    """The memory's id is new, not brought back by an undo."""
+    return change.event == "ADD" and change.undoes is None
 
 
 def _memory_put(namespace: tuple[str, ...], memory: Memory | None, key: str | None = None) -> PutOp:

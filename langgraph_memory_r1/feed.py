@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
 
 from langgraph.store.base import BaseStore, PutOp
 
 from langgraph_memory_r1.errors import ConflictError
-from langgraph_memory_r1.rows import Vectors
-
-Address: TypeAlias = tuple[tuple[str, ...], str]
-Expectation: TypeAlias = Mapping[Address, Mapping[str, Any] | None]
+from langgraph_memory_r1.rows import Row, Vectors
+from langgraph_memory_r1.store import LanceDBStore
+from langgraph_memory_r1.writer import Address, Expectation
 
 _PAGE = 1000
 
@@ -25,28 +24,6 @@ class Stored(Protocol):
     value: dict[str, Any]
 
 
-@runtime_checkable
-class ConditionalStore(Protocol):
-    """A store that can write under a condition; others are guarded within one process only."""
-
-    def commit(self, puts: Sequence[PutOp], *, expect: Expectation | None = None) -> None:
-        """Write all or, if something is not as expected, nothing."""
-
-
-@runtime_checkable
-class MirroredStore(Protocol):
-    """A store that holds a namespace in memory and says when it changes."""
-
-    def state(self, namespace: tuple[str, ...]) -> object | None:
-        """Equal as long as nothing has changed; None where the namespace is too large to hold."""
-
-    def held(self, namespace: tuple[str, ...]) -> Mapping[str, Any]:
-        """The rows of exactly this namespace, by key; the same object as long as a row is unchanged."""
-
-    def scan(self, namespace: tuple[str, ...]) -> Iterator[Any]:
-        """The same, read from disk, where there are too many to hold."""
-
-
 class Feed:
     """The items of exactly one namespace, as changes since the last `refresh`."""
 
@@ -54,21 +31,29 @@ class Feed:
         self._store = store
         self._namespace = namespace
         self._known: dict[str, Any] = {}
-        self._state: object | None = None
+        self._state: object = None
 
     def too_large(self) -> bool:
         """The namespace should be searched in the store, not read into memory."""
-        return isinstance(self._store, MirroredStore) and self._store.state(self._namespace) is None
+        return isinstance(self._store, LanceDBStore) and self._store.changes(self._namespace, self._state) is None
 
     def refresh(self) -> tuple[list[Stored], list[str]]:
         """Items that are new or changed, and keys that are gone."""
-        if isinstance(self._store, MirroredStore):
-            state = self._store.state(self._namespace)
-            if state is not None and state == self._state:
-                return [], []
-            self._state = state
-            return self._replace(dict(self._store.held(self._namespace)) if state is not None else self._read())
-        return self._replace(self._read())
+        changes = self._store.changes(self._namespace, self._state) if isinstance(self._store, LanceDBStore) else None
+        if changes is None:
+            return self._replace(self._read())
+        self._state = changes.state
+        if changes.whole:
+            return self._replace({row.key: row for row in changes.rows})
+        return self._update(changes.rows)
+
+    def _update(self, rows: Sequence[Row]) -> tuple[list[Stored], list[str]]:
+        changed: list[Stored] = [row for row in rows if row.live]
+        gone = [row.key for row in rows if not row.live and row.key in self._known]
+        self._known |= {item.key: item for item in changed}
+        for key in gone:
+            del self._known[key]
+        return changed, gone
 
     def _replace(self, items: dict[str, Any]) -> tuple[list[Stored], list[str]]:
         changed = [item for key, item in items.items() if not _same(self._known.get(key), item)]
@@ -77,7 +62,7 @@ class Feed:
         return changed, gone
 
     def _read(self) -> dict[str, Any]:
-        if isinstance(self._store, MirroredStore):
+        if isinstance(self._store, LanceDBStore):
             return {row.key: row for row in self._store.scan(self._namespace)}
         found: dict[str, Any] = {}
         offset = 0
@@ -87,14 +72,14 @@ class Feed:
         return found
 
 
-def write(store: BaseStore, puts: Sequence[PutOp], expect: Expectation) -> None:
-    """Write puts together, if what they were based on still stands.
+def write(store: BaseStore, puts: Sequence[PutOp], expect: Expectation, fresh: Collection[Address] = ()) -> None:
+    """Write puts together, if what they were based on still stands; `fresh` keys cannot exist yet.
 
     Raises:
         ConflictError: it does not; nothing was written.
     """
-    if isinstance(store, ConditionalStore):
-        store.commit(puts, expect=expect)
+    if isinstance(store, LanceDBStore):
+        store.commit(puts, expect=expect, fresh=fresh)
         return
     with _guard(store):
         changed = [key for (namespace, key), wanted in expect.items() if not _met(store, namespace, key, wanted)]

@@ -7,7 +7,7 @@ changed and drops it when it grows too large. Vectors are unit vectors, so a sco
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 
 import numpy as np
 
@@ -21,8 +21,10 @@ class Mirror:
         self.rows: dict[str, Row] = {}
         self.deleted: dict[str, Row] = {}
         """Tombstones, whose revisions a later put of the same key goes on from."""
-        self.ticks = 0
+        self.tick = 0
         """Grows with every change."""
+        self._changed_at: dict[str, int] = {}
+        """Row id → the tick of its last change, in the order of the changes."""
         self.expiring = False
         """Some row has, or had, a time to live."""
         self._recent: list[Row] | None = None
@@ -39,7 +41,9 @@ class Mirror:
 
     def apply(self, row: Row) -> None:
         """Take over a row as it now is in the table: new, changed or deleted."""
-        self.ticks += 1
+        self.tick += 1
+        self._changed_at.pop(row.id, None)
+        self._changed_at[row.id] = self.tick
         if self.rows.pop(row.id, None) is not None:
             self._release(row.id)
         self._recent = None
@@ -50,6 +54,11 @@ class Mirror:
         self.rows[row.id] = row
         self.expiring |= row.expires_at is not None
         self._store_vectors(row)
+
+    def changes(self, since: int) -> list[Row]:
+        """Rows, tombstones too, that changed after a tick."""
+        ids = takewhile(lambda row_id: self._changed_at[row_id] > since, reversed(self._changed_at))
+        return [self.rows.get(row_id) or self.deleted[row_id] for row_id in ids]
 
     def recent(self) -> list[Row]:
         """All rows, most recently updated first."""

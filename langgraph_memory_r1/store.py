@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -39,11 +40,23 @@ from langgraph_memory_r1.errors import StoreError
 from langgraph_memory_r1.filters import compile_filter
 from langgraph_memory_r1.journal import Journal
 from langgraph_memory_r1.lance import LanceTable, under, within
+from langgraph_memory_r1.mirror import Mirror
 from langgraph_memory_r1.namespaces import select_namespaces
 from langgraph_memory_r1.reader import Reader
 from langgraph_memory_r1.rows import TEXT_END, Row, Vectors, clean_value, copy_value, decode_namespace, encode_namespace
 from langgraph_memory_r1.upkeep import Upkeep
-from langgraph_memory_r1.writer import Expectation, Put, Request, Writer
+from langgraph_memory_r1.writer import Address, Expectation, Put, Request, Writer
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The rows of a namespace that changed, tombstones too, or all live ones."""
+
+    state: object
+    """For the next call."""
+    rows: list[Row]
+    whole: bool
+    """The rows are all that there are."""
+
 
 _REFRESH_SHARE = 0.05
 """A read restarts a time to live once this share of it has passed: a busy item costs no commit per read."""
@@ -106,12 +119,15 @@ class LanceDBStore(BaseStore):
         vectors = await self.embedder.aembed(texts, queries) if self.embedder and needed else {}
         return await asyncio.to_thread(self._run, ops, vectors)
 
-    def commit(self, puts: Sequence[PutOp], *, expect: Expectation | None = None) -> None:
+    def commit(
+        self, puts: Sequence[PutOp], *, expect: Expectation | None = None, fresh: Collection[Address] = ()
+    ) -> None:
         """Write all puts in one commit, if the items named in `expect` are still as expected.
 
         Args:
             puts: Items to write or, with a value of None, to delete.
             expect: (namespace, key) → fields that the current value must have; None: there must be no such item.
+            fresh: (namespace, key) of puts whose key the caller has just made up, so that nobody else can have used it.
 
         Raises:
             ConflictError: an item is not as expected; nothing was written.
@@ -119,7 +135,7 @@ class LanceDBStore(BaseStore):
         ops = self._validated(puts)
         texts, _ = self._to_embed(ops)
         vectors = self.embedder.embed(texts, ()) if self.embedder and self._must_embed(ops, texts, ()) else {}
-        self._write(ops, vectors, expect or {})
+        self._write(ops, vectors, expect or {}, fresh)
 
     def erase(self, namespace: tuple[str, ...], *, below: bool = True) -> int:
         """Remove every item of a namespace for good: from old versions and files on disk too.
@@ -147,22 +163,23 @@ class LanceDBStore(BaseStore):
         self._require_open()
         return self._table.open() and self._upkeep.compact()
 
-    def state(self, namespace: tuple[str, ...]) -> object | None:
-        """Equal as long as nothing in a namespace changes; None where it is too large to be held in memory."""
+    def changes(self, namespace: tuple[str, ...], since: object = None) -> Changes | None:
+        """What changed in exactly this namespace since an earlier `Changes.state`; None where it is too large for memory.
+
+        Without `since`, or where that is too long ago, all of its rows. They must not be modified.
+        """
         self._require_open()
         with self._reader.lock:
-            if not self._reader.sync():
-                return ()
-            mirror = self._reader.mirror(encode_namespace(namespace))
-            return None if mirror is None else (id(mirror), mirror.ticks)
-
-    def held(self, namespace: tuple[str, ...]) -> dict[str, Row]:
-        """The rows of exactly this namespace by key, where `state` is not None; they must not be modified."""
-        with self._reader.lock:
-            mirror = self._reader.mirror(encode_namespace(namespace)) if self._reader.sync() else None
+            mirror = self._reader.mirror(encode_namespace(namespace)) if self._reader.sync() else Mirror()
+            if mirror is None:
+                return None
+            known = since if isinstance(since, tuple) and since[0] is mirror else (mirror, -1)
+            if known[1] == mirror.tick and not mirror.expiring:
+                return Changes(known, [], whole=False)
+            whole = known[1] < 0 or mirror.expiring
             now = datetime.now(UTC)
-            rows = () if mirror is None else mirror.rows.values()
-            return {row.key: row for row in rows if row.namespace == namespace and row.alive(now)}
+            rows = [row for row in mirror.changes(-1 if whole else known[1]) if row.namespace == namespace]
+            return Changes((mirror, mirror.tick), [row for row in rows if not whole or row.alive(now)], whole)
 
     def scan(self, namespace: tuple[str, ...]) -> Iterator[Row]:
         """All rows of exactly this namespace, read from disk in batches."""
@@ -292,14 +309,16 @@ class LanceDBStore(BaseStore):
             touched.extend([row for row, _ in found if row.ttl is not None])
         return [_search_item(row, score) for row, score in found]
 
-    def _write(self, ops: Sequence[Op], vectors: dict[str, Vectors], expect: Expectation) -> None:
+    def _write(
+        self, ops: Sequence[Op], vectors: dict[str, Vectors], expect: Expectation, fresh: Collection[Address] = ()
+    ) -> None:
         puts = [self._put(op, vectors) for op in ops if isinstance(op, PutOp)]
         if not puts and not expect:
             return
         self._check_embedder(writing=True)
         self._create()
         self._expiring |= any(put.ttl is not None for put in puts)
-        self._writer.submit(Request(puts, {(tuple(ns), key): wanted for (ns, key), wanted in expect.items()}))
+        self._writer.submit(Request(puts, {(tuple(ns), key): wanted for (ns, key), wanted in expect.items()}, fresh))
         self._upkeep.committed(self._expiring)
 
     def _put(self, op: PutOp, vectors: dict[str, Vectors]) -> Put:

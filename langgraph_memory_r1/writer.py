@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
@@ -47,6 +47,8 @@ class Request:
 
     puts: Sequence[Put] = ()
     expect: Expectation = field(default_factory=dict)
+    fresh: Collection[Address] = ()
+    """Keys that cannot exist yet, and need not be looked up."""
     touch: Sequence[Address] = ()
     """Items whose time to live starts again."""
     error: Exception | None = None
@@ -143,7 +145,8 @@ class Writer:
 
 
 def _addresses(request: Request) -> Iterable[tuple[str, str]]:
-    for namespace, key in [*((put.namespace, put.key) for put in request.puts), *request.expect, *request.touch]:
+    written = ((put.namespace, put.key) for put in request.puts if (put.namespace, put.key) not in request.fresh)
+    for namespace, key in [*written, *request.expect, *request.touch]:
         yield item_id(namespace, key), encode_namespace(namespace)
 
 
