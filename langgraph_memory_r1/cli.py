@@ -1,0 +1,107 @@
+"""The `memory-r1` command.
+
+    memory-r1 demo | chat | remember | ask | memories | history | undo | forget | export | import | reembed | doctor
+
+A command is a function in a `cli_*.py` file, and loads what it needs when it runs, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+import warnings
+from typing import Annotated
+
+import typer
+
+from langgraph_memory_r1 import __version__
+from langgraph_memory_r1.cli_demo import demo
+from langgraph_memory_r1.errors import MemoryR1Error
+
+app = typer.Typer(
+    name="memory-r1",
+    help="Long-term memory that decides what to add, update and delete. Begin with: memory-r1 demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"langgraph-memory-r1 {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options that stand before a command."""
+
+
+app.command()(demo)
+
+
+def main() -> None:
+    """Run the command that the arguments name; errors are one sentence, and exit 1."""
+    debug = "--debug" in sys.argv
+    _prepare(debug)
+    try:
+        app(prog_name="memory-r1")
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        _fail(_sentence(error))
+
+
+def _sentence(error: Exception) -> str:
+    from langgraph_memory_r1.cli_output import plain
+
+    if isinstance(error, MemoryR1Error):
+        return plain(str(error))
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        return plain(f"{place}{error.strerror}; check the path, its permissions and the space on its disk.")
+    # A provider's own errors: a key that is missing, a server that cannot be reached.
+    first = str(error).strip().partition("\n")[0]
+    return plain(f"{type(error).__name__}: {first} (--debug shows where it comes from)")
+
+
+def _fail(sentence: str) -> None:
+    from langgraph_memory_r1.cli_output import console, styled
+
+    sys.stdout.flush()
+    console(True).print(styled(("Error: ", "bold red"), sentence))
+    sys.exit(1)
+
+
+def _prepare(debug: bool) -> None:
+    """Streams that print anything, and libraries that keep their remarks to themselves."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace" if stream is sys.stdin else "backslashreplace")
+    if debug:
+        logging.basicConfig(level=logging.WARNING)
+        return
+    warnings.simplefilter("ignore")
+    logging.getLogger("langgraph_memory_r1").addHandler(_Remarks())
+
+
+class _Remarks(logging.Handler):
+    """The library's own warnings as one line; failures are told by the command itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from langgraph_memory_r1.cli_output import note, plain
+
+        if record.levelno >= logging.WARNING and record.exc_info is None:
+            note(f"Warning: {plain(record.getMessage())}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""`memory-r1 demo`: the bundled conversation, on the screen or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from langgraph_memory_r1.cli_options import Debug, Json, Model
+from langgraph_memory_r1.cli_output import BASELINE, FAINT, as_json, entry, heading, plain, say
+from langgraph_memory_r1.cli_records import (
+    day,
+    memory_as_json,
+    operation_of,
+    show_answer,
+    show_memories,
+    show_operation,
+)
+from langgraph_memory_r1.errors import InputError
+
+if TYPE_CHECKING:
+    from langgraph_memory_r1.demo import Scene
+
+_USER = "demo"
+
+
+def demo(
+    db: Annotated[
+        str | None, typer.Option("--db", metavar="DIR", help="Keep the memories here. [default: a temporary folder]")
+    ] = None,
+    model: Model = "rules",
+    as_data: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Watch a conversation become memories: offline, in seconds, without a key."""
+    from langgraph_memory_r1.bank import MemoryBank
+    from langgraph_memory_r1.demo import play
+    from langgraph_memory_r1.store import LanceDBStore
+
+    with _folder(db) as folder, LanceDBStore(folder) as store:
+        bank = MemoryBank(store, _USER)
+        if bank.history():
+            raise InputError(
+                f"{folder} already holds memories of {_USER!r}; give a new folder, or first: "
+                f"memory-r1 forget --user {_USER} --db {folder}"
+            )
+        scenes = play(bank, model)
+        if as_data:
+            as_json({"model": model, "db": db, "scenes": [_as_data(scene) for scene in scenes]})
+            return
+        _show(scenes, model)
+        _goodbye(db, model)
+
+
+@contextmanager
+def _folder(db: str | None) -> Iterator[str]:
+    if db is not None:
+        yield db
+        return
+    with TemporaryDirectory(prefix="memory-r1-demo-") as folder:
+        yield folder
+
+
+def _show(scenes: Iterator[Scene], model: str) -> None:
+    from langgraph_memory_r1.demo import Answered, Remembered, Said, Undone
+
+    decided = f"{model}, {BASELINE}" if model == "rules" else model
+    say(("A conversation becomes memories", "bold"), f"  (decided by: {decided})")
+    session: str | None = None
+    asked = False
+    for scene in scenes:
+        if isinstance(scene, Said):
+            if scene.turn.session != session:
+                session = scene.turn.session
+                heading(f"Session {(session or '').removeprefix('s')}, {day(scene.turn.at)}")
+            _show_said(scene)
+        elif isinstance(scene, Remembered):
+            heading(f"The bank holds {len(scene.memories)} memories")
+            show_memories(memory_as_json(memory) for memory in scene.memories)
+        elif isinstance(scene, Answered):
+            if not asked:
+                heading("Questions, answered from the bank")
+            asked = True
+            _show_answered(scene, model)
+        elif isinstance(scene, Undone):
+            heading("One operation is undone")
+            show_operation(operation_of(scene.operation))
+            entry(("undo", "bold"), f"{plain(scene.operation.id)} is taken back")
+
+
+def _show_said(scene: Any) -> None:
+    say((f"{scene.turn.speaker}: ", "bold"), scene.turn.text)
+    for operation in scene.operations:
+        show_operation(operation)
+
+
+def _show_answered(scene: Any, model: str) -> None:
+    say(("? ", "cyan"), scene.question.text)
+    show_answer(scene.text, scene.selected, scene.looked_at, model)
+
+
+def _goodbye(db: str | None, model: str) -> None:
+    say()
+    if model == "rules":
+        say((f'"rules" is {BASELINE}: it reads English by word lists. A language model decides better:', FAINT))
+        say(("  memory-r1 demo --model provider:model", FAINT))
+    if db is None:
+        say(("  memory-r1 demo --db ./demo-memory    keeps the bank, to look around in it", FAINT))
+    else:
+        say((f"  memory-r1 history --db {db}", FAINT))
+
+
+def _as_data(scene: Scene) -> dict[str, Any]:
+    from langgraph_memory_r1.demo import Answered, Remembered, Said
+    from langgraph_memory_r1.state import turn_as_dict
+
+    if isinstance(scene, Said):
+        return {"scene": "turn", "turn": turn_as_dict(scene.turn), "operations": list(scene.operations)}
+    if isinstance(scene, Remembered):
+        return {"scene": "bank", "memories": [memory_as_json(memory) for memory in scene.memories]}
+    if isinstance(scene, Answered):
+        return {
+            "scene": "question",
+            "question": scene.question.text,
+            "answer": scene.text,
+            "selected": list(scene.selected),
+            "looked_at": scene.looked_at,
+        }
+    return {"scene": "undo", "operation": operation_of(scene.operation), "change": operation_of(scene.change)}

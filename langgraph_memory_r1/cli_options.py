@@ -1,0 +1,55 @@
+"""The options that commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, TypeAlias
+
+import typer
+
+DEFAULT_DB = "./memory"
+
+
+class Format(StrEnum):
+    """What a file of conversations or questions holds."""
+
+    auto = "auto"
+    text = "text"
+    jsonl = "jsonl"
+    locomo = "locomo"
+
+
+Db: TypeAlias = Annotated[
+    str, typer.Option("--db", envvar="MEMORY_R1_DB", metavar="DIR", help="Folder or URI where the memories are kept.")
+]
+User: TypeAlias = Annotated[
+    str | None, typer.Option("--user", metavar="NAME", help='Whose memories; any characters. [default: "default"]')
+]
+Model: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        envvar="MEMORY_R1_MODEL",
+        metavar="SPEC",
+        help='Who decides and answers: "rules" (the no-model baseline) or provider:model.',
+    ),
+]
+Embedder: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--embedder",
+        envvar="MEMORY_R1_EMBEDDER",
+        metavar="SPEC",
+        help="Adds search by meaning: none, hash, minilm or provider:model; keep to one per folder.",
+    ),
+]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Debug: TypeAlias = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Conversations: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--conversation", metavar="ID", help="Only this conversation; repeatable."),
+]
+FileFormat: TypeAlias = Annotated[
+    Format, typer.Option("--format", help="What the file holds; auto looks at how it begins.")
+]
+Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]

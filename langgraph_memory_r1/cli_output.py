@@ -1,0 +1,151 @@
+"""What the commands print: on a terminal with colour and wrapped to its width, in a pipe plain and one record a line.
+
+Memories are words of people and models; what could move a cursor or hide text in them is shown as an escape sequence.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import SequenceMatcher
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+Part: TypeAlias = "str | tuple[str, str] | Text"
+"""Text, or text with a style."""
+
+COLOURS = {"ADD": "green", "UPDATE": "yellow", "DELETE": "red", "NOOP": "bright_black", "ERROR": "bold red"}
+FAINT = "bright_black"
+BASELINE = "the no-model baseline"
+
+_UNSAFE = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff"
+_CONTROL = re.compile(f"[{_UNSAFE}]")
+_SPACE = re.compile(r"\s+")
+
+
+def plain(text: str) -> str:
+    """Text as it may reach a terminal: one line, control and direction characters as escapes."""
+    return _CONTROL.sub(_escape, _SPACE.sub(" ", text)).strip()
+
+
+@cache
+def console(stderr: bool = False) -> Console:
+    """Where to print; a pipe gets neither colour nor wrapped lines."""
+    from rich.console import Console
+
+    screen = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    screen.soft_wrap = not screen.is_terminal
+    return screen
+
+
+def styled(*parts: Part) -> Text:
+    """Parts as one line; what is not safe to print becomes visible."""
+    from rich.text import Text
+
+    line = Text()
+    for part in parts:
+        if isinstance(part, Text):
+            line.append_text(part)
+        else:
+            text, style = (part, "") if isinstance(part, str) else part
+            line.append(_CONTROL.sub(_escape, text), style)
+    return line
+
+
+def say(*parts: Part) -> None:
+    """Print one line to standard output."""
+    console().print(styled(*parts))
+
+
+def note(*parts: Part) -> None:
+    """Print one line to standard error: what is not the result."""
+    console(True).print(styled(*parts), style=FAINT)
+
+
+def heading(text: str) -> None:
+    """An empty line and a title."""
+    say()
+    say((text, "bold"))
+
+
+def entry(label: Part, *parts: Part, width: int = 8, indent: int = 2) -> None:
+    """A label and a text beside it, which on a terminal wraps below itself."""
+    head, body = styled(label), styled(*parts)
+    screen = console()
+    if not screen.is_terminal:
+        head.pad_right(max(width - head.cell_len, 1))
+        say(" " * indent, head, body)
+        return
+    from rich.padding import Padding
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(min_width=width - 1, no_wrap=True)
+    grid.add_column()
+    grid.add_row(head, body)
+    screen.print(Padding(grid, (0, 0, 0, indent)))
+
+
+def columns(rows: Iterable[Sequence[Part]], *, titles: Sequence[str]) -> None:
+    """Records under titles on a terminal; separated by tabs in a pipe."""
+    screen = console()
+    if not screen.is_terminal:
+        for row in rows:
+            say(*(part for cell in row for part in ("\t", cell)[0 if cell is not row[0] else 1 :]))
+        return
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style=FAINT, padding=(0, 2, 0, 0))
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(*(styled(cell) for cell in row))
+    screen.print(table)
+
+
+def as_json(value: Any, *, indent: int | None = 2) -> None:
+    """Print a value as JSON, in readable Unicode but for what is not safe to print."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    print(re.sub(r"[\x7f-\uffff]", _json_escape, text))
+
+
+def changes_of(before: str, after: str) -> tuple[Text, Text]:
+    """Two wordings with the words that differ marked: gone in the one, new in the other."""
+    old, new = plain(before).split(" "), plain(after).split(" ")
+    gone, fresh = styled(), styled()
+    for tag, i, j, k, m in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        gone.append("".join(f"{word} " for word in old[i:j]), "" if tag == "equal" else "red")
+        fresh.append("".join(f"{word} " for word in new[k:m]), "" if tag == "equal" else "green")
+    gone.rstrip()
+    fresh.rstrip()
+    return gone, fresh
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """ "1 memory", "2 memories"."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def is_terminal() -> bool:
+    """Whether somebody is there to answer a question."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}" if _CONTROL.match(found[0]) else found[0]
+
+
+def lines_of(stream: Iterable[str]) -> Iterator[str]:
+    """The lines that are not blank."""
+    return (line.strip() for line in stream if line.strip())
