@@ -29,16 +29,15 @@ from langgraph_memory_r1.effects import Agent, Do, Steps, adrive, drive
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.prompts import clean
 from langgraph_memory_r1.roles import as_batch, batch_as_dict
-from langgraph_memory_r1.scope import Banks, Namespace, labels_of
+from langgraph_memory_r1.scope import Banks, Namespace, labels_of, told_in
 from langgraph_memory_r1.state import (
-    MemoryContext,
     MemoryState,
     Usage,
     failure,
     memory_as_dict,
     operation_of,
 )
-from langgraph_memory_r1.turns import Heard, Limits, Speakers, hear_messages, hear_turns
+from langgraph_memory_r1.turns import Heard, Limits, Speakers, hear_messages, hear_turns, together
 
 log = logging.getLogger(__name__)
 
@@ -85,9 +84,8 @@ class Run:
     def speakers(self) -> Speakers:
         """How the sides of the chat are called."""
         thread = self.config.get("configurable", {}).get("thread_id")
-        context = self.runtime.context
-        name = context.user_name if isinstance(context, MemoryContext) else None
-        return Speakers(name or "user", thread=None if thread is None else str(thread))
+        name = told_in(self.runtime.context, "user_name")
+        return Speakers(str(name or "user"), thread=None if thread is None else str(thread))
 
 
 class MemoryNode(Runnable[MemoryState, StateUpdate]):
@@ -155,8 +153,9 @@ class ExtractNode(MemoryNode):
 
     def _batches(self, heard: Heard, run: Run) -> Steps[list[roles.Batch]]:
         bank: MemoryBank = yield Do(run.bank)
-        known: set[str] = yield Do(bank.seen)
-        return roles.groups(heard, known, self.options.limits, run.progress)
+        new: Heard = yield Do(partial(roles.news, bank, heard, self.options.limits))
+        run.progress.tell("heard", {"turns": len(new.turns), "skipped": dict(new.skipped)})
+        return roles.groups(new, self.options.limits)
 
     def _costs(self, state: MemoryState) -> Usage | None:
         return None  # a run begins here
@@ -207,11 +206,10 @@ def question_of(state: MemoryState) -> str:
 
 
 def _heard(state: MemoryState, run: Run) -> Heard:
-    """Turns that were given as such come first; a run rarely has both."""
+    """What is new: turns that were given as such, then messages."""
     cursor = state.get("memory_cursor")
-    if state.get("turns"):
-        return hear_turns(state["turns"], cursor)
-    return hear_messages(state.get("messages", []), cursor, run.speakers(), run.options.clock())
+    given = hear_turns(state.get("turns") or [], cursor)
+    return together(given, hear_messages(state.get("messages", []), cursor, run.speakers(), run.options.clock()))
 
 
 def _write(runtime: Runtime[Any], node: str, event: str, data: Mapping[str, Any]) -> None:

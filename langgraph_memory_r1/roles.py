@@ -11,7 +11,8 @@ a turn that was dealt with is never dealt with again, and one that was not is ta
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence, Set
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -26,6 +27,7 @@ from langgraph_memory_r1.effects import Agent, Do, Steps
 from langgraph_memory_r1.errors import ConflictError, UnknownMemoryError
 from langgraph_memory_r1.history import in_order
 from langgraph_memory_r1.prompts import AnswerInput, ExtractInput, ManageInput, clean
+from langgraph_memory_r1.quotes import without_quotes
 from langgraph_memory_r1.schemas import Answer, Change, Fact, Memory, Noop, Operation, Turn, Update
 from langgraph_memory_r1.state import operation_of
 from langgraph_memory_r1.turns import Heard, Limits, batches, pieces
@@ -61,20 +63,35 @@ class Batch:
 _BATCH = TypeAdapter(Batch)
 
 
-def groups(heard: Heard, known: Set[str], limits: Limits, progress: Progress) -> list[Batch]:
-    """The turns that the bank does not know yet, in groups for one model call each; still without facts."""
+def news(bank: MemoryBank, heard: Heard, limits: Limits) -> Heard:
+    """The turns that the bank does not know yet, cut up where they are too long, without quotes from the bank."""
     cursors = _cursors(heard, limits)
+    known = bank.seen()
     new = [part for part in cursors if part.id not in known]
-    counts = {"turns": len(new), "known": len(cursors) - len(new), "skipped": dict(heard.skipped)}
-    progress.tell("heard", counts | {"cut_short": sum(len(turn.text) > limits.turn_chars for turn in heard.turns)})
-    found = [Batch(tuple(group), cursor=cursors[group[-1]]) for group in batches(new, limits)]
+    memories = [memory.text for memory in bank.all()] if heard.own and new else []
+    own = [replace(part, text=without_quotes(part.text, memories)) if part.id in heard.own else part for part in new]
+    counts = {
+        "known": len(cursors) - len(new),
+        "quoted": sum(part.text != told.text for part, told in zip(new, own, strict=True)),
+        "cut_short": sum(len(turn.text) > limits.turn_chars for turn in heard.turns),
+    }
+    skipped = Counter(heard.skipped) + Counter(counts)
+    return replace(heard, turns=tuple(own), cursors=tuple(cursors[part] for part in new), skipped=skipped)
+
+
+def groups(new: Heard, limits: Limits) -> list[Batch]:
+    """The turns in groups for one model call each; still without facts."""
+    cursors = dict(zip(new.turns, new.cursors, strict=True))
+    found = [Batch(tuple(group), cursor=cursors[group[-1]]) for group in batches(new.turns, limits)]
     if found:
-        found[-1] = replace(found[-1], cursor=heard.last)
+        found[-1] = replace(found[-1], cursor=new.last)
     return found
 
 
 def extract(agent: Agent, batch: Batch, progress: Progress) -> Steps[Batch]:
     """The batch with the facts that its turns hold, or with the reason why there are none."""
+    if not any(turn.text for turn in batch.turns):
+        return batch
     output = yield from consult(agent, ExtractInput(batch.turns), progress)
     if isinstance(output, Unreadable):
         return replace(batch, reason=f"the extraction could not be read: {output.complaint}")

@@ -38,7 +38,7 @@ def user_of(runtime: Runtime[Any], config: RunnableConfig) -> str:
     Raises:
         InputError: If the user id is blank; pooling such users would mix their memories.
     """
-    user = _named_in(runtime.context)
+    user = next((told for key in _USER_KEYS if (told := told_in(runtime.context, key)) is not None), None)
     if user is None and runtime.server_info is not None and runtime.server_info.user is not None:
         user = runtime.server_info.user.identity
     if user is None:
@@ -49,6 +49,11 @@ def user_of(runtime: Runtime[Any], config: RunnableConfig) -> str:
     if not str(user).strip():
         raise InputError("The user id is blank; give the run a user_id, or none at all to use the default user.")
     return str(user)
+
+
+def told_in(context: object, key: str) -> object:
+    """A value of a run's context; an app's context may be a dictionary, a dataclass, a pydantic model or None."""
+    return context.get(key) if isinstance(context, Mapping) else getattr(context, key, None)
 
 
 def labels_of(namespace: Namespace | None, runtime: Runtime[Any], config: RunnableConfig) -> Labels:
@@ -105,13 +110,6 @@ def _lancedb(place: Place, embedder: Embeddings | None) -> LanceDBStore:
         return LanceDBStore(place)
     index: IndexConfig = {"dims": len(embedder.embed_query("width")), "embed": embedder, "fields": ["text"]}
     return LanceDBStore(place, index=index)
-
-
-def _named_in(context: object) -> object:
-    """The user that a context names; an app's context may be a dictionary, a dataclass, a pydantic model or None."""
-    if isinstance(context, Mapping):
-        return next((context[key] for key in _USER_KEYS if context.get(key) is not None), None)
-    return getattr(context, "user_id", None)
 
 
 def _labels(namespace: str | Sequence[str]) -> Labels:

@@ -54,6 +54,8 @@ class Heard:
     """The newest message, whether or not it is a turn."""
     skipped: Mapping[str, int] = field(default_factory=dict)
     """What was passed over, counted by kind."""
+    own: frozenset[str] = frozenset()
+    """Ids of the assistant's turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +96,17 @@ def hear_messages(messages: Sequence[BaseMessage], cursor: str | None, who: Spea
     new = _after(messages, cursor)
     skipped: Counter[str] = Counter()
     turns: list[Turn] = []
-    cursors: list[str | None] = []
+    said_in: list[BaseMessage] = []
     for message in new:
         turn, kinds = _turn(message, who, now)
         skipped.update(kinds)
         if turn:
             turns.append(turn)
-            cursors.append(message.id)
-    return Heard(tuple(identified(turns)), tuple(cursors), new[-1].id if new else cursor, skipped)
+            said_in.append(message)
+    turns = identified(turns)
+    own = {turn.id for turn, message in zip(turns, said_in, strict=True) if isinstance(message, AIMessage)}
+    cursors = tuple(message.id for message in said_in)
+    return Heard(tuple(turns), cursors, new[-1].id if new else cursor, skipped, frozenset(own))
 
 
 def hear_turns(given: Iterable[Turn | Mapping[str, Any]], cursor: str | None) -> Heard:
@@ -110,6 +115,17 @@ def hear_turns(given: Iterable[Turn | Mapping[str, Any]], cursor: str | None) ->
     turns = [turn for turn in taken if turn.text]
     skipped = {"empty": len(taken) - len(turns)} if len(taken) > len(turns) else {}
     return Heard(tuple(identified(turns)), (cursor,) * len(turns), cursor, skipped)
+
+
+def together(first: Heard, second: Heard) -> Heard:
+    """Both, one after the other."""
+    return Heard(
+        first.turns + second.turns,
+        first.cursors + second.cursors,
+        second.last,
+        Counter(first.skipped) + Counter(second.skipped),
+        first.own | second.own,
+    )
 
 
 def identified(turns: Sequence[Turn]) -> list[Turn]:

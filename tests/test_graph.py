@@ -374,7 +374,7 @@ def test_messages_without_a_checkpointer_are_known_by_their_ids(store: BaseStore
 
 
 def test_an_agent_that_quotes_its_memories_does_not_feed_them_back(store: BaseStore) -> None:
-    """Fifty turns in which recalled memories are in system, tool and marked messages: two facts stay two memories."""
+    """Fifty turns with recalled memories in system, tool, marked and spoken messages: two facts stay two memories."""
     seen: list[str] = []
 
     def reply(messages: Any) -> str:
@@ -389,7 +389,7 @@ def test_an_agent_that_quotes_its_memories_does_not_feed_them_back(store: BaseSt
     thread: RunnableConfig = {"configurable": {"thread_id": "t"}}
     for number in range(50):
         recalled = " ".join(texts(store))
-        said = {0: "My dog is Buddy", 25: "My cat is Miso"}.get(number, f"And how about {number}?")
+        said = {0: "My dog is called Buddy.", 25: "My cat is called Miso."}.get(number, f"And how about {number}?")
         graph.invoke(
             {
                 "messages": [
@@ -398,13 +398,14 @@ def test_an_agent_that_quotes_its_memories_does_not_feed_them_back(store: BaseSt
                     HumanMessage(said),
                     AIMessage("", tool_calls=[{"name": "search_memory", "args": {}, "id": f"c{number}"}]),
                     ToolMessage(recalled or "nothing", tool_call_id=f"c{number}"),
-                    AIMessage("Good question."),
+                    AIMessage(f"As far as I know: {recalled} Good question."),
                 ]
             },
             thread,
         )
-    assert texts(store) == ["My dog is Buddy", "My cat is Miso"]
+    assert texts(store) == ["My dog is called Buddy.", "My cat is called Miso."]
     assert len(seen) == 100
+    assert set(seen[3::2]) == {"Good question."}
 
 
 def test_nodes_can_be_wired_by_hand(store: BaseStore) -> None:

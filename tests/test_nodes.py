@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
 
@@ -395,6 +395,21 @@ def test_a_huge_message_is_remembered_in_pieces(store: BaseStore, bank: MemoryBa
     model = ScriptedChatModel(lambda _: NOTHING)
     result = ask(create_memory_graph(store, model=model), {"messages": [HumanMessage("word " * 200_000, id="m1")]})
     assert (len(model.calls), result["memory_cursor"], len(bank.seen())) == (8, "m1", 8)
+
+
+def test_turns_and_messages_are_both_remembered(store: BaseStore, bank: MemoryBank, ask: Ask) -> None:
+    model = scripted(NOTHING)
+    state = {"turns": TURNS, "messages": [HumanMessage("Hello!", id="m1")]}
+    result = ask(create_memory_graph(store, model=model), state)
+    assert (bank.seen(), result["memory_cursor"], len(model.calls)) == ({"t1", "m1"}, "m1", 1)
+
+
+def test_a_reply_that_only_quotes_the_bank_needs_no_model(store: BaseStore, bank: MemoryBank, ask: Ask) -> None:
+    bank.apply([Add("Ana has a dog, Buddy.")])
+    model = scripted()
+    message = AIMessage("As I remember: Ana has a dog, Buddy.", id="m1")
+    result = ask(create_memory_graph(store, model=model), {"messages": [message]})
+    assert (events(result), bank.seen(), result["memory_cursor"], model.calls) == (["NOOP"], {"m1"}, "m1", [])
 
 
 def test_empty_and_foreign_messages_move_the_cursor_without_a_model(store: BaseStore, ask: Ask) -> None:

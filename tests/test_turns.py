@@ -11,7 +11,17 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 
 from langgraph_memory_r1 import InputError, Turn
 from langgraph_memory_r1.state import as_turn, turn_as_dict
-from langgraph_memory_r1.turns import RECALLED, Heard, Limits, Speakers, batches, hear_messages, hear_turns, pieces
+from langgraph_memory_r1.turns import (
+    RECALLED,
+    Heard,
+    Limits,
+    Speakers,
+    batches,
+    hear_messages,
+    hear_turns,
+    pieces,
+    together,
+)
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 LONG_ID = "500543cd-5632-4b90-9768"
@@ -81,9 +91,17 @@ def test_content_that_is_no_content_is_counted() -> None:
 def test_only_what_comes_after_the_cursor_is_new() -> None:
     messages = [HumanMessage("one", id="m1"), AIMessage("two", id="m2"), HumanMessage("three", id="m3")]
     assert [turn.text for turn in hear(messages, "m2").turns] == ["three"]
-    assert hear(messages, "m3") == Heard((), (), "m3", {})
+    assert hear(messages, "m3") == Heard(last="m3")
     assert len(hear(messages, "trimmed away").turns) == 3
     assert hear([], "m3").last == "m3"
+
+
+def test_turns_and_messages_can_be_heard_together() -> None:
+    given = hear_turns([Turn("Ana", "Hi", id="t1"), Turn("Ana", "")], "m0")
+    heard = together(given, hear([AIMessage("two", id="m1"), AIMessage("", id="m2")], "m0"))
+    assert [turn.id for turn in heard.turns] == ["t1", "m1"]
+    assert (heard.cursors, heard.last, heard.skipped, heard.own) == (("m0", "m1"), "m2", {"empty": 2}, {"m1"})
+    assert together(given, hear([], "m0")).last == "m0"
 
 
 def test_ids_that_are_short_count_in_their_thread_only() -> None:
