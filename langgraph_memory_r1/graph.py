@@ -129,8 +129,7 @@ def create_memory_graph(
         related_k: Memories that are compared with each new fact.
         style: Prompts with explanations, or `"compact"` ones for models that were tuned with them.
         on_error: `"degrade"` lets the graph finish when a step fails: the failure stands in `memory_ops` and in the
-        log, and
-            the turns are taken up again by the next run.
+            log; messages are taken up again by the next run, and what came as `turns` has to be given again.
         limits: How many turns and characters one model call looks at.
         clock: The present, for messages without a time.
         checkpointer: Keeps the cursor between runs of a thread; leave it out in `langgraph dev` and in a sub-graph.

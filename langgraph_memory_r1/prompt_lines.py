@@ -22,7 +22,7 @@ _ESCAPED = re.compile(r"\\(u[0-9a-f]{4}|.)")
 _SHORT = {"\\": "\\\\", "\n": "\\n", "\t": "\\t"}
 _LONG = {"\\": "\\", "n": "\n", "t": "\t"}
 _LINE = re.compile(r"\[(?:fact )?(\d+)\](?: ([^():\[\]]+?))?(?: \(([^()]*)\))?: (.*)")
-_DROPPED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_DROPPED = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Line:
 
 
 def clean(text: str) -> str:
-    """Text as it may be stored: without lone surrogates, control characters and outer white space."""
+    """Text as it may be stored: without lone surrogates, control characters, terminal colours and outer white space."""
     return _DROPPED.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
 
 

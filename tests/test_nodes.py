@@ -397,6 +397,23 @@ def test_a_huge_message_is_remembered_in_pieces(store: BaseStore, bank: MemoryBa
     assert (len(model.calls), result["memory_cursor"], len(bank.seen())) == (8, "m1", 8)
 
 
+@pytest.mark.parametrize("wrong", [[5], [{"speaker": "Ana"}], [{"text": "x", "at": "soon"}]])
+def test_what_is_no_turn_is_refused(store: BaseStore, ask: Ask, wrong: Any) -> None:
+    with pytest.raises(InputError, match="turn"):
+        ask(create_memory_graph(store), {"turns": wrong})
+
+
+@pytest.mark.parametrize("dirt", ["\x00", "\x1b[31m", "\ud800", "\u2028", "\r\n"], ids=repr)
+def test_dirty_text_is_remembered_clean(store: BaseStore, bank: MemoryBank, ask: Ask, dirt: str) -> None:
+    graph = create_memory_graph(store)
+    ask(graph, {"messages": [HumanMessage(f"{dirt}My dog is called Buddy.{dirt}", id="m1")]})
+    ask(graph, {"turns": [Turn(f"Ana{dirt}", f"My cat is called Miso.{dirt}", id="t1")]})
+    assert len(bank) == 2
+    for memory in bank.all():
+        assert not set(memory.text + str(memory.speaker)) & {"\x00", "\x1b", "\ud800", "\r"}
+    assert ask(graph, {"question": f"What is{dirt} Ana's cat called?"})["answer"] == "Miso"
+
+
 def test_turns_and_messages_are_both_remembered(store: BaseStore, bank: MemoryBank, ask: Ask) -> None:
     model = scripted(NOTHING)
     state = {"turns": TURNS, "messages": [HumanMessage("Hello!", id="m1")]}
