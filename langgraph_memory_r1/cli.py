@@ -8,6 +8,7 @@ A command is a function in a `cli_*.py` file, and loads what it needs when it ru
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
 import warnings
@@ -16,7 +17,13 @@ from typing import Annotated
 import typer
 
 from langgraph_memory_r1 import __version__
+from langgraph_memory_r1.cli_ask import ask
+from langgraph_memory_r1.cli_bank import forget, history, memories, undo
+from langgraph_memory_r1.cli_chat import chat
 from langgraph_memory_r1.cli_demo import demo
+from langgraph_memory_r1.cli_doctor import doctor
+from langgraph_memory_r1.cli_remember import remember
+from langgraph_memory_r1.cli_transfer import export, import_, reembed
 from langgraph_memory_r1.errors import MemoryR1Error
 
 app = typer.Typer(
@@ -45,7 +52,8 @@ def _common(
     """Options that stand before a command."""
 
 
-app.command()(demo)
+for command in (demo, chat, remember, ask, memories, history, undo, forget, export, import_, reembed, doctor):
+    app.command(command.__name__.rstrip("_"))(command)
 
 
 def main() -> None:
@@ -86,6 +94,7 @@ def _prepare(debug: bool) -> None:
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace" if stream is sys.stdin else "backslashreplace")
+    os.environ.setdefault("LANCE_LOG", "error")
     if debug:
         logging.basicConfig(level=logging.WARNING)
         return

@@ -128,7 +128,7 @@ def changes_of(before: str, after: str) -> tuple[Text, Text]:
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
-    """ "1 memory", "2 memories"."""
+    """A number with its noun: 1 memory, 2 memories."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 

@@ -36,7 +36,7 @@ def opened(db: str, embedder: str | None = None, *, existing: bool = False) -> I
     from langgraph_memory_r1.store import LanceDBStore
 
     if existing:
-        _require(db)
+        require(db)
     with LanceDBStore(db, index=index_of(embedder)) as store:
         yield store
 
@@ -100,7 +100,12 @@ def bank_of(db: str, user: str | None, embedder: str | None = None) -> Iterator[
         yield MemoryBank(store, name), name
 
 
-def _require(db: str) -> None:
+def require(db: str) -> None:
+    """Refuse a place where nothing was stored yet.
+
+    Raises:
+        InputError: it is one.
+    """
     if "://" not in db and not Path(db).exists():
         raise InputError(
             f"There are no memories in {db}; name their folder with --db, or begin with: memory-r1 remember TEXT"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from langgraph_memory_r1.cli_output import BASELINE, COLOURS, FAINT, Part, changes_of, console, entry, plain, say
+from langgraph_memory_r1.cli_output import BASELINE, COLOURS, FAINT, Part, changes_of, entry, plain, say
 
 if TYPE_CHECKING:
     from langgraph_memory_r1.schemas import Change, Memory
@@ -65,10 +65,10 @@ def memory_as_json(memory: Memory) -> dict[str, Any]:
 def show_memories(memories: Iterable[Mapping[str, Any]]) -> None:
     """Memories as a list: when it was said, where, and what."""
     for memory in memories:
-        entry((day(memory.get("at")), FAINT), plain(memory["text"]), "  ", sources(memory["source"]), width=12)
+        entry((day(memory.get("at")), FAINT), plain(memory["text"]), "  ", source_of(memory["source"]), width=12)
 
 
-def sources(ids: Sequence[str]) -> Part:
+def source_of(ids: Sequence[str]) -> Part:
     """The turns that something came from."""
     return (f"[{plain(', '.join(ids))}]" if ids else "", "cyan")
 
@@ -94,11 +94,6 @@ def show_answer(answer: str, selected: Sequence[Mapping[str, Any]], looked_at: i
     used = f"{len(selected)} of {looked_at} memories used" if looked_at else "nothing is remembered yet"
     say((f"  {used}, {by(model)}", FAINT))
     show_memories(selected)
-
-
-def width() -> int:
-    """How wide a line may be."""
-    return console().width
 
 
 def _datetime(moment: datetime | str) -> datetime:

@@ -1,0 +1,117 @@
+"""`memory-r1 ask`: a question, or a file of them, answered from the memories."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from langgraph_memory_r1.cli_options import (
+    DEFAULT_DB,
+    Conversations,
+    Db,
+    Debug,
+    Embedder,
+    FileFormat,
+    Format,
+    Json,
+    Model,
+    User,
+)
+from langgraph_memory_r1.cli_output import FAINT, as_json, counted, note, plain, say
+from langgraph_memory_r1.cli_place import named, opened, owner
+from langgraph_memory_r1.cli_progress import progress
+from langgraph_memory_r1.cli_records import show_answer
+from langgraph_memory_r1.cli_sources import find, questions
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+    from langgraph_memory_r1.schemas import Conversation, Question
+    from langgraph_memory_r1.store import LanceDBStore
+
+
+def ask(
+    question: Annotated[
+        str | None,
+        typer.Argument(metavar="QUESTION|FILE|-", help="A question, a file with questions, or - for standard input."),
+    ] = None,
+    db: Db = DEFAULT_DB,
+    user: User = None,
+    model: Model = "rules",
+    embedder: Embedder = None,
+    k: Annotated[int, typer.Option("--k", min=1, help="How many memories the answer may be chosen from.")] = 60,
+    file_format: FileFormat = Format.auto,
+    conversation: Conversations = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many questions of a file.")] = None,
+    as_data: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Answer a question from the memories, and show which ones the answer rests on.
+
+    With --json, a file of questions gives one line for each.
+    """
+    from langgraph_memory_r1.models import load_chat_model, model_name
+
+    with TemporaryDirectory(prefix="memory-r1-") as scratch:
+        given = find(question, file_format, scratch)
+        read = questions(given, conversation or ())
+    asked = [(found, each) for found in read for each in found.questions][:limit]
+    chat_model = load_chat_model(model)
+    many = given.path is not None
+    start = time.perf_counter()
+    with opened(db, embedder, existing=True) as store, progress(len(asked), "questions", shown=many) as advance:
+        for answer in _answers(store, asked, _owners(store, read, user, db), chat_model, k):
+            if as_data:
+                as_json(answer, indent=None if many else 2)
+            else:
+                _show(answer, model_name(chat_model), many=many)
+            advance(1, answer["user"])
+    if many:
+        note(f"{counted(len(asked), 'question')} in {time.perf_counter() - start:.1f} s.")
+
+
+def _owners(store: LanceDBStore, read: Sequence[Conversation], user: str | None, db: str) -> dict[str, str]:
+    """Whose memories answer the questions of a conversation: as `remember` distributes conversations."""
+    if user is not None or len(read) == 1:
+        one = owner(store, user, db=db)
+        return {conversation.id: one for conversation in read}
+    return {conversation.id: named(conversation.id) for conversation in read}
+
+
+def _answers(
+    store: LanceDBStore,
+    asked: Sequence[tuple[Conversation, Question]],
+    owners: dict[str, str],
+    model: BaseChatModel,
+    k: int,
+) -> Iterator[dict[str, Any]]:
+    from langgraph_memory_r1.bank import MemoryBank
+    from langgraph_memory_r1.graph import create_memory_graph
+    from langgraph_memory_r1.models import model_name
+
+    graphs = {name: create_memory_graph(MemoryBank(store, name), model=model, top_k=k) for name in set(owners.values())}
+    for conversation, question in asked:
+        user = owners[conversation.id]
+        said = graphs[user].invoke({"question": question.text})
+        gold = {"gold": question.gold, "evidence": list(question.evidence)} if question.gold is not None else {}
+        yield {
+            "question": question.text,
+            "answer": said["answer"],
+            **gold,
+            "user": user,
+            "model": model_name(model),
+            "selected": said["selected"],
+            "looked_at": len(said["memories"]),
+        }
+
+
+def _show(answer: dict[str, Any], model: str, *, many: bool) -> None:
+    if many:
+        say(("? ", "cyan"), plain(answer["question"]))
+    show_answer(answer["answer"], answer["selected"], answer["looked_at"], model)
+    if "gold" in answer:
+        say((f"  gold: {plain(answer['gold'])}", FAINT))

@@ -1,0 +1,150 @@
+"""`memory-r1 chat`: every line is remembered, every question answered; works in a pipe too."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from langgraph_memory_r1.cli_bank import show_change
+from langgraph_memory_r1.cli_options import DEFAULT_DB, Db, Debug, Embedder, Model, User
+from langgraph_memory_r1.cli_output import COLOURS, FAINT, counted, entry, note, plain, say
+from langgraph_memory_r1.cli_place import opened, owner
+from langgraph_memory_r1.cli_records import by, memory_as_json, operation_of, show_answer, show_memories, show_operation
+from langgraph_memory_r1.errors import InputError, MemoryR1Error
+
+if TYPE_CHECKING:
+    from langgraph_memory_r1.bank import MemoryBank
+    from langgraph_memory_r1.graph import MemoryGraph
+
+_HELP = {
+    "/memories [WORDS]": "what is remembered, or what of it fits",
+    "/history [N]": "the newest operations",
+    "/undo [OP_ID]": "take an operation back, the newest without an id",
+    "/forget yes": "remove all memories and their history for good",
+    "/quit": "leave (or Ctrl-D)",
+}
+_NEWEST = 10
+_ASKS = re.compile(
+    r"(?:who|whose|what|when|where|why|which|how|do|does|did|is|are|am|was|were|can|could|will|would|should)\b"
+    r"(?!.*[.!]$)|.*[?\uff1f]\W*$",
+    re.IGNORECASE,
+)
+
+
+def chat(
+    db: Db = DEFAULT_DB,
+    user: User = None,
+    model: Model = "rules",
+    embedder: Embedder = None,
+    speaker: Annotated[str, typer.Option(help="What the memories call you.")] = "user",
+    debug: Debug = False,
+) -> None:
+    """Talk to the memory: it remembers every line, answers every question, and shows what it decides."""
+    from langgraph_memory_r1.bank import MemoryBank
+    from langgraph_memory_r1.graph import create_memory_graph
+    from langgraph_memory_r1.models import load_chat_model, model_name
+
+    chat_model = load_chat_model(model)
+    with opened(db, embedder) as store:
+        name = owner(store, user, db=db)
+        bank = MemoryBank(store, name)
+        graph = create_memory_graph(bank, model=chat_model, on_error="degrade")
+        label = model_name(chat_model)
+        if sys.stdin.isatty():
+            note(f"{counted(len(bank), 'memory', 'memories')} of {plain(name)!r} in {db}; {by(label)}. /help, /quit")
+        failed = _Talk(bank, graph, speaker, label).run(_lines())
+    if failed:
+        raise typer.Exit(1)
+
+
+class _Talk:
+    """One session of chat."""
+
+    def __init__(self, bank: MemoryBank, graph: MemoryGraph, speaker: str, label: str) -> None:
+        self.bank = bank
+        self.graph = graph
+        self.speaker = speaker
+        self.label = label
+        self.failed = False
+
+    def run(self, lines: Iterator[str]) -> bool:
+        """Deal with every line; whether one failed."""
+        for line in lines:
+            if line in ("/quit", "/exit", "/q"):
+                break
+            try:
+                if line.startswith("/"):
+                    self._command(line)
+                else:
+                    self._said(line)
+            except MemoryR1Error as error:
+                self._failure(str(error))
+        return self.failed
+
+    def _said(self, line: str) -> None:
+        from langgraph_memory_r1.schemas import Turn
+
+        question = line if _ASKS.match(line) else None
+        out = self.graph.invoke({"turns": [Turn(self.speaker, line, datetime.now(UTC))], "question": question})
+        for operation in out["memory_ops"]:
+            if operation["event"] == "ERROR":
+                self._failure(operation["reason"])
+            elif question is None or operation["event"] != "NOOP":
+                show_operation(operation)
+        if out.get("answer") is not None:
+            show_answer(out["answer"], out["selected"], len(out["memories"]), self.label)
+
+    def _failure(self, reason: str) -> None:
+        self.failed = True
+        entry(("ERROR", COLOURS["ERROR"]), plain(reason))
+
+    def _command(self, line: str) -> None:
+        name, _, rest = line.partition(" ")
+        rest = rest.strip()
+        match name:
+            case "/memories":
+                found = [hit.memory for hit in self.bank.search(rest, k=_NEWEST)] if rest else self.bank.all()
+                show_memories(memory_as_json(memory) for memory in found)
+                say((counted(len(found), "memory", "memories"), FAINT))
+            case "/history":
+                for change in self.bank.history()[-(int(rest) if rest.isdecimal() else _NEWEST) :]:
+                    show_change(change)
+            case "/undo":
+                show_operation(operation_of(self.bank.undo(rest or None)))
+            case "/forget":
+                self._forget(rest)
+            case "/help":
+                for command, meaning in _HELP.items():
+                    entry((command, "bold"), meaning, width=20)
+            case _:
+                raise InputError(f"There is no command {name}; /help lists them.")
+
+    def _forget(self, rest: str) -> None:
+        if rest != "yes":
+            what = f"{counted(len(self.bank), 'memory', 'memories')} and their history"
+            raise InputError(f"This removes {what} for good; if that is meant, say: /forget yes")
+        say(f"Forgotten: {counted(self.bank.forget(), 'memory', 'memories')}.")
+
+
+def _lines() -> Iterator[str]:
+    """What is typed, with editing, until Ctrl-D; or the lines that are piped in."""
+    if not sys.stdin.isatty():
+        yield from (line.strip() for line in sys.stdin if line.strip())
+        return
+    with suppress(ImportError):  # some Pythons have none, and read lines just the same
+        importlib.import_module("readline")  # gives input() its editing
+    while True:
+        try:
+            line = input("> ").strip()
+        except (EOFError, KeyboardInterrupt):
+            print()
+            return
+        if line:
+            yield line
