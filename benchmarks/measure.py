@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import os
 import statistics
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -95,11 +96,10 @@ def quiet_collector() -> Iterator[None]:
 def folder_size(folder: Path) -> int:
     """Bytes of all files under a folder, some of which may vanish meanwhile."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:
-            continue
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += os.stat(os.path.join(place, name)).st_size
     return total
 
 

@@ -250,8 +250,11 @@ for n in range(40):
         assert item.value == {"rev": 120}
 
 
-def start_worker(folder: Path, name: str, turns: int, acks: Path) -> subprocess.Popen[str]:
-    arguments = [str(folder), "ann@example.com", name, str(turns), str(acks)]
+OWNER = "ann@example.com"
+
+
+def start_victim(folder: Path, turns: int, acks: Path) -> subprocess.Popen[str]:
+    arguments = [str(folder), OWNER, "victim", str(turns), str(acks)]
     return subprocess.Popen(
         [sys.executable, str(HERE / "bank_worker.py"), *arguments], stderr=subprocess.PIPE, text=True
     )
@@ -261,35 +264,31 @@ def acknowledged(acks: Path) -> list[str]:
     return acks.read_text().split() if acks.exists() else []
 
 
-def finish(process: subprocess.Popen[str]) -> None:
-    _, errors = process.communicate(timeout=600)
-    assert process.returncode == 0, errors
-
-
 def write_and_kill(folder: Path, turns: int, kills: int, acks: Path) -> None:
-    """Two workers write so many turns each; one is killed again and again, at random moments."""
+    """This process and another one write so many turns each; the other is killed again and again, at random moments."""
     rng = random.Random(1)
-    steady = start_worker(folder, "steady", turns, acks)
-    victim = start_worker(folder, "victim", turns, acks)
-    for kill in range(1, kills + 1):
-        goal = kill * turns // (kills + 1)
-        while victim.poll() is None and sum(ack.startswith("victim") for ack in acknowledged(acks)) < goal:
-            time.sleep(0.002)
-        time.sleep(rng.random() * 0.03)
-        victim.send_signal(signal.SIGKILL)
-        assert victim.wait() == -signal.SIGKILL, "the worker ended before it could be killed"
-        assert victim.stderr is not None
-        victim.stderr.close()
-        victim = start_worker(folder, "victim", turns, acks)
-    finish(victim)
-    finish(steady)
+    with ThreadPoolExecutor(1) as pool:
+        steady = pool.submit(bank_worker.main, str(folder), OWNER, "steady", turns, str(acks))
+        for kill in range(1, kills + 1):
+            victim = start_victim(folder, turns, acks)
+            goal = kill * turns // (kills + 1)
+            while victim.poll() is None and sum(ack.startswith("victim") for ack in acknowledged(acks)) < goal:
+                time.sleep(0.002)
+            time.sleep(rng.random() * 0.03)
+            victim.send_signal(signal.SIGKILL)
+            _, errors = victim.communicate()
+            assert victim.returncode == -signal.SIGKILL, f"the worker ended before it could be killed: {errors}"
+        victim = start_victim(folder, turns, acks)
+        _, errors = victim.communicate(timeout=600)
+        assert victim.returncode == 0, errors
+        steady.result()
 
 
 def check_bank(folder: Path, turns: int, acks: Path) -> None:
     everything = {f"{name}:{turn}" for name in ("steady", "victim") for turn in range(turns)}
     assert set(acknowledged(acks)) <= everything
     with LanceDBStore(str(folder)) as store:
-        bank = MemoryBank(store, "ann@example.com")
+        bank = MemoryBank(store, OWNER)
         history, memories = bank.history(), bank.all()
         assert bank.seen() == everything | {"start"}
     added = Counter(change.after.text for change in history if change.event == "ADD" and change.after)
@@ -315,7 +314,7 @@ def check_bank(folder: Path, turns: int, acks: Path) -> None:
 def test_a_killed_writer_leaves_every_acknowledged_turn_once(folder: Path, turns: int, kills: int) -> None:
     acks = folder.with_suffix(".acks")
     with LanceDBStore(str(folder)) as store:
-        MemoryBank(store, "ann@example.com").apply([Add(f"{bank_worker.COUNTER} 0", source=("start",))])
+        MemoryBank(store, OWNER).apply([Add(f"{bank_worker.COUNTER} 0", source=("start",))])
     write_and_kill(folder, turns, kills, acks)
     assert len(acknowledged(acks)) <= 2 * turns
     check_bank(folder, turns, acks)
