@@ -55,6 +55,11 @@ class Memories(ABC):
     def history(self, memory_id: str | None = None) -> list[Change]:
         """The operations on one memory, or all with the NOOPs, oldest first."""
 
+    @contextmanager
+    def _finding(self) -> Iterator[Callable[[str], Memory | None]]:
+        with self._reading() as index:
+            yield index.get
+
     def _vector(self, query: str) -> Any:
         return None
 
@@ -108,8 +113,9 @@ class Memories(ABC):
             UnknownMemoryError: an operation names a memory that is not there; nothing was applied.
         """
         for attempt in range(_ATTEMPTS):
-            _check(expect or {}, self.get)
-            changes = plan(operations, self.get, model=model, reason=reason)
+            with self._finding() as find:
+                _check(expect or {}, find)
+                changes = plan(operations, find, model=model, reason=reason)
             try:
                 self._commit(changes)
             except ConflictError:
@@ -208,11 +214,14 @@ class MemoryBank(Memories):
         self._memory_space = (*base, "memory")
         self._history_space = (*base, "history")
         self._journal = store.journal if isinstance(store, LanceDBStore) else None
+        self._journal_tail = self._journal.tail(self._history_space) if self._journal is not None else None
         self._lock = threading.RLock()
         self._memories = Feed(store, self._memory_space)
         self._records = Feed(store, self._history_space)
         self._index = Index()
         self._changes: dict[str, Change] = {}
+        self._noops: dict[str, Change] = {}
+        self._seen: set[str] = set()
 
     def get(self, memory_id: str) -> Memory | None:
         """One memory by id."""
@@ -230,16 +239,25 @@ class MemoryBank(Memories):
             index.put(memory_from_record(row.key, row.value), vector_of(row))
         return index.rank(query, k=k, vector=self._vector(query), per_speaker=per_speaker)
 
+    @contextmanager
+    def _finding(self) -> Iterator[Callable[[str], Memory | None]]:
+        if self._memories.too_large():
+            yield self.get
+            return
+        with super()._finding() as find:
+            yield find
+
+    def seen(self) -> set[str]:
+        """Ids of all turns that some operation, a NOOP too, came from."""
+        with self._lock:
+            self._follow_history()
+            return set(self._seen)
+
     def history(self, memory_id: str | None = None) -> list[Change]:
         """The operations on one memory, or all with the NOOPs, oldest first."""
         with self._lock:
-            changed, gone = self._records.refresh()
-            for key in gone:
-                self._changes.pop(key, None)
-            self._changes |= {item.key: change_from_record(item.key, item.value) for item in changed}
-            found = list(self._changes.values())
-        if self._journal is not None:
-            found += [change_from_record(record["id"], record) for record in self._journal.read(self._history_space)]
+            self._follow_history()
+            found = [*self._changes.values(), *self._noops.values()]
         wanted = [change for change in found if memory_id is None or change.memory_id == memory_id]
         first = datetime.min.replace(tzinfo=UTC)
         return sorted(wanted, key=lambda change: (change.at or first, change.id))
@@ -278,6 +296,21 @@ class MemoryBank(Memories):
         write(self.store, puts, {})
         self._note([change for change in changes if change.event == "NOOP"])
         return result
+
+    def _follow_history(self) -> None:
+        changed, gone = self._records.refresh()
+        for key in gone:
+            del self._changes[key]
+        self._changes |= {item.key: change_from_record(item.key, item.value) for item in changed}
+        anew, lines = self._journal_tail.read() if self._journal_tail is not None else (False, [])
+        fresh = {record["id"]: change_from_record(record["id"], record) for record in lines}
+        if anew:
+            self._noops.clear()
+        self._noops.update(fresh)
+        if gone or anew:
+            self._seen = {turn for change in [*self._changes.values(), *self._noops.values()] for turn in change.source}
+        self._seen.update(turn for item in changed for turn in self._changes[item.key].source)
+        self._seen.update(turn for change in fresh.values() for turn in change.source)
 
     @contextmanager
     def _reading(self) -> Iterator[Index]:

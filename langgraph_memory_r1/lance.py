@@ -17,7 +17,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,7 @@ BARRIER = ""
 """Namespace of the row that tells other processes to drop what they hold in memory."""
 _TRANSIENT = ("commit conflict", "preempted", "concurrent writers", "not found:")
 _RETRIES = 8
+_CACHE_BYTES = 16 * 2**20
 
 
 def literal(value: str | int | datetime) -> str:
@@ -119,7 +120,9 @@ class LanceTable:
         if self._db is None:
             import lancedb
 
-            self._db = lancedb.connect(self.uri, read_consistency_interval=timedelta(0))
+            # The defaults of these caches are gigabytes; the hot path has its own mirrors.
+            session = lancedb.Session(index_cache_size_bytes=_CACHE_BYTES, metadata_cache_size_bytes=_CACHE_BYTES)
+            self._db = lancedb.connect(self.uri, read_consistency_interval=timedelta(0), session=session)
         return self._db
 
     def _take(self, table: Table) -> None:
@@ -225,7 +228,7 @@ class LanceTable:
 
     def note(self, rows: Sequence[Row], version: int) -> None:
         """Tell other processes what a commit of this one touched."""
-        if self.lock.works:
+        with suppress(OSError):  # A hint only: readers find the commit without it.
             self.log.append(version, max(row.seq for row in rows), (encode_namespace(row.namespace) for row in rows))
 
     def delete(self, where: str) -> None:

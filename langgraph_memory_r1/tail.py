@@ -1,0 +1,59 @@
+"""An append-only file of JSON lines that processes share, and that may start anew."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from langgraph_memory_r1.rows import dump_value
+
+
+def append_lines(path: Path, records: Sequence[dict[str, Any]], head: dict[str, Any]) -> None:
+    """Add records with one write, so that processes do not mix theirs; a new file begins with `head` and a mark."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    first = "" if path.exists() else json.dumps(head | {"mark": secrets.token_hex(8)}) + "\n"
+    lines = "".join(dump_value(record) + "\n" for record in records)
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        # A line feed before them: a line that a crash cut short does not swallow the next one.
+        os.write(handle, f"{first}\n{lines}".encode())
+    finally:
+        os.close(handle)
+
+
+class Tail:
+    """Follows such a file: each call returns what is new."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._mark = b""
+        self._offset = 0
+
+    def read(self) -> tuple[bool, list[dict[str, Any]]]:
+        """Whether the file is another one than last time (nothing read before counts), and its new records."""
+        try:
+            with self.path.open("rb") as file:
+                mark = file.readline()
+                anew = mark != self._mark
+                # Not the inode: the system gives a removed file's number to the next one.
+                self._mark, self._offset = mark, len(mark) if anew else self._offset
+                file.seek(self._offset)
+                text = file.read()
+        except FileNotFoundError:
+            anew, self._mark, self._offset = bool(self._mark), b"", 0
+            return anew, []
+        whole = text.rfind(b"\n") + 1  # A line that is being written is read next time.
+        self._offset += whole
+        return anew, [record for line in text[:whole].splitlines() if (record := _record(line)) is not None]
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line) if line.strip() else None
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and "mark" not in found else None
