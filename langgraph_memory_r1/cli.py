@@ -28,7 +28,7 @@ from langgraph_memory_r1.errors import MemoryR1Error
 
 app = typer.Typer(
     name="memory-r1",
-    help="Long-term memory that decides what to add, update and delete. Begin with: memory-r1 demo",
+    help="Long-term memory that decides what to add, update and delete.\n\nBegin with: memory-r1 demo",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

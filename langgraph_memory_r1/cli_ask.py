@@ -50,9 +50,10 @@ def ask(
     as_data: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Answer a question from the memories, and show which ones the answer rests on.
+    """Answer a question from the memories.
 
-    With --json, a file of questions gives one line for each.
+    Shows which memories the answer rests on, and the turns that they came from. With --json, a file of questions
+    gives one line for each.
     """
     from langgraph_memory_r1.models import load_chat_model, model_name
 

@@ -66,9 +66,10 @@ def history(
     as_data: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Show what was decided: before and after, by which model, why, and from which turns.
+    """Show what was decided, and why.
 
-    The oldest first. The id of an operation is what `memory-r1 undo` takes.
+    Before and after, the model, the reason, and the turns that it came from; the oldest first. The id
+    of an operation is what `memory-r1 undo` takes.
     """
     with bank_of(db, user) as (bank, name):
         changes = bank.history(memory_id)
@@ -115,9 +116,10 @@ def forget(
     yes: Yes = False,
     debug: Debug = False,
 ) -> None:
-    """Remove an owner for good: memories, history, old versions and files.
+    """Remove everything of one owner, for good.
 
-    To take back a single operation use `undo`; to forget one thing, say so: memory-r1 remember "Forget that ...".
+    Memories, history, old versions and files. To take back a single operation use `undo`; to forget one thing,
+    say so: memory-r1 remember "Forget that ..."
     """
     with bank_of(db, user) as (bank, name):
         if yes and user is None and name != "default":

@@ -46,7 +46,10 @@ def chat(
     speaker: Annotated[str, typer.Option(help="What the memories call you.")] = "user",
     debug: Debug = False,
 ) -> None:
-    """Talk to the memory: it remembers every line, answers every question, and shows what it decides."""
+    """Talk to the memory.
+
+    It remembers every line, answers every question, and shows what it decides.
+    """
     from langgraph_memory_r1.bank import MemoryBank
     from langgraph_memory_r1.graph import create_memory_graph
     from langgraph_memory_r1.models import load_chat_model, model_name

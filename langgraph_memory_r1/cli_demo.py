@@ -35,7 +35,10 @@ def demo(
     as_data: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Watch a conversation become memories: offline, in seconds, without a key."""
+    """Watch a conversation become memories, offline.
+
+    Takes seconds, needs no key, and leaves nothing behind unless --db says where.
+    """
     from langgraph_memory_r1.bank import MemoryBank
     from langgraph_memory_r1.demo import play
     from langgraph_memory_r1.store import LanceDBStore

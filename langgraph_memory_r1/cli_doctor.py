@@ -30,7 +30,10 @@ _NETWORK_DISKS = ("nfs", "cifs", "smb", "9p", "fuse.sshfs")
 
 
 def doctor(db: Db = DEFAULT_DB, as_data: Json = False, debug: Debug = False) -> None:
-    """Say what is installed, what lies in the folder, and what to do about it."""
+    """Check the installation and the folder.
+
+    Says what is installed, what lies in the folder, and what to do about it.
+    """
     found: dict[str, dict[str, Any]] = {"software": _software(), "extras": _extras(), "folder": _folder(db)}
     warnings = list(_warnings(found["folder"], db))
     if as_data:

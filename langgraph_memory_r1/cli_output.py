@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -26,6 +26,8 @@ BASELINE = "the no-model baseline"
 
 _UNSAFE = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff"
 _CONTROL = re.compile(f"[{_UNSAFE}]")
+_NARROW = 60
+"""Fewer columns than that hold no table."""
 _SPACE = re.compile(r"\s+")
 
 
@@ -94,10 +96,13 @@ def entry(label: Part, *parts: Part, width: int = 8, indent: int = 2) -> None:
 
 def columns(rows: Iterable[Sequence[Part]], *, titles: Sequence[str]) -> None:
     """Records under titles on a terminal; separated by tabs in a pipe."""
+    from rich.text import Text
+
     screen = console()
-    if not screen.is_terminal:
+    if not screen.is_terminal or screen.width < _NARROW:
+        between = Text("  " if screen.is_terminal else "\t")
         for row in rows:
-            say(*(part for cell in row for part in ("\t", cell)[0 if cell is not row[0] else 1 :]))
+            screen.print(between.join(styled(cell) for cell in row))
         return
     from rich.table import Table
 
@@ -144,8 +149,3 @@ def _escape(found: re.Match[str]) -> str:
 
 def _json_escape(found: re.Match[str]) -> str:
     return f"\\u{ord(found[0]):04x}" if _CONTROL.match(found[0]) else found[0]
-
-
-def lines_of(stream: Iterable[str]) -> Iterator[str]:
-    """The lines that are not blank."""
-    return (line.strip() for line in stream if line.strip())

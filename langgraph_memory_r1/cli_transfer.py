@@ -24,7 +24,10 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Write memories and history to a JSONL file, with nothing left out."""
+    """Write memories and history to a file.
+
+    As JSONL, with nothing left out.
+    """
     if path.exists() and not force:
         raise InputError(f"{path} is there already; name another file, or replace it with --force.")
     with bank_of(db, user) as (bank, name):
@@ -68,9 +71,9 @@ def reembed(
     ] = "none",
     debug: Debug = False,
 ) -> None:
-    """Change the embedding model of a folder: embeds everything anew, for all owners.
+    """Change the embedding model of a folder.
 
-    Nothing else should write to the folder meanwhile.
+    Embeds everything anew, for all owners. Nothing else should write to the folder meanwhile.
     """
     from langgraph_memory_r1.store import LanceDBStore
 
