@@ -62,6 +62,8 @@ _SHORT = 3
 """More words than that after the last shared word are a clause, and the whole sentence answers better."""
 _NEAR = 0.5
 """What a word near in meaning counts."""
+_FITS = 0.6
+"""From this share of the best sentence's score on another one may name more of what was asked for."""
 _ENOUGH = 0.35
 """Below this share of the question's rare words a sentence is no answer. Tuned on two conversations of LoCoMo: a higher
 one says more often, and too often, that it does not know."""
@@ -106,6 +108,8 @@ def _answer(question: str, ranked: list[_Unit]) -> tuple[str, list[_Unit]]:
         return lasting
     if _YES_NO.match(asked):
         return _yes_or_no(question, ranked)
+    if re.search(r"\bnames\b", asked) and (several := _several(ranked, question))[0]:
+        return several
     if asked.startswith("where") and (places := _places(best, question)):
         return places, [best]
     if asked.startswith("who") and (names := _names(best, question)):
@@ -209,6 +213,17 @@ def _names(unit: _Unit, question: str) -> str:
     known = set(terms(question)) | set(terms(unit.memory.speaker or ""))
     found = [name for name in _NAME.findall(unit.text) if not _is_time(name) and not set(terms(name)) <= known]
     return ", ".join(dict.fromkeys(found))
+
+
+def _several(ranked: list[_Unit], question: str) -> tuple[str, list[_Unit]]:
+    """The names in all sentences of the best one's speaker that fit about as well, in the order of their saying."""
+    best = ranked[0]
+    fitting = [unit for unit in ranked if unit.memory == best.memory or unit.score > _FITS * best.score]
+    named = [unit for unit in fitting if unit.memory.speaker == best.memory.speaker]
+    named.sort(key=lambda unit: (unit.index, unit.memory.text.find(unit.text)))
+    found = dict.fromkeys(name for unit in named for name in _names(unit, question).split(", ") if name)
+    *names, last = found or [""]
+    return (f"{', '.join(names)} and {last}" if names else last), named
 
 
 def _is_time(name: str) -> bool:

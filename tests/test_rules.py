@@ -311,3 +311,15 @@ def test_locomo_support_group(conversation: Conversation):
     text, selected = answer("When did Caroline go to the LGBTQ support group?", memories, None)
     assert text == "7 May 2023"
     assert memories[selected[0]].source == ("D1:3",)
+
+
+def test_names_of_several_are_all_given() -> None:
+    pets = "Maya adopted a dog, his name is Buddy. Maya adopted another dog, Scout!"
+    memories = [
+        Memory("a", pets, "Maya"),
+        Memory("b", "Leo is a nurse.", "Leo"),
+        Memory("c", "Maya has a cat, Luna.", "Maya"),
+    ]
+    assert answer("What are the names of Maya's dogs?", memories)[0] == "Buddy and Scout"
+    assert answer("What are the names of Maya's pets?", memories) == ("Buddy, Scout and Luna", (0, 2))
+    assert answer("What is the name of Maya's cat?", memories)[0] == "Luna"
