@@ -109,8 +109,8 @@ def test_sdist_holds_what_testing_it_takes(built: Built) -> None:
 
 @pytest.mark.slow
 def test_wheel_alone_imports_every_public_name_without_torch(base: Environment, tmp_path: Path) -> None:
-    code = "from langgraph_memory_r1 import *; import sys; print('torch' in sys.modules, LanceDBStore.__module__)"
-    assert base.run("python", "-c", code, cwd=tmp_path).split() == ["False", "langgraph_memory_r1.store"]
+    code = "from langgraph_memory_r1 import *; import sys; print('torch' in sys.modules, LanceDBStore.__name__)"
+    assert base.run("python", "-c", code, cwd=tmp_path).split() == ["False", "LanceDBStore"]
     assert "torch" not in base.run("python", "-m", "pip", "list", cwd=tmp_path)
 
 
