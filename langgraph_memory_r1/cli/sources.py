@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from langgraph_memory_r1.cli_options import Format
-from langgraph_memory_r1.cli_output import note, plain
+from langgraph_memory_r1.cli.options import Format
+from langgraph_memory_r1.cli.output import note, plain
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.schemas import Conversation, Question, Turn
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from langgraph_memory_r1.cli_output import BASELINE, COLOURS, FAINT, Part, changes_of, entry, plain, say
+from langgraph_memory_r1.cli.output import BASELINE, COLOURS, FAINT, Part, changes_of, entry, plain, say
 
 if TYPE_CHECKING:
     from langgraph_memory_r1.schemas import Change, Memory

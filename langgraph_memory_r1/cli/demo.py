@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from langgraph_memory_r1.cli_options import Debug, Json, Model
-from langgraph_memory_r1.cli_output import BASELINE, FAINT, as_json, entry, heading, plain, say
-from langgraph_memory_r1.cli_records import (
+from langgraph_memory_r1.cli.options import Debug, Json, Model
+from langgraph_memory_r1.cli.output import BASELINE, FAINT, as_json, entry, heading, plain, say
+from langgraph_memory_r1.cli.records import (
     day,
     memory_as_json,
     operation_of,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from langgraph_memory_r1.cli_output import note, plain
+from langgraph_memory_r1.cli.output import note, plain
 from langgraph_memory_r1.errors import InputError
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from langgraph_memory_r1.cli_ingest import EVENTS, Step, Tally, ingest
-from langgraph_memory_r1.cli_options import (
+from langgraph_memory_r1.cli.ingest import EVENTS, Step, Tally, ingest
+from langgraph_memory_r1.cli.options import (
     DEFAULT_DB,
     Conversations,
     Db,
@@ -22,11 +22,11 @@ from langgraph_memory_r1.cli_options import (
     Model,
     User,
 )
-from langgraph_memory_r1.cli_output import COLOURS, FAINT, Part, as_json, counted, entry, note, plain, say
-from langgraph_memory_r1.cli_place import DEFAULT_USER, named, opened
-from langgraph_memory_r1.cli_progress import progress
-from langgraph_memory_r1.cli_records import by, show_operation
-from langgraph_memory_r1.cli_sources import conversations, find
+from langgraph_memory_r1.cli.output import COLOURS, FAINT, Part, as_json, counted, entry, note, plain, say
+from langgraph_memory_r1.cli.place import DEFAULT_USER, named, opened
+from langgraph_memory_r1.cli.progress import progress
+from langgraph_memory_r1.cli.records import by, show_operation
+from langgraph_memory_r1.cli.sources import conversations, find
 
 if TYPE_CHECKING:
     from langgraph_memory_r1.schemas import Conversation

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from langgraph_memory_r1.cli_bank import show_change
-from langgraph_memory_r1.cli_options import DEFAULT_DB, Db, Debug, Embedder, Model, User
-from langgraph_memory_r1.cli_output import COLOURS, FAINT, counted, entry, note, plain, say
-from langgraph_memory_r1.cli_place import opened, owner
-from langgraph_memory_r1.cli_records import by, memory_as_json, operation_of, show_answer, show_memories, show_operation
+from langgraph_memory_r1.cli.bank import show_change
+from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Embedder, Model, User
+from langgraph_memory_r1.cli.output import COLOURS, FAINT, counted, entry, note, plain, say
+from langgraph_memory_r1.cli.place import opened, owner
+from langgraph_memory_r1.cli.records import by, memory_as_json, operation_of, show_answer, show_memories, show_operation
 from langgraph_memory_r1.errors import InputError, MemoryR1Error
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from langgraph_memory_r1.cli_options import (
+from langgraph_memory_r1.cli.options import (
     DEFAULT_DB,
     Conversations,
     Db,
@@ -21,11 +21,11 @@ from langgraph_memory_r1.cli_options import (
     Model,
     User,
 )
-from langgraph_memory_r1.cli_output import FAINT, as_json, counted, note, plain, say
-from langgraph_memory_r1.cli_place import named, opened, owner
-from langgraph_memory_r1.cli_progress import progress
-from langgraph_memory_r1.cli_records import show_answer
-from langgraph_memory_r1.cli_sources import find, questions
+from langgraph_memory_r1.cli.output import FAINT, as_json, counted, note, plain, say
+from langgraph_memory_r1.cli.place import named, opened, owner
+from langgraph_memory_r1.cli.progress import progress
+from langgraph_memory_r1.cli.records import show_answer
+from langgraph_memory_r1.cli.sources import find, questions
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from langgraph_memory_r1.cli_output import console, note, plain
+from langgraph_memory_r1.cli.output import console, note, plain
 
 _LINES = 10
 """So many lines a job prints in a pipe."""

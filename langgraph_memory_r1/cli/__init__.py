@@ -2,7 +2,7 @@
 
     memory-r1 demo | chat | remember | ask | memories | history | undo | forget | export | import | reembed | doctor
 
-A command is a function in a `cli_*.py` file, and loads what it needs when it runs, so that `--help` answers at once.
+A command is a function in a file of its own, and loads what it needs when it runs, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Annotated
 import typer
 
 from langgraph_memory_r1 import __version__
-from langgraph_memory_r1.cli_ask import ask
-from langgraph_memory_r1.cli_bank import forget, history, memories, undo
-from langgraph_memory_r1.cli_chat import chat
-from langgraph_memory_r1.cli_demo import demo
-from langgraph_memory_r1.cli_doctor import doctor
-from langgraph_memory_r1.cli_remember import remember
-from langgraph_memory_r1.cli_transfer import export, import_, reembed
+from langgraph_memory_r1.cli.ask import ask
+from langgraph_memory_r1.cli.bank import forget, history, memories, undo
+from langgraph_memory_r1.cli.chat import chat
+from langgraph_memory_r1.cli.demo import demo
+from langgraph_memory_r1.cli.doctor import doctor
+from langgraph_memory_r1.cli.remember import remember
+from langgraph_memory_r1.cli.transfer import export, import_, reembed
 from langgraph_memory_r1.errors import MemoryR1Error
 
 app = typer.Typer(
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def _sentence(error: Exception) -> str:
-    from langgraph_memory_r1.cli_output import plain
+    from langgraph_memory_r1.cli.output import plain
 
     if isinstance(error, MemoryR1Error):
         return plain(str(error))
@@ -82,7 +82,7 @@ def _sentence(error: Exception) -> str:
 
 
 def _fail(sentence: str) -> None:
-    from langgraph_memory_r1.cli_output import console, styled
+    from langgraph_memory_r1.cli.output import console, styled
 
     sys.stdout.flush()
     console(True).print(styled(("Error: ", "bold red"), sentence))
@@ -106,7 +106,7 @@ class _Remarks(logging.Handler):
     """The library's own warnings as one line; failures are told by the command itself."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        from langgraph_memory_r1.cli_output import note, plain
+        from langgraph_memory_r1.cli.output import note, plain
 
         if record.levelno >= logging.WARNING and record.exc_info is None:
             note(f"Warning: {plain(record.getMessage())}")
