@@ -325,17 +325,18 @@ class MemoryBank(Memories):
 
     def _commit(self, changes: Sequence[Change]) -> None:
         real = [change for change in changes if change.memory_id is not None]
-        if real:
+        if not real:
+            self._note(changes)
+        else:
             first = {change.memory_id: change for change in reversed(real)}
             last = {change.memory_id: change.after for change in real}
             puts = [_memory_put(self._memory_space, after, key) for key, after in last.items()]
-            puts += [_change_put(self._history_space, change) for change in real]
+            puts += [_change_put(self._history_space, change) for change in changes]
             based = {(self._memory_space, str(key)): change for key, change in first.items()}
             expect = {place: _rev_of(change.before) for place, change in based.items() if not _invents(change)}
             fresh = {place for place, change in based.items() if _invents(change)}
-            fresh |= {(self._history_space, change.id) for change in real}
+            fresh |= {(self._history_space, change.id) for change in changes}
             write(self.store, puts, expect, fresh)
-        self._note([change for change in changes if change.memory_id is None])
 
     def _note(self, noops: Sequence[Change]) -> None:
         if noops and self._journal is not None:

@@ -1,14 +1,14 @@
 """What can go wrong, as one tree; every class is also the standard error that it refines.
 
-    MemoryR1Error
-    ├── StoreError (OSError)            the bank's folder or URI cannot be used; the message names it
-    │   ├── StoreFormatError            something else, a newer format or a damaged table lies there
-    │   └── EmbedderMismatchError       the stored vectors come from another embedding model
-    ├── ConflictError (RuntimeError)    what the decision was based on has changed since; nothing was written
-    ├── UnknownMemoryError (LookupError) no memory or operation has this id
-    ├── OutputError (ValueError)        a model's output cannot be read; the message says why, for the model to retry
-    ├── InputError (ValueError)         a file, a line, an option or a message that cannot be used
-    └── MissingDependencyError (ImportError)  an extra is not installed; the message is the command that installs it
+MemoryR1Error
+├── StoreError (OSError)            the bank's folder or URI cannot be used; the message names it
+│   ├── StoreFormatError            something else, a newer format or a damaged table lies there
+│   └── EmbedderMismatchError       the stored vectors come from another embedding model
+├── ConflictError (RuntimeError)    what the decision was based on has changed since; nothing was written
+├── UnknownMemoryError (LookupError) no memory or operation has this id
+├── OutputError (ValueError)        a model's output cannot be read; the message says why, for the model to retry
+├── InputError (ValueError)         a file, a line, an option or a message that cannot be used
+└── MissingDependencyError (ImportError)  an extra is not installed; the message is the command that installs it
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 from langgraph.store.base import BaseStore, PutOp
 
 from langgraph_memory_r1.errors import ConflictError
-from langgraph_memory_r1.rows import Row, Vectors
 from langgraph_memory_r1.store import LanceDBStore
-from langgraph_memory_r1.writer import Address, Expectation
+from langgraph_memory_r1.store.rows import Row, Vectors
+from langgraph_memory_r1.store.writer import Address, Expectation
 
 _PAGE = 1000
 

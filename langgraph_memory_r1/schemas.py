@@ -2,8 +2,8 @@
 
     Turn ─► Fact ─► Operation ─► Change ─► Memory ─► Answer
 
-`Conversation` as JSONL (one conversation a line, see `conversations.py`) is the interchange format between users' own data,
-evals and train. Times are time-zone aware; a time without a zone is taken as UTC at the border.
+`Conversation` as JSONL (one conversation a line, see `conversations.py`) is the interchange format between users' own
+data, evals and train. Times are time-zone aware; a time without a zone is taken as UTC at the border.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from langgraph_memory_r1.dates import day, mentioned, resolve
+from langgraph_memory_r1.rules.dates import day, mentioned, resolve
 
 AT = datetime(2023, 7, 15, 13, 51, tzinfo=UTC)  # a Saturday
 

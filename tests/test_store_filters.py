@@ -16,7 +16,7 @@ ITEMS: dict[str, dict[str, Any]] = {
     "ann": {"name": "Ann", "age": 9, "ok": True, "tags": ["dog", "cat"], "home": {"city": "Rome", "zip-code": "00100"}},
     "bob": {"name": "Bob", "age": 10, "ok": False, "tags": [], "home": {"city": "Oslo"}, "note": None},
     "cyd": {"name": "Cyd", "age": 10.5, "ok": 1, "tags": ["dog"], "größe": 3, "since": "2024-05-01"},
-    "dan": {"name": 'D"a\'n', "age": "10", "ok": 0, "since": "2023-12-31", "home": "Rome"},
+    "dan": {"name": "D\"a'n", "age": "10", "ok": 0, "since": "2023-12-31", "home": "Rome"},
     "eve": {"name": "Eve"},
 }
 
@@ -37,7 +37,7 @@ SHARED: list[tuple[dict[str, Any], str]] = [
     ({}, "ann bob cyd dan eve"),
     ({"name": "Ann"}, "ann"),
     ({"name": "ann"}, ""),
-    ({"name": 'D"a\'n'}, "dan"),
+    ({"name": "D\"a'n"}, "dan"),
     ({"name": {"$eq": "Bob"}}, "bob"),
     ({"name": {"$ne": "Bob"}}, "ann cyd dan eve"),
     ({"name": "Ann", "age": 9}, "ann"),

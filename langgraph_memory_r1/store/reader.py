@@ -7,10 +7,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
-from langgraph_memory_r1.filters import Predicate
-from langgraph_memory_r1.lance import BARRIER, LanceTable, literal, under, within
-from langgraph_memory_r1.mirror import Mirror, rank
-from langgraph_memory_r1.rows import Row, Vectors, encode_namespace, item_id
+from langgraph_memory_r1.store.filters import Predicate
+from langgraph_memory_r1.store.lance import BARRIER, LanceTable, literal, under, within
+from langgraph_memory_r1.store.mirror import Mirror, rank
+from langgraph_memory_r1.store.rows import Row, Vectors, encode_namespace, item_id
 
 Accept = Callable[[Row], bool]
 Found = list[tuple[Row, float | None]]

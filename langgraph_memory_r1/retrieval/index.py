@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from langgraph_memory_r1.postings import Entry, Floats, Ints, Segment, Vector, unit
-from langgraph_memory_r1.ranking import View, Weights, score
+from langgraph_memory_r1.retrieval.postings import Entry, Floats, Ints, Segment, Vector, unit
+from langgraph_memory_r1.retrieval.ranking import View, Weights, score
 from langgraph_memory_r1.schemas import Memory
 
 __all__ = ["Hit", "Index", "Weights"]

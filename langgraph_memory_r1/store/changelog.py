@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from langgraph_memory_r1.tail import Tail, append_lines
+from langgraph_memory_r1.store.tail import Tail, append_lines
 
 
 class ChangeLog:

@@ -17,11 +17,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from langgraph_memory_r1 import markers
-from langgraph_memory_r1.dates import day, mentioned
+from langgraph_memory_r1.rules import markers
+from langgraph_memory_r1.rules.dates import day, mentioned
+from langgraph_memory_r1.rules.sentences import subject, units
+from langgraph_memory_r1.rules.slots import MOVES, slot
 from langgraph_memory_r1.schemas import Add, Delete, Fact, Memory, Noop, Operation, Update
-from langgraph_memory_r1.sentences import subject, units
-from langgraph_memory_r1.slots import MOVES, slot
 from langgraph_memory_r1.tokens import terms
 
 __all__ = ["decide"]

@@ -16,12 +16,14 @@ from typing import Any, Literal, TypeAlias, overload
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
-from langgraph_memory_r1 import prompt_answer, prompt_extract, prompt_manage
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.prompt_answer import AnswerInput
-from langgraph_memory_r1.prompt_extract import ExtractInput
-from langgraph_memory_r1.prompt_lines import clean
-from langgraph_memory_r1.prompt_manage import ManageInput
+from langgraph_memory_r1.prompts import answer as prompt_answer
+from langgraph_memory_r1.prompts import extract as prompt_extract
+from langgraph_memory_r1.prompts import manage as prompt_manage
+from langgraph_memory_r1.prompts.answer import AnswerInput
+from langgraph_memory_r1.prompts.extract import ExtractInput
+from langgraph_memory_r1.prompts.lines import clean
+from langgraph_memory_r1.prompts.manage import ManageInput
 from langgraph_memory_r1.schemas import Fact, Operation
 
 __all__ = [

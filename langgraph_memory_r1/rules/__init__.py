@@ -16,12 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from langgraph_memory_r1.answers import answer
-from langgraph_memory_r1.dates import resolve
-from langgraph_memory_r1.decisions import decide
-from langgraph_memory_r1.markers import takes_back
-from langgraph_memory_r1.schemas import Fact, Turn
-from langgraph_memory_r1.sentences import (
+from langgraph_memory_r1.rules.answers import answer
+from langgraph_memory_r1.rules.dates import resolve
+from langgraph_memory_r1.rules.decisions import decide
+from langgraph_memory_r1.rules.markers import takes_back
+from langgraph_memory_r1.rules.sentences import (
     is_question,
     is_worth_keeping,
     leans_on_previous,
@@ -30,6 +29,7 @@ from langgraph_memory_r1.sentences import (
     statement_of,
     third_person,
 )
+from langgraph_memory_r1.schemas import Fact, Turn
 from langgraph_memory_r1.tokens import terms
 
 __all__ = ["answer", "decide", "extract_facts"]

@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from langgraph_memory_r1.postings import Entry, Floats, Ints, Segment
+from langgraph_memory_r1.retrieval.postings import Entry, Floats, Ints, Segment
 from langgraph_memory_r1.tokens import terms
 
 __all__ = ["View", "Weights", "score"]

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from langgraph_memory_r1.errors import StoreError
-from langgraph_memory_r1.rows import encode_namespace
-from langgraph_memory_r1.tail import Tail, append_lines
+from langgraph_memory_r1.store.rows import encode_namespace
+from langgraph_memory_r1.store.tail import Tail, append_lines
 
 
 class Journal:
@@ -22,7 +22,7 @@ class Journal:
         self._folder = folder
 
     def append(self, namespace: tuple[str, ...], records: list[dict[str, Any]]) -> None:
-        """Add records; they are on disk when this returns."""
+        """Add records; they outlive this process from here on."""
         path = self._path(namespace)
         try:
             append_lines(path, records, {"namespace": encode_namespace(namespace)})

@@ -22,11 +22,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langgraph_memory_r1.arrow import schema_of, to_arrow, to_rows
-from langgraph_memory_r1.changelog import ChangeLog
 from langgraph_memory_r1.errors import StoreError, StoreFormatError
-from langgraph_memory_r1.locks import FileLock
-from langgraph_memory_r1.rows import Row, Vectors, encode_namespace
+from langgraph_memory_r1.store.arrow import schema_of, to_arrow, to_rows
+from langgraph_memory_r1.store.changelog import ChangeLog
+from langgraph_memory_r1.store.locks import FileLock
+from langgraph_memory_r1.store.rows import Row, Vectors, encode_namespace
 
 if TYPE_CHECKING:
     from lancedb.table import Table

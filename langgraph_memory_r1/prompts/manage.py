@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from langgraph_memory_r1.errors import OutputError
-from langgraph_memory_r1.prompt_json import find_items, number_of
-from langgraph_memory_r1.prompt_lines import block, clean, date_of, read_block, show
-from langgraph_memory_r1.prompt_words import closest
+from langgraph_memory_r1.prompts.lines import block, clean, date_of, read_block, show
+from langgraph_memory_r1.prompts.replies import find_items, number_of
+from langgraph_memory_r1.prompts.words import closest
 from langgraph_memory_r1.schemas import Add, Delete, Fact, Memory, Noop, Operation, Update
 
 FULL = """\

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from langgraph_memory_r1.rows import dump_value
+from langgraph_memory_r1.store.rows import dump_value
 
 
 def append_lines(path: Path, records: Sequence[dict[str, Any]], head: dict[str, Any]) -> None:
@@ -20,7 +21,9 @@ def append_lines(path: Path, records: Sequence[dict[str, Any]], head: dict[str, 
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         # A line feed before them: a line that a crash cut short does not swallow the next one.
-        os.write(handle, f"{first}\n{lines}".encode())
+        text = f"{first}\n{lines}".encode()
+        if os.write(handle, text) < len(text):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     finally:
         os.close(handle)
 
@@ -43,7 +46,7 @@ class Tail:
                 self._mark, self._offset = mark, len(mark) if anew else self._offset
                 file.seek(self._offset)
                 text = file.read()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             anew, self._mark, self._offset = bool(self._mark), b"", 0
             return anew, []
         whole = text.rfind(b"\n") + 1  # A line that is being written is read next time.

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from langgraph_memory_r1.dates import MONTHS, day, mentioned
+from langgraph_memory_r1.rules.dates import MONTHS, day, mentioned
+from langgraph_memory_r1.rules.sentences import sentences, subject, units
+from langgraph_memory_r1.rules.slots import slot
 from langgraph_memory_r1.schemas import Memory
-from langgraph_memory_r1.sentences import sentences, subject, units
-from langgraph_memory_r1.slots import slot
 from langgraph_memory_r1.tokens import terms
 
 __all__ = ["UNKNOWN", "answer"]

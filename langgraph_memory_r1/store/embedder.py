@@ -11,7 +11,7 @@ import numpy as np
 from langgraph.store.base import IndexConfig, PutOp, ensure_embeddings, get_text_at_path
 
 from langgraph_memory_r1.errors import EmbedderMismatchError
-from langgraph_memory_r1.rows import Vectors
+from langgraph_memory_r1.store.rows import Vectors
 
 CANARY = "Ann moved to Lisbon in May and takes her two dogs, Buddy and Scout, to the river on Sundays."
 """Its stored vector shows when a model changed under an unchanged name."""

@@ -16,11 +16,11 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from langgraph.store.base import PutOp
 
-from langgraph_memory_r1.embedder import Embedder
 from langgraph_memory_r1.errors import StoreError
-from langgraph_memory_r1.lance import BARRIER, LanceTable, literal
-from langgraph_memory_r1.reader import Reader
-from langgraph_memory_r1.rows import TEXT_END, Row, item_id
+from langgraph_memory_r1.store.embedder import Embedder
+from langgraph_memory_r1.store.lance import BARRIER, LanceTable, literal
+from langgraph_memory_r1.store.reader import Reader
+from langgraph_memory_r1.store.rows import TEXT_END, Row, item_id
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from langgraph_memory_r1.errors import OutputError
-from langgraph_memory_r1.prompt_json import json_values, repair
-from langgraph_memory_r1.prompt_lines import (
+from langgraph_memory_r1.prompts.lines import (
     block,
     clean,
     date_of,
@@ -22,6 +21,7 @@ from langgraph_memory_r1.prompt_lines import (
     show,
     unescape,
 )
+from langgraph_memory_r1.prompts.replies import json_values, repair
 from langgraph_memory_r1.schemas import Memory
 
 FULL = """\

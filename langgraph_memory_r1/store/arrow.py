@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from langgraph_memory_r1.rows import Row, Vectors, decode_namespace, dump_value, encode_namespace, is_flat
+from langgraph_memory_r1.store.rows import Row, Vectors, decode_namespace, dump_value, encode_namespace, is_flat
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -35,17 +35,26 @@ from langgraph.store.base import (
     validate_op_namespace,
 )
 
-from langgraph_memory_r1.embedder import Embedder, mismatch, texts_of
 from langgraph_memory_r1.errors import StoreError
-from langgraph_memory_r1.filters import compile_filter
-from langgraph_memory_r1.journal import Journal
-from langgraph_memory_r1.lance import LanceTable, under, within
-from langgraph_memory_r1.mirror import Mirror
-from langgraph_memory_r1.namespaces import select_namespaces
-from langgraph_memory_r1.reader import Reader
-from langgraph_memory_r1.rows import TEXT_END, Row, Vectors, clean_value, copy_value, decode_namespace, encode_namespace
-from langgraph_memory_r1.upkeep import Upkeep
-from langgraph_memory_r1.writer import Address, Expectation, Put, Request, Writer
+from langgraph_memory_r1.store.embedder import Embedder, mismatch, texts_of
+from langgraph_memory_r1.store.filters import compile_filter
+from langgraph_memory_r1.store.journal import Journal
+from langgraph_memory_r1.store.lance import LanceTable, under, within
+from langgraph_memory_r1.store.mirror import Mirror
+from langgraph_memory_r1.store.namespaces import select_namespaces
+from langgraph_memory_r1.store.reader import Reader
+from langgraph_memory_r1.store.rows import (
+    TEXT_END,
+    Row,
+    Vectors,
+    clean_value,
+    copy_value,
+    decode_namespace,
+    encode_namespace,
+)
+from langgraph_memory_r1.store.upkeep import Upkeep
+from langgraph_memory_r1.store.writer import Address, Expectation, Put, Request, Writer
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:
@@ -164,7 +173,7 @@ class LanceDBStore(BaseStore):
         return self._table.open() and self._upkeep.compact()
 
     def changes(self, namespace: tuple[str, ...], since: object = None) -> Changes | None:
-        """What changed in exactly this namespace since an earlier `Changes.state`; None where it is too large for memory.
+        """What changed in exactly this namespace since an earlier `Changes.state`; None where it is too large to hold.
 
         Without `since`, or where that is too long ago, all of its rows. They must not be modified.
         """

@@ -7,6 +7,8 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
+from langgraph_memory_r1.errors import StoreError
+
 try:
     import fcntl
 except ImportError:  # Windows: the revision check inside each commit still decides between writers.
@@ -57,9 +59,10 @@ class FileLock:
             fcntl.flock(self._file, fcntl.LOCK_EX | (0 if blocking else fcntl.LOCK_NB))
         except BlockingIOError:
             return False
-        except BaseException:
+        except OSError as error:
             self._thread_lock.release()
-            raise
+            place = self._path.parent
+            raise StoreError(f"{place} cannot be written to: {error.strerror}. Give another folder.") from error
         return True
 
     def __enter__(self) -> FileLock:

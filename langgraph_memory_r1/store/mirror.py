@@ -11,7 +11,7 @@ from itertools import chain, islice, takewhile
 
 import numpy as np
 
-from langgraph_memory_r1.rows import Row, Vectors
+from langgraph_memory_r1.store.rows import Row, Vectors
 
 
 class Mirror:

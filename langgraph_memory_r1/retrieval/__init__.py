@@ -1,0 +1,6 @@
+"""Ranking a bank's memories for a query: lexical always, dense where there are vectors, then their context."""
+
+from langgraph_memory_r1.retrieval.index import Hit, Index
+from langgraph_memory_r1.retrieval.ranking import Weights
+
+__all__ = ["Index", "Hit", "Weights"]
