@@ -7,12 +7,15 @@ A command is a function in a file of its own, and loads what it needs when it ru
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
 import traceback
 import warnings
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -22,6 +25,7 @@ from langgraph_memory_r1.cli.bank import forget, history, memories, undo
 from langgraph_memory_r1.cli.chat import chat
 from langgraph_memory_r1.cli.demo import demo
 from langgraph_memory_r1.cli.doctor import doctor
+from langgraph_memory_r1.cli.output import console, note, plain, styled
 from langgraph_memory_r1.cli.remember import remember
 from langgraph_memory_r1.cli.transfer import export, import_, reembed
 from langgraph_memory_r1.errors import MemoryR1Error
@@ -59,18 +63,16 @@ for command in (demo, chat, remember, ask, memories, history, undo, forget, expo
 def main() -> None:
     """Run the command that the arguments name; errors are one sentence, and exit 1."""
     debug = "--debug" in sys.argv
-    _prepare(debug)
-    try:
-        app(prog_name="memory-r1")
-    except Exception as error:
-        if debug:
-            traceback.print_exc()
-        _fail(_sentence(error))
+    with _prepared(debug):
+        try:
+            app(prog_name="memory-r1")
+        except Exception as error:
+            if debug:
+                traceback.print_exc()
+            _fail(_sentence(error))
 
 
 def _sentence(error: Exception) -> str:
-    from langgraph_memory_r1.cli.output import plain
-
     if isinstance(error, MemoryR1Error):
         return plain(str(error))
     if isinstance(error, OSError) and error.strerror:
@@ -81,36 +83,38 @@ def _sentence(error: Exception) -> str:
     return plain(f"{type(error).__name__}: {first} (--debug shows where it comes from)")
 
 
-def _fail(sentence: str) -> None:
-    from langgraph_memory_r1.cli.output import console, styled
-
+def _fail(sentence: str) -> NoReturn:
     sys.stdout.flush()
     console(True).print(styled(("Error: ", "bold red"), sentence))
     sys.exit(1)
 
 
-def _prepare(debug: bool) -> None:
+@contextmanager
+def _prepared(debug: bool) -> Iterator[None]:
     """Streams that print anything, and libraries that keep their remarks to themselves."""
-    for stream in (sys.stdin, sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace" if stream is sys.stdin else "backslashreplace")
     os.environ.setdefault("LANCE_LOG", "error")
+    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
+    console.cache_clear()
     if debug:
         logging.basicConfig(level=logging.WARNING)
+        yield
         return
-    warnings.simplefilter("ignore")
-    logging.getLogger("langgraph_memory_r1").addHandler(_Remarks())
+    logger, remarks = logging.getLogger("langgraph_memory_r1"), _Remarks()
+    logger.addHandler(remarks)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.removeHandler(remarks)
 
 
 class _Remarks(logging.Handler):
     """The library's own warnings as one line; failures are told by the command itself."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        from langgraph_memory_r1.cli.output import note, plain
-
+        """Print it."""
         if record.levelno >= logging.WARNING and record.exc_info is None:
             note(f"Warning: {plain(record.getMessage())}")
-
-
-if __name__ == "__main__":
-    main()

@@ -21,7 +21,7 @@ from langgraph_memory_r1.cli.options import (
     Model,
     User,
 )
-from langgraph_memory_r1.cli.output import FAINT, as_json, counted, note, plain, say
+from langgraph_memory_r1.cli.output import FAINT, as_json, console, counted, note, plain, say
 from langgraph_memory_r1.cli.place import named, opened, owner
 from langgraph_memory_r1.cli.progress import progress
 from langgraph_memory_r1.cli.records import show_answer
@@ -63,14 +63,15 @@ def ask(
     asked = [(found, each) for found in read for each in found.questions][:limit]
     chat_model = load_chat_model(model)
     many = given.path is not None
+    bar = many and not console().is_terminal  # answers that scroll by are progress enough
     start = time.perf_counter()
-    with opened(db, embedder, existing=True) as store, progress(len(asked), "questions", shown=many) as advance:
+    with opened(db, embedder, existing=True) as store, progress(len(asked), "questions", shown=bar) as advance:
         for answer in _answers(store, asked, _owners(store, read, user, db), chat_model, k):
             if as_data:
                 as_json(answer, indent=None if many else 2)
             else:
                 _show(answer, model_name(chat_model), many=many)
-            advance(1, answer["user"])
+            advance(1)
     if many:
         note(f"{counted(len(asked), 'question')} in {time.perf_counter() - start:.1f} s.")
 

@@ -56,6 +56,6 @@ def _lines(total: int, noun: str) -> Advance:
         nonlocal done_so_far
         before, done_so_far = done_so_far, done_so_far + done
         if done_so_far == total or before * _LINES // total < done_so_far * _LINES // total:
-            note(f"{plain(now)}  {done_so_far:,} of {total:,} {noun}")
+            note(f"{plain(now)}  {done_so_far:,} of {total:,} {noun}".strip())
 
     return advance

@@ -29,6 +29,7 @@ from langgraph_memory_r1.cli.records import by, show_operation
 from langgraph_memory_r1.cli.sources import conversations, find
 
 if TYPE_CHECKING:
+    from langgraph_memory_r1.nodes import OnError
     from langgraph_memory_r1.schemas import Conversation
     from langgraph_memory_r1.store import LanceDBStore
 
@@ -62,12 +63,14 @@ def remember(
     with TemporaryDirectory(prefix="memory-r1-") as scratch:
         given = find(source, file_format, scratch)
         read = conversations(given, conversation or (), strict=strict, speaker=speaker, at=_aware(at))
-    job = _Job([(_owner(found, read, user), found) for found in read], db, model)
+    words, show = given.path is None, (verbose or given.path is None) and not as_data
+    # A file goes on where a turn fails; of a sentence the failure itself is what there is to say.
+    job = _Job([(_owner(found, read, user), found) for found in read], db, model, "raise" if words else "degrade")
     with opened(db, embedder) as store:
-        job.run(store, show=(verbose or given.path is None) and not as_data, bar=given.path is not None)
+        job.run(store, show=show, bar=not show and not words)
     if as_data:
         as_json(job.as_json())
-    elif given.path is not None or job.tally.failures:
+    elif not words:
         job.report()
     if job.interrupted or job.tally.failures:
         raise typer.Exit(_INTERRUPTED if job.interrupted else 1)
@@ -76,13 +79,14 @@ def remember(
 class _Job:
     """Conversations on their way into the banks of their owners."""
 
-    def __init__(self, plan: Sequence[tuple[str, Conversation]], db: str, model: str) -> None:
+    def __init__(self, plan: Sequence[tuple[str, Conversation]], db: str, model: str, on_error: OnError) -> None:
         from langgraph_memory_r1.models import load_chat_model, model_name
 
         self.plan = plan
         self.db = db
         self.model = load_chat_model(model)
         self.label = model_name(self.model)
+        self.on_error = on_error
         self.tally = Tally()
         self.interrupted = False
 
@@ -104,7 +108,7 @@ class _Job:
         from langgraph_memory_r1.graph import create_memory_graph
 
         bank = MemoryBank(store, name)
-        graph = create_memory_graph(bank, model=self.model, on_error="degrade")
+        graph = create_memory_graph(bank, model=self.model, on_error=self.on_error)
         return ingest(bank, graph, conversation.turns, self.tally)
 
     def as_json(self) -> dict[str, Any]:
@@ -134,7 +138,10 @@ class _Job:
         tally = self.tally
         known = f"{counted(tally.known, 'turn')} from an earlier run passed over"
         if not tally.turns:
-            return f"Nothing new: {known}." if tally.known else "Nothing to remember."
+            nothing = (
+                "Nothing was remembered." if tally.failures or self.interrupted else "There is nothing to remember."
+            )
+            return f"Nothing new: {known}." if tally.known else nothing
         took = f"{counted(tally.turns, 'turn')}{self._sessions()} in {tally.seconds:.1f} s, {tally.rate:.0f} a second"
         return f"{took}; {known}." if tally.known else f"{took}."
 
