@@ -25,7 +25,7 @@ from langgraph_memory_r1.cli.bank import forget, history, memories, undo
 from langgraph_memory_r1.cli.chat import chat
 from langgraph_memory_r1.cli.demo import demo
 from langgraph_memory_r1.cli.doctor import doctor
-from langgraph_memory_r1.cli.output import console, note, plain, styled
+from langgraph_memory_r1.cli.output import console, failure, note, plain
 from langgraph_memory_r1.cli.remember import remember
 from langgraph_memory_r1.cli.transfer import export, import_, reembed
 from langgraph_memory_r1.errors import MemoryR1Error
@@ -85,7 +85,7 @@ def _sentence(error: Exception) -> str:
 
 def _fail(sentence: str) -> NoReturn:
     sys.stdout.flush()
-    console(True).print(styled(("Error: ", "bold red"), sentence))
+    failure(sentence)
     sys.exit(1)
 
 

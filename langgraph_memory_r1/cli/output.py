@@ -38,12 +38,10 @@ def plain(text: str) -> str:
 
 @cache
 def console(stderr: bool = False) -> Console:
-    """Where to print; a pipe gets neither colour nor wrapped lines."""
+    """The terminal, or what stands in its place."""
     from rich.console import Console
 
-    screen = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
-    screen.soft_wrap = not screen.is_terminal
-    return screen
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def styled(*parts: Part) -> Text:
@@ -62,12 +60,17 @@ def styled(*parts: Part) -> Text:
 
 def say(*parts: Part) -> None:
     """Print one line to standard output."""
-    console().print(styled(*parts))
+    _print(styled(*parts))
 
 
 def note(*parts: Part) -> None:
     """Print one line to standard error: what is not the result."""
-    console(True).print(styled(*parts), style=FAINT)
+    _print(styled(*parts), style=FAINT, stderr=True)
+
+
+def failure(sentence: str) -> None:
+    """Print what went wrong to standard error."""
+    _print(styled(("Error: ", "bold red"), sentence), stderr=True)
 
 
 def heading(text: str) -> None:
@@ -102,7 +105,7 @@ def columns(rows: Iterable[Sequence[Part]], *, titles: Sequence[str]) -> None:
     if not screen.is_terminal or screen.width < _NARROW:
         between = Text("  " if screen.is_terminal else "\t")
         for row in rows:
-            screen.print(between.join(styled(cell) for cell in row))
+            _print(between.join(styled(cell) for cell in row))
         return
     from rich.table import Table
 
@@ -140,6 +143,15 @@ def counted(number: int, noun: str, plural: str = "") -> str:
 def is_terminal() -> bool:
     """Whether somebody is there to answer a question."""
     return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _print(line: Text, *, style: str = "", stderr: bool = False) -> None:
+    """One line; in a pipe as it is, without wrapping and with its tabs."""
+    screen = console(stderr)
+    if screen.is_terminal:
+        screen.print(line, style=style)
+    else:
+        print(line.plain, file=sys.stderr if stderr else sys.stdout)
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -1,0 +1,97 @@
+"""The bundled conversation shows what it promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.store.base import BaseStore
+from langgraph.store.memory import InMemoryStore
+
+from langgraph_memory_r1 import LanceDBStore, MemoryBank
+from langgraph_memory_r1.demo import Answered, Remembered, Said, Scene, Undone, conversation, play
+
+
+@pytest.fixture(params=["lancedb", "in-memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseStore]:
+    if request.param == "in-memory":
+        yield InMemoryStore()
+        return
+    with LanceDBStore(tmp_path / "bank") as opened:
+        yield opened
+
+
+@pytest.fixture
+def scenes(store: BaseStore) -> list[Scene]:
+    return list(play(MemoryBank(store, "demo")))
+
+
+def said(scenes: list[Scene], words: str) -> list[dict[str, Any]]:
+    """The operations of the turn that holds these words."""
+    (found,) = [scene for scene in scenes if isinstance(scene, Said) and words in scene.turn.text]
+    return list(found.operations)
+
+
+def test_conversation_has_three_sessions_of_two_speakers() -> None:
+    turns = conversation().turns
+    assert len(turns) == 12
+    assert list(dict.fromkeys(turn.session for turn in turns)) == ["s1", "s2", "s3"]
+    assert {turn.speaker for turn in turns} == {"Maya", "Leo"}
+    assert len({turn.id for turn in turns}) == len(turns)
+
+
+def test_another_dog_is_an_update_that_keeps_both(scenes: list[Scene]) -> None:
+    (operation,) = said(scenes, "Scout")
+    assert operation["event"] == "UPDATE"
+    assert "Buddy" in operation["before"] and "Scout" not in operation["before"]
+    assert "Buddy" in operation["text"] and "Scout" in operation["text"]
+
+
+def test_moving_supersedes_the_old_home(scenes: list[Scene]) -> None:
+    (operation,) = said(scenes, "Denver")
+    assert operation["event"] == "UPDATE"
+    assert "Boston" in operation["before"]
+    assert "Denver" in operation["text"] and "Boston" not in operation["text"]
+
+
+@pytest.mark.parametrize(("words", "gone"), [("stopped playing", "guitar"), ("forget", "marathon")])
+def test_retractions_delete(scenes: list[Scene], words: str, gone: str) -> None:
+    (operation,) = said(scenes, words)
+    assert (operation["event"], operation["text"]) == ("DELETE", None)
+    assert gone in operation["before"]
+
+
+@pytest.mark.parametrize("words", ["great news", "Haha", "No worries"])
+def test_small_talk_is_a_noop_with_a_reason(scenes: list[Scene], words: str) -> None:
+    (operation,) = said(scenes, words)
+    assert operation["event"] == "NOOP" and operation["reason"]
+
+
+def test_questions_are_answered_from_the_turns_that_hold_the_answer(scenes: list[Scene]) -> None:
+    answered = [scene for scene in scenes if isinstance(scene, Answered)]
+    assert len(answered) == len(conversation().questions)
+    for scene in answered:
+        used = {turn for memory in scene.selected for turn in memory["source"]}
+        assert set(scene.question.evidence) <= used, scene.question.text
+        assert scene.text == (scene.question.gold or "I don't know."), scene.question.text
+
+
+def test_one_operation_is_undone_and_the_bank_shows_it(scenes: list[Scene]) -> None:
+    before, after = [scene.memories for scene in scenes if isinstance(scene, Remembered)]
+    (undone,) = [scene for scene in scenes if isinstance(scene, Undone)]
+    assert undone.operation.event == "DELETE" and undone.change.undoes == undone.operation.id
+    assert {memory.text for memory in after} - {memory.text for memory in before} == {
+        "Maya plays the guitar in a small band."
+    }
+
+
+def test_history_is_complete_and_names_the_model(store: BaseStore) -> None:
+    bank = MemoryBank(store, "demo")
+    scenes = list(play(bank))
+    operations = [operation for scene in scenes if isinstance(scene, Said) for operation in scene.operations]
+    history = bank.history()
+    assert [change.id for change in history[:-1]] == [operation["op"] for operation in operations]
+    assert {change.model for change in history[:-1]} == {"rules"}
+    assert history[-1].undoes is not None
