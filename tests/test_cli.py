@@ -112,7 +112,10 @@ def test_version(cli: Command) -> None:
     assert cli("--version").out == f"langgraph-memory-r1 {__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [["bogus"], ["ask", "--k", "0", "x"], ["memories", "--nope"], ["undo", "a", "b"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["bogus"], ["ask", "--k", "0", "x"], ["memories", "--nope"], ["undo", "a", "b"], ["memories", "--db", ""]],
+)
 def test_usage_errors_exit_2(cli: Command, arguments: list[str]) -> None:
     done = cli(*arguments)
     assert done.code == 2 and "Usage: " in done.err and not BOX.search(done.err)
@@ -289,6 +292,7 @@ def test_undo_takes_back_and_brings_back(dogs: Command) -> None:
         (["import", "none.jsonl"], "none.jsonl cannot be read"),
         (["ask", "none.jsonl"], "There is no file none.jsonl; check the name, or put a sentence in quotes."),
         (["remember", "./none"], "There is no file ./none"),
+        (["remember", sys.executable], "is not text; name a file of notes"),
         (["remember", " "], "The text is empty"),
         (["remember", "x", "--user", " "], "The name after --user is blank"),
         (["remember", "x", "--model", "nope"], "give 'rules' (no model)"),
@@ -478,20 +482,20 @@ def test_output_that_nobody_reads_is_no_error(dogs: Command) -> None:
 
 def test_ctrl_c_keeps_what_is_remembered(cli: Command, tmp_path: Path) -> None:
     notes = cli.file(
-        "notes.txt", "".join(f"I visited the town of Place{number} in {number}.\n" for number in range(1, 1500))
+        "notes.txt", "".join(f"I visited the town of Place{number} in {number}.\n" for number in range(1, 601))
     )
     arguments = [sys.executable, "-m", "langgraph_memory_r1", "remember", notes, "--db", cli.db]
     with subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}
     ) as process:
         assert process.stderr is not None
-        assert "of 1,499 turns" in process.stderr.readline()
+        assert "of 600 turns" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Interrupted; what is remembered stays, and the same command goes on from there." in err
     assert "Traceback" not in err
     held = len(cli.bank().seen())
-    assert 0 < held < 1499
+    assert 0 < held < 600
     rest = cli("remember", notes, "--json").data
-    assert rest["known"] == held and rest["turns"] == 1499 - held
+    assert rest["known"] == held and rest["turns"] == 600 - held

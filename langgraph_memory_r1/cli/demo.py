@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from langgraph_memory_r1.cli.options import Debug, Json, Model
+from langgraph_memory_r1.cli.options import Debug, Json, Model, place
 from langgraph_memory_r1.cli.output import BASELINE, FAINT, as_json, entry, heading, plain, say
 from langgraph_memory_r1.cli.records import (
     day,
@@ -29,7 +29,10 @@ _USER = "demo"
 
 def demo(
     db: Annotated[
-        str | None, typer.Option("--db", metavar="DIR", help="Keep the memories here. [default: a temporary folder]")
+        str | None,
+        typer.Option(
+            "--db", metavar="DIR", callback=place, help="Keep the memories here. [default: a temporary folder]"
+        ),
     ] = None,
     model: Model = "rules",
     as_data: Json = False,
@@ -86,6 +89,8 @@ def _show(scenes: Iterator[Scene], model: str) -> None:
         elif isinstance(scene, Answered):
             if not asked:
                 heading("Questions, answered from the bank")
+            else:
+                say()
             asked = True
             _show_answered(scene, model)
         elif isinstance(scene, Undone):

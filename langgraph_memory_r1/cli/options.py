@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from typing import Annotated, TypeAlias
 
@@ -19,8 +20,22 @@ class Format(StrEnum):
     locomo = "locomo"
 
 
+def place(db: str | None) -> str | None:
+    """A folder or URI as it was given, with "~" resolved; refuses a blank one."""
+    if db is not None and not db.strip():
+        raise typer.BadParameter("it is blank; name a folder, or leave it out")
+    return db and os.path.expanduser(db)
+
+
 Db: TypeAlias = Annotated[
-    str, typer.Option("--db", envvar="MEMORY_R1_DB", metavar="DIR", help="Folder or URI where the memories are kept.")
+    str,
+    typer.Option(
+        "--db",
+        envvar="MEMORY_R1_DB",
+        metavar="DIR",
+        callback=place,
+        help="Folder or URI where the memories are kept.",
+    ),
 ]
 User: TypeAlias = Annotated[
     str | None, typer.Option("--user", metavar="NAME", help='Whose memories; any characters. [default: "default"]')

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 Part: TypeAlias = "str | tuple[str, str] | Text"
 """Text, or text with a style."""
 
-COLOURS = {"ADD": "green", "UPDATE": "yellow", "DELETE": "red", "NOOP": "bright_black", "ERROR": "bold red"}
-FAINT = "bright_black"
+COLOURS = {"ADD": "green", "UPDATE": "yellow", "DELETE": "red", "NOOP": "dim", "ERROR": "bold red"}
+FAINT = "dim"
 BASELINE = "the no-model baseline"
 
 _UNSAFE = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff"

@@ -146,6 +146,8 @@ class _Job:
         return f"{took}; {known}." if tally.known else f"{took}."
 
     def _sessions(self) -> str:
+        if self.interrupted or self.tally.failures:
+            return ""  # some were not reached
         sessions = sum(len({turn.session for turn in found.turns} - {None}) for _, found in self.plan)
         return f" of {counted(sessions, 'session')}" if sessions else ""
 

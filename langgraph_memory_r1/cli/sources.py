@@ -108,6 +108,8 @@ def _format(path: Path, wanted: Format) -> Format:
         head = file.read(_HEAD).removeprefix(b"\xef\xbb\xbf").lstrip()
     if head.startswith(b'{"format": "langgraph-memory-r1/bank"'):
         raise InputError(f"{path} is the export of a bank; take it over with: memory-r1 import {path}")
+    if b"\0" in head:
+        raise InputError(f"{path} is not text; name a file of notes or of conversations.")
     if head.startswith(b"{"):
         return Format.jsonl
     return Format.locomo if re.match(rb"\[\s*\{", head) else Format.text
