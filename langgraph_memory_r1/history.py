@@ -43,8 +43,7 @@ def plan(
             if before is None:
                 raise UnknownMemoryError(f"There is no memory {operation.id!r} to {operation.event.lower()}.")
         # Times within a turn grow, so that the history keeps the order of its operations.
-        change = _change(operation, before, _after(before, now) + place * _TICK)
-        change = replace(change, model=model, reason=change.reason or reason)
+        change = _change(operation, before, _after(before, now) + place * _TICK, model, reason)
         changes.append(change)
         if change.memory_id is not None:
             seen[change.memory_id] = change.after
@@ -108,27 +107,34 @@ def aware(moment: datetime) -> datetime:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
-def _change(operation: Operation, before: Memory | None, at: datetime) -> Change:
+def _change(operation: Operation, before: Memory | None, at: datetime, model: str | None, reason: str) -> Change:
     match operation:
         case Noop():
             key = f"noop-{at.timestamp():.6f}-{secrets.token_hex(3)}"
-            return Change(key, "NOOP", source=operation.source, reason=operation.reason, at=at)
+            memory_id, after, reason = None, None, operation.reason or reason
         case Add():
-            key = secrets.token_hex(6)
-            said = operation.at and aware(operation.at)
-            after = Memory(key, operation.text, operation.speaker, said, operation.source, operation.session)
-            after = replace(after, created_at=at, updated_at=at)
-            return Change(f"{key}.1", "ADD", key, None, after, operation.source, at=at)
+            memory_id = secrets.token_hex(6)
+            key, after = f"{memory_id}.1", _added(memory_id, operation, at)
         case Update():
             assert before is not None
-            source = tuple(dict.fromkeys([*before.source, *operation.source]))
-            after = replace(before, text=operation.text, source=source, rev=before.rev + 1, updated_at=at)
-            after = replace(after, at=aware(operation.at) if operation.at else before.at)
-            return Change(f"{before.id}.{after.rev}", "UPDATE", before.id, before, after, operation.source, at=at)
+            memory_id, after = before.id, _updated(before, operation, at)
+            key = f"{memory_id}.{after.rev}"
         case Delete():
             assert before is not None
-            key = f"{before.id}.{before.rev + 1}"
-            return Change(key, "DELETE", before.id, before, None, operation.source, reason=operation.reason, at=at)
+            key, memory_id, after = f"{before.id}.{before.rev + 1}", before.id, None
+            reason = operation.reason or reason
+    return Change(key, operation.event, memory_id, before, after, operation.source, model, reason, at)
+
+
+def _added(memory_id: str, new: Add, at: datetime) -> Memory:
+    said = new.at and aware(new.at)
+    return Memory(memory_id, new.text, new.speaker, said, new.source, new.session, 1, created_at=at, updated_at=at)
+
+
+def _updated(old: Memory, new: Update, at: datetime) -> Memory:
+    source = tuple(dict.fromkeys([*old.source, *new.source])) if new.source else old.source
+    said = aware(new.at) if new.at else old.at
+    return Memory(old.id, new.text, old.speaker, said, source, old.session, old.rev + 1, old.created_at, at)
 
 
 def _last_rev(change: Change) -> int:

@@ -6,12 +6,12 @@ put, discard → segments of postings (`postings.py`) → the current ones in ti
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from langgraph_memory_r1.retrieval.postings import Entry, Floats, Ints, Segment, Vector, unit
+from langgraph_memory_r1.retrieval.postings import Entry, Floats, Ints, Numbering, Segment, Vector, unit
 from langgraph_memory_r1.retrieval.ranking import View, Weights, score
 from langgraph_memory_r1.schemas import Memory
 
@@ -21,8 +21,7 @@ _SLACK = 64
 """So many superseded memories are kept before an index is tidied, however small it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """A memory with its score for a query; without vectors 0 says that they have nothing in common."""
 
     memory: Memory
@@ -43,6 +42,7 @@ class Index:
     def __init__(self, memories: Iterable[Memory] = (), *, weights: Weights | None = None) -> None:
         self.weights = weights or Weights()
         self._segments: list[Segment] = [Segment()]
+        self._occasions, self._speakers = Numbering(), Numbering()
         self._slots: dict[str, int] = {}
         self._written = 0
         self._shared = False
@@ -73,7 +73,8 @@ class Index:
         """
         self._own()
         old = self._slots.get(memory.id)
-        self._segments[-1].add(Entry.of(memory, self._written if old is None else self._entry(old).order, vector))
+        entry = Entry.of(memory, self._written if old is None else self._entry(old).order, vector)
+        self._segments[-1].add(entry, self._occasions, self._speakers)
         self._slots[memory.id] = self._size() - 1
         self._written += 1
         self._changed()
@@ -89,6 +90,7 @@ class Index:
         """An independent copy; nothing is copied until one of the two is written to, and then little."""
         twin = Index(weights=self.weights)
         twin._segments, twin._slots, twin._written = self._segments, self._slots, self._written
+        twin._occasions, twin._speakers = self._occasions, self._speakers
         twin._current, twin._shared, self._shared = self._current, True, True
         return twin
 
@@ -111,7 +113,7 @@ class Index:
 
     def _view(self) -> View:
         if self._current is None:
-            self._current = View(tuple(self._segments), self._slots.values())
+            self._current = View(tuple(self._segments), self._slots.values(), self._occasions, self._speakers)
         return self._current
 
     def _entry(self, slot: int) -> Entry:
@@ -147,7 +149,7 @@ class Index:
         kept = [self._entry(slot) for slot in sorted(self._slots.values()) if slot >= start]
         merged = Segment()
         for place, entry in enumerate(kept):
-            merged.add(entry)
+            merged.add(entry, self._occasions, self._speakers)
             self._slots[entry.memory.id] = start + place
         self._segments[first:] = [merged]
 
@@ -155,10 +157,10 @@ class Index:
 def _best(view: View, scores: Floats, k: int, per_speaker: int | None) -> list[Hit]:
     places = np.argsort(scores, kind="stable")[::-1]
     if per_speaker is not None:
-        places = places[_first_of_each(view.speakers[1][places], per_speaker)]
+        places = places[_first_of_each(view.speakers[places], per_speaker)]
     places = places[:k]
-    found = zip(view.timeline[places].tolist(), scores[places].tolist(), strict=True)
-    return [Hit(view.entry(slot).memory, value) for slot, value in found]
+    memories = [view.entry(slot).memory for slot in view.timeline[places].tolist()]
+    return list(map(Hit._make, zip(memories, scores[places].tolist(), strict=True)))
 
 
 def _first_of_each(numbers: Ints, count: int) -> NDArray[np.bool_]:

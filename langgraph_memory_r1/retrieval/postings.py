@@ -1,7 +1,7 @@
 """One segment of an index: memories in order of arrival, columns of what ranking needs, and who holds which term.
 
 A segment only grows. Forks of an index share the segments that existed at the fork and write into new ones
-(`retrieval.py`), so that a fork copies nothing. Which of a segment's memories are still current, the index knows.
+(`index.py`), so that a fork copies nothing. Which of a segment's memories are still current, the index knows.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC
+from itertools import count
 from typing import TypeAlias
 
 import numpy as np
@@ -20,11 +21,28 @@ from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.schemas import Memory
 from langgraph_memory_r1.tokens import date_terms, terms
 
-__all__ = ["Entry", "Floats", "Ints", "Segment", "Vector"]
+__all__ = ["ALONE", "Entry", "Floats", "Ints", "Numbering", "Segment", "Vector", "unit"]
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
 Vector: TypeAlias = NDArray[np.floating]
+
+
+ALONE = -1
+"""The number of an occasion that a memory shares with no other."""
+
+
+class Numbering:
+    """Small numbers for names, the same in an index and all its forks."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, int] = {}
+        self._next = count()
+
+    def number(self, name: str) -> int:
+        """The name's number; threads may ask at once."""
+        known = self.names.get(name)
+        return self.names.setdefault(name, next(self._next)) if known is None else known
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,24 +83,24 @@ class Segment:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: Entry, occasions: Numbering, speakers: Numbering) -> None:
         """Append an entry."""
         slot, memory = len(self.entries), entry.memory
         if entry.vector is not None:
             self._embed(slot, entry.vector)
         self.entries.append(entry)
-        for term, count in entry.counts.items():
-            self.postings.setdefault(term, array("q")).extend((slot, count))
+        for term, times in entry.counts.items():
+            pairs = self.postings.get(term)
+            if pairs is None:
+                self.postings[term] = array("q", (slot, times))
+            else:
+                pairs.extend((slot, times))
         self.lengths.append(sum(entry.counts.values()))
         self.times.append(_seconds(memory))
         self.orders.append(entry.order)
-        self.sessions.append(hash(_session(memory)))
-        self.speakers.append(hash(memory.speaker))
-
-    def holders(self, term: str) -> tuple[Ints, Ints]:
-        """The slots that hold a term, and how often each does."""
-        rows = np.array(self.postings.get(term, ()), np.int64)
-        return rows[::2], rows[1::2]
+        occasion = _occasion(memory)
+        self.sessions.append(ALONE if occasion is None else occasions.number(occasion))
+        self.speakers.append(speakers.number(memory.speaker or ""))
 
     def cosines(self, query: NDArray[np.float32]) -> Floats:
         """How near each slot's vector is to a query's of length 1; NaN where there is none."""
@@ -122,11 +140,11 @@ def _seconds(memory: Memory) -> float:
     return (memory.at if memory.at.tzinfo else memory.at.replace(tzinfo=UTC)).timestamp()
 
 
-def _session(memory: Memory) -> tuple[str, str]:
+def _occasion(memory: Memory) -> str | None:
     """What was said on the same occasion: the session, or else the day, or else the memory by itself."""
     if memory.session is not None:
-        return "session", memory.session
-    return ("day", memory.at.date().isoformat()) if memory.at else ("memory", memory.id)
+        return f"session {memory.session}"
+    return f"day {memory.at.date().isoformat()}" if memory.at else None
 
 
 def _terms(memory: Memory) -> Iterator[str]:

@@ -11,25 +11,40 @@ Dates need no part of their own: day, month and year of a memory are among its t
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from functools import cached_property, lru_cache
+from itertools import accumulate
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from langgraph_memory_r1.retrieval.postings import Entry, Floats, Ints, Segment
+from langgraph_memory_r1.retrieval.postings import ALONE, Entry, Floats, Ints, Numbering, Segment
 from langgraph_memory_r1.tokens import terms
 
 __all__ = ["View", "Weights", "score"]
 
-Holders: TypeAlias = tuple[Ints, Ints]
-"""The places of the memories that hold a term, and how often each does."""
-
 _MOST_TERMS = 64
 """Of a longer query (someone pastes a document) the rarest terms count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Which of the query's terms stand in which memories: three columns, a row for each pair."""
+
+    terms: Ints
+    """The number of the term among the query's."""
+    places: Ints
+    """The memory's place in time order."""
+    counts: Ints
+    """How often the term stands in it."""
+
+    def keep(self, among: NDArray[np.bool_]) -> Matches:
+        """Only these pairs."""
+        return Matches(self.terms[among], self.places[among], self.counts[among])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,132 +72,163 @@ class Weights:
 class View:
     """The current memories of some segments as arrays in time order; never changed once made."""
 
-    def __init__(self, segments: Sequence[Segment], slots: Collection[int]) -> None:
+    def __init__(
+        self, segments: Sequence[Segment], slots: Collection[int], occasions: Numbering, speakers: Numbering
+    ) -> None:
         current = np.fromiter(slots, np.int64, len(slots))
         times, orders = _column(segments, "times")[current], _column(segments, "orders")[current]
         self.segments = segments
+        self._entries = [entry for segment in segments for entry in segment.entries]
         self.timeline: Ints = current[np.lexsort((orders, times))]
         """Slots in time order."""
         self.places: Ints = np.full(sum(map(len, segments)), -1)
         """Slot → place in time order; -1 for what is superseded."""
         self.places[self.timeline] = np.arange(len(current))
         self.lengths: Floats = _column(segments, "lengths")[self.timeline]
-        self.sessions: Ints = np.unique(_column(segments, "sessions")[self.timeline], return_inverse=True)[1]
+        self.mean_length = float(self.lengths.mean()) if len(current) else 0.0
+        self.speakers: Ints = _column(segments, "speakers")[self.timeline]
+        """The number of each memory's speaker."""
+        self._occasions, self._speakers = occasions, speakers
 
     def __len__(self) -> int:
         return len(self.timeline)
 
     @cached_property
-    def session_lengths(self) -> Floats:
-        """How many terms each session has."""
-        return np.bincount(self.sessions, self.lengths).astype(float)
+    def sessions(self) -> Ints:
+        """The number of each memory's session; one that shares none has a number of its own."""
+        numbers: Ints = _column(self.segments, "sessions")[self.timeline]
+        return np.where(numbers == ALONE, len(self._occasions.names) + np.arange(len(self)), numbers)
 
     @cached_property
-    def speakers(self) -> tuple[list[str], Ints]:
-        """The names of the speakers, and for each memory the number of its speaker."""
-        codes = _column(self.segments, "speakers")[self.timeline]
-        _, first, numbers = np.unique(codes, return_index=True, return_inverse=True)
-        return [self.entry(slot).memory.speaker or "" for slot in self.timeline[first].tolist()], numbers
+    def session_lengths(self) -> Floats:
+        """How many terms each session has; 0 where a number is not in use."""
+        return np.bincount(self.sessions, self.lengths).astype(float, copy=False)
+
+    @cached_property
+    def accompanied(self) -> NDArray[np.bool_]:
+        """Which memories share their session with another."""
+        shared: NDArray[np.bool_] = np.bincount(self.sessions)[self.sessions] > 1
+        return shared
+
+    @cached_property
+    def names(self) -> dict[int, set[str]]:
+        """The terms of each speaker's name, by number."""
+        present = set(self.speakers.tolist())
+        return {number: set(terms(name)) for name, number in self._speakers.names.items() if number in present}
 
     def entry(self, slot: int) -> Entry:
         """The entry of a slot."""
-        for segment in self.segments:
-            if slot < len(segment):
-                return segment.entries[slot]
-            slot -= len(segment)
-        raise IndexError(slot)
+        return self._entries[slot]
 
-    def holders(self, term: str) -> Holders:
-        """The places of the memories that hold a term, and how often each does."""
-        found, start = [], 0
-        for segment in self.segments:
-            slots, counts = segment.holders(term)
-            found.append((self.places[slots + start], counts))
-            start += len(segment)
-        places, counts = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        return places[places >= 0], counts[places >= 0]
+    def matches(self, words: Sequence[str]) -> Matches:
+        """Where these terms stand."""
+        pairs, numbers, starts, sizes = array("q"), [], [], []
+        for start, segment in zip(accumulate(map(len, self.segments), initial=0), self.segments, strict=False):
+            for number, word in enumerate(words):
+                if (held := segment.postings.get(word)) is not None:
+                    pairs.extend(held)
+                    numbers.append(number)
+                    starts.append(start)
+                    sizes.append(len(held) // 2)
+        both = np.array(pairs, np.int64)
+        slots = both[::2] + np.repeat(np.array(starts, np.int64), sizes)
+        found = Matches(np.repeat(np.array(numbers, np.int64), sizes), self.places[slots], both[1::2])
+        return found if len(self.places) == len(self.timeline) else found.keep(found.places >= 0)
 
 
 def score(view: View, query: str, vector: NDArray[np.float32] | None, weights: Weights) -> Floats:
     """The score of every memory of a view, in time order; 0 where it has nothing in common with the query."""
     wanted = Counter(terms(query))
     named = _named(view, wanted) if weights.speaker else {}
-    found = _rarest({term: view.holders(term) for term in wanted.keys() - set().union(*named.values())})
+    words = list(wanted.keys() - set().union(*named.values()))
+    found = _rarest(view.matches(words), len(words))
     scores = np.zeros(len(view))
-    if found:
-        repeats = np.array([wanted[term] for term in found], float)
-        scores += _lexical(view, list(found.values()), repeats, weights)
-        scores += weights.session * _session(view, list(found.values()), repeats, weights)[view.sessions]
+    if len(found.terms):
+        repeats = np.array([wanted[word] for word in words], float)
+        scores = _lexical(view, found, repeats, weights)
+        scores += weights.session * _session(view, found, repeats, weights)[view.sessions]
     if named:
         best = float(scores.max()) or 1.0
-        scores += weights.speaker * best * np.isin(view.speakers[1], list(named))
-    return (
-        scores
-        if vector is None
-        else scores + weights.dense * _dense(view, vector, weights) * (float(scores.std()) or 1.0)
-    )
+        scores += weights.speaker * best * np.isin(view.speakers, list(named))
+    if vector is None:
+        return scores
+    return scores + weights.dense * _dense(view, vector, weights) * (float(scores.std()) or 1.0)
 
 
 def _named(view: View, wanted: Collection[str]) -> dict[int, set[str]]:
     """The numbers of the speakers whom a query names, each with the terms that do it."""
-    names = [set(terms(name)) for name in view.speakers[0]]
-    bearers = Counter(term for name in names for term in name)
+    bearers = Counter(term for name in view.names.values() for term in name)
     named = {}
-    for number, name in enumerate(names):
+    for number, name in view.names.items():
         own = {term for term in name if bearers[term] == 1 and term.isalpha()}
         if own & set(wanted) or (name and name <= set(wanted)):
             named[number] = name & set(wanted)
     return named
 
 
-def _rarest(found: Mapping[str, Holders]) -> dict[str, Holders]:
-    """The terms that some memory holds; of very many the rarest."""
-    held = [(len(places), term) for term, (places, _) in found.items() if len(places)]
-    return {term: found[term] for _, term in sorted(held)[:_MOST_TERMS]}
+def _rarest(found: Matches, words: int) -> Matches:
+    """All pairs; of very many terms those of the rarest."""
+    if words <= _MOST_TERMS:
+        return found
+    held = np.bincount(found.terms, minlength=words)
+    held[held == 0] = np.iinfo(np.int64).max
+    chosen = np.zeros(words, bool)
+    chosen[np.argsort(held, kind="stable")[:_MOST_TERMS]] = True
+    return found.keep(chosen[found.terms])
 
 
-def _lexical(view: View, found: Sequence[Holders], repeats: Floats, weights: Weights) -> Floats:
+def _lexical(view: View, found: Matches, repeats: Floats, weights: Weights) -> Floats:
     """BM25 in which a term fades from memory to memory instead of ending with one."""
-    reach = [(0, 1.0), *_neighbours(weights)]
-    steps, shares = np.array([step for step, _ in reach]), np.array([share for _, share in reach])
-    places, rows = np.concatenate([places for places, _ in found]), _rows(found)
-    counts = np.concatenate([counts for _, counts in found])
-    rarity = (repeats * _idf(len(view), found))[rows]
-    worth = rarity * _saturate(counts, view.lengths[places], view.lengths, weights)
-    targets = places[:, None] + steps
-    inside = (targets >= 0) & (targets < len(view))
-    inside &= view.sessions[np.where(inside, targets, 0)] == view.sessions[places][:, None]
-    spread = np.zeros((len(found), len(view)))
-    np.maximum.at(spread.reshape(-1), (rows[:, None] * len(view) + targets)[inside], (worth[:, None] * shares)[inside])
-    total: Floats = spread.sum(axis=0)
+    size, held = len(view), len(repeats)
+    rarity = repeats * _idf(size, np.bincount(found.terms, minlength=held))
+    worth = rarity[found.terms] * _saturate(found.counts, view.lengths[found.places], view.mean_length, weights)
+    spread: Floats = np.zeros(held * size)
+    spread[found.terms * size + found.places] = worth
+    among = view.accompanied[found.places]
+    if among.any():
+        _fade(view, found.keep(among), worth[among], spread, weights)
+    total: Floats = spread.reshape(held, size).sum(axis=0)
     return total
 
 
-def _session(view: View, found: Sequence[Holders], repeats: Floats, weights: Weights) -> Floats:
+def _fade(view: View, found: Matches, worth: Floats, spread: Floats, weights: Weights) -> None:
+    """Let what a term is worth count, faded, in the memories around it too, where it does not count more already."""
+    steps, shares = _reach(weights)
+    targets = found.places[:, None] + steps
+    inside = (targets >= 0) & (targets < len(view))
+    inside &= view.sessions[np.where(inside, targets, 0)] == view.sessions[found.places][:, None]
+    np.maximum.at(spread, (found.terms[:, None] * len(view) + targets)[inside], (worth[:, None] * shares)[inside])
+
+
+def _session(view: View, found: Matches, repeats: Floats, weights: Weights) -> Floats:
     """BM25 of each session as one long text."""
     lengths = view.session_lengths
-    scores = np.zeros(len(lengths))
-    for (places, counts), repeat in zip(found, repeats, strict=True):
-        held = np.bincount(view.sessions[places], counts, len(lengths)).astype(float)
-        at = np.flatnonzero(held)
-        scores[at] += repeat * _idf(len(lengths), [(at, at)])[0] * _saturate(held[at], lengths[at], lengths, weights)
-    return scores
+    size = len(lengths)
+    counts = np.bincount(found.terms * size + view.sessions[found.places], found.counts)
+    pairs = np.flatnonzero(counts)
+    words, sessions = np.divmod(pairs, size)
+    in_use = int(np.count_nonzero(lengths))
+    rarity = repeats * _idf(in_use, np.bincount(words, minlength=len(repeats)))
+    mean = float(lengths.sum()) / in_use
+    worth = rarity[words] * _saturate(counts[pairs], lengths[sessions], mean, weights)
+    return np.bincount(sessions, worth, size).astype(float, copy=False)
 
 
-def _idf(size: int, found: Sequence[Holders]) -> Floats:
-    holders = np.array([len(places) for places, _ in found], float)
+def _idf(size: int, holders: Ints) -> Floats:
     return np.log1p((size - holders + 0.5) / (holders + 0.5))
 
 
-def _saturate(counts: Floats | Ints, lengths: Floats, all_lengths: Floats, weights: Weights) -> Floats:
+def _saturate(counts: Floats | Ints, lengths: Floats, mean: float, weights: Weights) -> Floats:
     """BM25's worth of a term that stands so often in texts so long."""
-    relative = lengths / max(float(all_lengths.mean()), 1.0)
-    return counts * (weights.k1 + 1) / (counts + weights.k1 * (1 - weights.b + weights.b * relative))
+    held_back = weights.k1 * weights.b / max(mean, 1.0)
+    return counts * (weights.k1 + 1) / (counts + weights.k1 * (1 - weights.b) + held_back * lengths)
 
 
-def _rows(found: Sequence[Holders]) -> Ints:
-    """For every holder of every term, the number of the term."""
-    return np.repeat(np.arange(len(found)), [len(places) for places, _ in found])
+@lru_cache(maxsize=8)
+def _reach(weights: Weights) -> tuple[Ints, Floats]:
+    """The places around a memory that its terms count at, and how much of them counts there."""
+    reach = np.array(_neighbours(weights), float).reshape(-1, 2)
+    return reach[:, 0].astype(np.int64), reach[:, 1]
 
 
 def _neighbours(weights: Weights) -> list[tuple[int, float]]:
