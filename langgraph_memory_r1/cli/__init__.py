@@ -8,14 +8,9 @@ A command is a function in a file of its own, and loads what it needs when it ru
 from __future__ import annotations
 
 import io
-import logging
 import os
 import sys
-import traceback
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -25,7 +20,7 @@ from langgraph_memory_r1.cli.bank import forget, history, memories, undo
 from langgraph_memory_r1.cli.chat import chat
 from langgraph_memory_r1.cli.demo import demo
 from langgraph_memory_r1.cli.doctor import doctor
-from langgraph_memory_r1.cli.output import console, failure, note, plain
+from langgraph_memory_r1.cli.output import console, failure, plain
 from langgraph_memory_r1.cli.remember import remember
 from langgraph_memory_r1.cli.transfer import export, import_, reembed
 from langgraph_memory_r1.errors import MemoryR1Error
@@ -49,11 +44,15 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _common(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Options that stand before a command."""
+    from langgraph_memory_r1.cli.remarks import remarks
+
+    context.with_resource(remarks(_debug()))
 
 
 for command in (demo, chat, remember, ask, memories, history, undo, forget, export, import_, reembed, doctor):
@@ -62,14 +61,21 @@ for command in (demo, chat, remember, ask, memories, history, undo, forget, expo
 
 def main() -> None:
     """Run the command that the arguments name; errors are one sentence, and exit 1."""
-    debug = "--debug" in sys.argv
-    with _prepared(debug):
-        try:
-            app(prog_name="memory-r1")
-        except Exception as error:
-            if debug:
-                traceback.print_exc()
-            _fail(_sentence(error))
+    _prepare()
+    try:
+        app(prog_name="memory-r1")
+    except Exception as error:
+        if _debug():
+            import traceback
+
+            traceback.print_exc()
+        sys.stdout.flush()
+        failure(_sentence(error))
+        sys.exit(1)
+
+
+def _debug() -> bool:
+    return "--debug" in sys.argv
 
 
 def _sentence(error: Exception) -> str:
@@ -83,38 +89,10 @@ def _sentence(error: Exception) -> str:
     return plain(f"{type(error).__name__}: {first} (--debug shows where it comes from)")
 
 
-def _fail(sentence: str) -> NoReturn:
-    sys.stdout.flush()
-    failure(sentence)
-    sys.exit(1)
-
-
-@contextmanager
-def _prepared(debug: bool) -> Iterator[None]:
-    """Streams that print anything, and libraries that keep their remarks to themselves."""
+def _prepare() -> None:
+    """Streams that print anything, and a database that keeps its own remarks to itself."""
     os.environ.setdefault("LANCE_LOG", "error")
     for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace"), (sys.stderr, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=errors)
     console.cache_clear()
-    if debug:
-        logging.basicConfig(level=logging.WARNING)
-        yield
-        return
-    logger, remarks = logging.getLogger("langgraph_memory_r1"), _Remarks()
-    logger.addHandler(remarks)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.removeHandler(remarks)
-
-
-class _Remarks(logging.Handler):
-    """The library's own warnings as one line; failures are told by the command itself."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print it."""
-        if record.levelno >= logging.WARNING and record.exc_info is None:
-            note(f"Warning: {plain(record.getMessage())}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -55,6 +54,8 @@ def ask(
     Shows which memories the answer rests on, and the turns that they came from. With --json, a file of questions
     gives one line for each.
     """
+    from tempfile import TemporaryDirectory
+
     from langgraph_memory_r1.models import load_chat_model, model_name
 
     with TemporaryDirectory(prefix="memory-r1-") as scratch:

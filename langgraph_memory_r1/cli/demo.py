@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -66,6 +65,8 @@ def _folder(db: str | None) -> Iterator[str]:
     if db is not None:
         yield db
         return
+    from tempfile import TemporaryDirectory
+
     with TemporaryDirectory(prefix="memory-r1-demo-") as folder:
         yield folder
 

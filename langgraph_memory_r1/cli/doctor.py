@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +42,9 @@ def doctor(db: Db = DEFAULT_DB, as_data: Json = False, debug: Debug = False) -> 
 
 
 def _software() -> dict[str, str]:
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
     found = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
     for package in PACKAGES:
         try:
@@ -55,6 +55,8 @@ def _software() -> dict[str, str]:
 
 
 def _extras() -> dict[str, bool]:
+    from importlib.util import find_spec
+
     return {extra: all(find_spec(module) is not None for module in modules) for extra, modules in EXTRAS.items()}
 
 
@@ -109,6 +111,8 @@ def _on_disk(folder: Path) -> dict[str, Any]:
 
 
 def _locks() -> bool:
+    from importlib.util import find_spec
+
     return find_spec("fcntl") is not None
 
 

@@ -5,11 +5,9 @@ Memories are words of people and models; what could move a cursor or hide text i
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from difflib import SequenceMatcher
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -119,12 +117,16 @@ def columns(rows: Iterable[Sequence[Part]], *, titles: Sequence[str]) -> None:
 
 def as_json(value: Any, *, indent: int | None = 2) -> None:
     """Print a value as JSON, in readable Unicode but for what is not safe to print."""
+    import json
+
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     print(re.sub(r"[\x7f-\uffff]", _json_escape, text))
 
 
 def changes_of(before: str, after: str) -> tuple[Text, Text]:
     """Two wordings with the words that differ marked: gone in the one, new in the other."""
+    from difflib import SequenceMatcher
+
     old, new = plain(before).split(" "), plain(after).split(" ")
     gone, fresh = styled(), styled()
     for tag, i, j, k, m in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -60,6 +59,8 @@ def remember(
     remembered for --user; several, without --user, each for an owner of its own name. Run it again to go on where it
     stopped: turns that were dealt with are passed over.
     """
+    from tempfile import TemporaryDirectory
+
     with TemporaryDirectory(prefix="memory-r1-") as scratch:
         given = find(source, file_format, scratch)
         read = conversations(given, conversation or (), strict=strict, speaker=speaker, at=_aware(at))

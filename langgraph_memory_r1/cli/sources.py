@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from langgraph_memory_r1.cli.options import Format
 from langgraph_memory_r1.cli.output import note, plain
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.schemas import Conversation, Question, Turn
+
+if TYPE_CHECKING:
+    from langgraph_memory_r1.schemas import Conversation, Turn
 
 _NAMED_LINE = re.compile(r"([^\W\d_][\w .'’-]{0,39}): +(\S.*)")
 _LOOKS_LIKE_A_FILE = re.compile(r"\S+\.(?:jsonl?|txt|md|log)|(?:\.{0,2}/)\S+")
@@ -65,6 +68,8 @@ def conversations(
     Raises:
         InputError: it cannot be read, or a chosen conversation is not in it.
     """
+    from langgraph_memory_r1.schemas import Conversation
+
     at = at or datetime.now(UTC)
     if source.path is None:
         return [Conversation("text", tuple(_said([source.text or ""], speaker, at, again=True)))]
@@ -81,6 +86,8 @@ def questions(source: Source, chosen: Sequence[str]) -> list[Conversation]:
     Raises:
         InputError: it cannot be read, or there is no question in it.
     """
+    from langgraph_memory_r1.schemas import Conversation, Question
+
     if source.path is None:
         return [Conversation("text", (), (Question((source.text or "").strip()),))]
     if source.format is Format.text:
@@ -126,6 +133,7 @@ def _said(lines: Sequence[str], speaker: str, at: datetime, *, again: bool) -> l
 
     A file that is read again brings the same ids, whenever that is; what is typed or piped in is said anew each time.
     """
+    from langgraph_memory_r1.schemas import Turn
     from langgraph_memory_r1.turns import identified
 
     named = [_NAMED_LINE.fullmatch(line) for line in lines]
