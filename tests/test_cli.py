@@ -15,9 +15,21 @@ from typing import Any
 
 import pytest
 
-from langgraph_memory_r1 import Add, Conversation, LanceDBStore, MemoryBank, Question, Turn, __version__
+from langgraph_memory_r1 import (
+    Add,
+    Conversation,
+    LanceDBStore,
+    MemoryBank,
+    MemoryR1Error,
+    Question,
+    Turn,
+    __version__,
+    create_memory_graph,
+)
 from langgraph_memory_r1.cli import app, main
+from langgraph_memory_r1.cli.ingest import Tally, ingest
 from langgraph_memory_r1.conversations import write_conversations
+from langgraph_memory_r1.testing import ScriptedChatModel
 
 COMMANDS = [command.name for command in app.registered_commands]
 ANSI = re.compile(r"\x1b")
@@ -239,6 +251,35 @@ def test_locomo_is_ingested_and_asked(cli: Command, data_dir: Path) -> None:
     assert [memory["source"] for memory in answer["selected"]] == [["conv-26/D1:3"]]
     two = cli("ask", file, "--conversation", "conv-26", "--limit", "2")
     assert two.out.count("  gold: ") == 2 and "\n2 questions in " in two.err
+
+
+def server_down(messages: list[Any]) -> str:
+    raise ConnectionError("the server is down")
+
+
+def test_a_failure_is_counted_and_its_turns_are_taken_up_again(tmp_path: Path) -> None:
+    turns = [Turn("Ann", f"I like tea number {number}.", id=str(number)) for number in range(30)]
+    nothing = '{"facts": []}'
+    with LanceDBStore(tmp_path / "bank") as store:
+        bank, tally = MemoryBank(store, "ann"), Tally()
+        model = ScriptedChatModel([nothing, server_down, nothing])
+        steps = list(ingest(bank, create_memory_graph(bank, model=model, on_error="degrade"), turns, tally))
+        assert [len(step.turns) for step in steps] == [10, 10, 10]
+        assert (tally.turns, len(tally.failures)) == (20, 1) and "the server is down" in tally.failures[0]
+        again = Tally()
+        graph = create_memory_graph(bank, model=ScriptedChatModel([nothing]), on_error="degrade")
+        list(ingest(bank, graph, turns, again))
+        assert (again.turns, again.known, again.failures) == (10, 20, [])
+
+
+def test_many_failures_in_a_row_end_it(tmp_path: Path) -> None:
+    turns = [Turn("Ann", "I like tea.", id=str(number)) for number in range(100)]
+    with LanceDBStore(tmp_path / "bank") as store:
+        bank, tally = MemoryBank(store, "ann"), Tally()
+        graph = create_memory_graph(bank, model=ScriptedChatModel(server_down), on_error="degrade")
+        with pytest.raises(MemoryR1Error, match=r"Stopped after 3 failures in a row: .*the server is down"):
+            list(ingest(bank, graph, turns, tally))
+        assert len(tally.failures) == 3
 
 
 # Looking, undoing, forgetting

@@ -119,7 +119,8 @@ def as_json(value: Any, *, indent: int | None = 2) -> None:
     """Print a value as JSON, in readable Unicode but for what is not safe to print."""
     import json
 
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    narrow = (sys.stdout.encoding or "").lower() not in ("utf-8", "utf8")  # cannot print all that JSON may hold
+    text = json.dumps(value, ensure_ascii=narrow, indent=indent)
     print(re.sub(r"[\x7f-\uffff]", _json_escape, text))
 
 
