@@ -1,0 +1,141 @@
+"""The commands that look into a bank, change it, move it and talk to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from command import DOG, SCOUT, Command
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    return Command(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def dogs(cli: Command) -> Command:
+    cli("remember", DOG)
+    cli("remember", "hello there")
+    cli("remember", SCOUT)
+    return cli
+
+
+# Looking, undoing, forgetting
+
+
+def test_memories_are_listed_and_searched(dogs: Command) -> None:
+    dogs("remember", "I play the cello.")
+    rows = [line.split("\t") for line in dogs("memories").out.splitlines()]
+    assert [len(row) for row in rows] == [4, 4]
+    (best,) = dogs("memories", "cello", "--limit", "1", "--json").data
+    assert best["text"] == "User plays the cello."
+    limited = dogs("memories", "--limit", "1")
+    assert len(limited.out.splitlines()) == 1 and "The newest 1 of 2; --limit 0 shows all." in limited.err
+    assert len(dogs("memories", "--limit", "0").out.splitlines()) == 2
+
+
+def test_history_tells_before_and_after_why_and_by_whom(dogs: Command) -> None:
+    out = dogs("history").out
+    assert "rules (the no-model baseline)" in out and "NOOP    nothing to remember" in out
+    assert "          + User adopted a dog called Buddy. User adopted another dog, Scout!" in out
+    events = [change["event"] for change in dogs("history", "--json").data]
+    assert events == ["ADD", "NOOP", "UPDATE"]
+    (memory,) = dogs.bank().all()
+    assert [change["event"] for change in dogs("history", memory.id, "--json").data] == ["ADD", "UPDATE"]
+    assert "The newest 1 of 3 operations" in dogs("history", "--limit", "1").err
+
+
+def test_undo_takes_back_and_brings_back(dogs: Command) -> None:
+    (memory,) = dogs.bank().all()
+    assert f"undone  {memory.id}.2" in dogs("undo").out
+    assert dogs.bank().all()[0].text == "User adopted a dog called Buddy."
+    assert dogs("undo", f"{memory.id}.3", "--json").data["undoes"] == f"{memory.id}.3"
+    assert "Scout" in dogs.bank().all()[0].text
+
+
+def test_forget_asks_and_leaves_nothing(dogs: Command) -> None:
+    dogs("remember", "I play the cello.", "--user", "ann")
+    assert dogs("forget", "--yes").out == "Forgotten: 1 memory of 'default', and their history.\n"
+    held = b"".join(path.read_bytes() for path in Path(dogs.db).rglob("*") if path.is_file())
+    assert b"Buddy" not in held and b"cello" in held
+    refused = dogs("forget", "--yes")
+    assert refused.code == 1 and "--user 'ann'" in refused.err and len(dogs.bank("ann")) == 1
+
+
+# Export, import, re-embedding, doctor
+
+
+def test_export_and_import_lose_nothing(dogs: Command, tmp_path: Path) -> None:
+    backup = str(tmp_path / "backup.jsonl")
+    assert dogs("export", backup).out.startswith("1 memory and 3 operations of 'default' written to ")
+    assert "--force" in dogs("export", backup).err and dogs("export", backup, "--force").code == 0
+    before = dogs("history", "--json").data
+    done = dogs("import", backup, "--user", "copy", "--json").data
+    assert (done["memories"], done["operations"], done["known"], done["broken"]) == (1, 3, 0, [])
+    assert dogs("history", "--user", "copy", "--json").data == before
+    assert dogs("import", backup, "--user", "copy", "--json").data["known"] == 4
+    wrong = dogs("remember", backup)
+    assert wrong.code == 1 and f"memory-r1 import {backup}" in wrong.err
+
+
+def test_embedder_is_kept_to_until_reembed_changes_it(cli: Command) -> None:
+    cli("remember", DOG, "--embedder", "hash")
+    refused = cli("remember", SCOUT)
+    assert refused.code == 1 and "memory-r1 reembed" in refused.err
+    assert "Buddy" in cli("memories", "pet", "--embedder", "hash").out
+    assert "holds no vectors any more" in cli("reembed", "--embedder", "none").out
+    assert cli("remember", SCOUT).code == 0
+    assert "embedded by hash" in cli("reembed", "--embedder", "hash").out
+    assert cli("doctor", "--json").data["folder"]["embedder"] is not None
+
+
+def test_doctor_knows_versions_sizes_and_what_is_missing(dogs: Command) -> None:
+    found = dogs("doctor", "--json").data
+    assert found["software"]["lancedb"] and set(found["extras"]) == {"local", "train", "evals", "inspect", "vllm"}
+    folder = found["folder"]
+    assert (folder["owners"], folder["memories"], folder["operations"], folder["format"]) == (1, 1, 3, "1")
+    assert folder["fragments"] >= 1 and folder["bytes"] > 0 and folder["locks"]
+    assert "No warnings." in dogs("doctor").out
+    none = dogs("doctor", "--db", "nowhere", "--json")
+    assert none.code == 0 and "begin with: memory-r1 remember" in none.data["warnings"][0]
+    assert not Path("nowhere").exists()
+
+
+def test_doctor_names_a_foreign_folder(cli: Command, tmp_path: Path) -> None:
+    (tmp_path / "bank" / "items.lance").mkdir(parents=True)
+    (tmp_path / "bank" / "items.lance" / "x").write_text("no table")
+    done = cli("doctor", "--json")
+    assert done.code == 1 and str(tmp_path / "bank") in done.data["folder"]["error"]
+
+
+# Chat
+
+
+def test_chat_remembers_answers_and_takes_commands(cli: Command) -> None:
+    lines = [
+        DOG,
+        "hello",
+        SCOUT,
+        "How many dogs do I have?",
+        "/memories",
+        "/undo",
+        "/memories dog",
+        "/history 1",
+        "/quit",
+        "never",
+    ]
+    done = cli("chat", stdin="\n".join(lines))
+    assert done.code == 0 and done.err == ""
+    assert "\n2\n  1 of 1 memories used" in done.out
+    assert done.out.count("User adopted a dog called Buddy. User adopted another dog, Scout!") >= 3
+    assert [change.event for change in cli.bank().history()][-2:] == ["NOOP", "UPDATE"]
+    assert "never" not in done.out
+
+
+def test_chat_says_what_it_cannot_do_and_goes_on(cli: Command) -> None:
+    done = cli("chat", stdin=f"{DOG}\n/bogus\n/forget\n/undo nope\n/forget yes\n/memories\n")
+    assert done.code == 1
+    assert "There is no command /bogus; /help lists them." in done.out
+    assert "This removes 1 memory and their history for good; if that is meant, say: /forget yes" in done.out
+    assert "Forgotten: 1 memory." in done.out and done.out.endswith("0 memories\n")
