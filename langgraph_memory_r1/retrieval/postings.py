@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC
 from itertools import count
-from typing import TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,7 @@ class Segment:
     """Row after row, for those that have one."""
     embedded: array[int] = field(default_factory=lambda: array("q"))
     """Slots of the rows."""
+    _columns: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -101,6 +102,13 @@ class Segment:
         occasion = _occasion(memory)
         self.sessions.append(ALONE if occasion is None else occasions.number(occasion))
         self.speakers.append(speakers.number(memory.speaker or ""))
+
+    def column(self, name: Literal["lengths", "times", "orders", "sessions", "speakers"]) -> Any:
+        """A column as a numpy array; a segment that no longer grows makes it once, for all forks."""
+        made = self._columns.get(name)
+        if made is None or len(made) != len(self.entries):
+            made = self._columns[name] = np.array(getattr(self, name))
+        return made
 
     def cosines(self, query: NDArray[np.float32]) -> Floats:
         """How near each slot's vector is to a query's of length 1; NaN where there is none."""

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from langgraph_memory_r1.retrieval.postings import ALONE, Entry, Floats, Ints, Numbering, Segment
+from langgraph_memory_r1.retrieval.postings import ALONE, Floats, Ints, Numbering, Segment
 from langgraph_memory_r1.tokens import terms
 
 __all__ = ["View", "Weights", "score"]
@@ -78,7 +78,8 @@ class View:
         current = np.fromiter(slots, np.int64, len(slots))
         times, orders = _column(segments, "times")[current], _column(segments, "orders")[current]
         self.segments = segments
-        self._entries = [entry for segment in segments for entry in segment.entries]
+        self.entries = [entry for segment in segments for entry in segment.entries]
+        """By slot."""
         self.timeline: Ints = current[np.lexsort((orders, times))]
         """Slots in time order."""
         self.places: Ints = np.full(sum(map(len, segments)), -1)
@@ -115,10 +116,6 @@ class View:
         """The terms of each speaker's name, by number."""
         present = set(self.speakers.tolist())
         return {number: set(terms(name)) for name, number in self._speakers.names.items() if number in present}
-
-    def entry(self, slot: int) -> Entry:
-        """The entry of a slot."""
-        return self._entries[slot]
 
     def matches(self, words: Sequence[str]) -> Matches:
         """Where these terms stand."""
@@ -253,4 +250,4 @@ def _dense(view: View, vector: NDArray[np.float32], weights: Weights) -> Floats:
 
 
 def _column(segments: Sequence[Segment], name: Literal["lengths", "times", "orders", "sessions", "speakers"]) -> Any:
-    return np.concatenate([np.array(getattr(segment, name)) for segment in segments])
+    return np.concatenate([segment.column(name) for segment in segments])

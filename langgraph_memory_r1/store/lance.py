@@ -67,7 +67,7 @@ class LanceTable:
         self.lock = FileLock(folder / ".write.lock" if folder else None)
         self.log = ChangeLog(folder / ".changes" if folder else None)
         self.upkeep_lock = FileLock(folder / ".upkeep.lock" if folder else None)
-        self._manifests = folder / f"{TABLE}.lance" / "_versions" if folder else None
+        self._manifests = f"{self.uri}/{TABLE}.lance/_versions" if self.local else None
         self._named = False
         self._seen_stamp = -1
         self._db: Any = None
@@ -133,7 +133,7 @@ class LanceTable:
                 f"The table {TABLE!r} in {self.uri} {what}; this version reads format {FORMAT!r}. Use another folder."
             )
         self._table = table
-        self._named = self._manifests is not None and self._manifest(int(table.version)).exists()
+        self._named = self._manifests is not None and os.path.exists(self._manifest(int(table.version)))
 
     def _open(self) -> Table:
         if not self.open() or self._table is None:
@@ -160,9 +160,8 @@ class LanceTable:
         self._seen_stamp = stamp
         return 2**64 - 1 - int(names.removesuffix(".manifest"))
 
-    def _manifest(self, version: int) -> Path:
-        assert self._manifests is not None
-        return self._manifests / f"{2**64 - 1 - version:020d}.manifest"
+    def _manifest(self, version: int) -> str:
+        return f"{self._manifests}/{2**64 - 1 - version:020d}.manifest"
 
     # Reading
 
