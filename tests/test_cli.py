@@ -187,7 +187,7 @@ def test_colour_and_width_on_a_terminal_only(dogs: Command, monkeypatch: pytest.
     assert not re.search(r"\x1b\[[\d;]*3\dm", dogs("history").out)
 
 
-def test_output_that_nobody_reads_is_no_error(dogs: Command) -> None:
-    command = f"{sys.executable} -m langgraph_memory_r1 history --db {dogs.db} | true"
+def test_output_that_nobody_reads_is_no_error(cli: Command) -> None:
+    command = f"{sys.executable} -m langgraph_memory_r1 doctor --db {cli.db} | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert done.stderr == ""
