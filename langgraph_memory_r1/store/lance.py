@@ -272,13 +272,16 @@ class LanceTable:
                 return False
         return True
 
-    def prune(self) -> None:
-        """Remove every version but the newest, and what killed writers left behind; the caller holds both locks."""
+    def prune(self, at_once: bool = False) -> None:
+        """Remove every version but the newest, and what killed writers left behind; the caller holds both locks.
+
+        Where locks do not reach the other machines, versions are kept for an hour for them, unless `at_once`.
+        """
         with self._errors("compacted"), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "optimize", UserWarning)
             own = self.lock.works and self.upkeep_lock.works
             self.log.clear()
-            age = timedelta(0) if own else timedelta(hours=1)
+            age = timedelta(0) if own or at_once else timedelta(hours=1)
             _retried(lambda: self._open().optimize(cleanup_older_than=age, delete_unverified=own))
 
     def rewrite(self) -> None:

@@ -98,7 +98,7 @@ class Upkeep:
             self._table.replace(where, self._barrier())
             self._reader.clear()
             self._table.rewrite()
-            self._table.prune()
+            self._table.prune(at_once=True)
         return erased
 
     def reembed(self, embedder: Embedder | None, progress: Callable[[int, int], None] | None) -> int:
