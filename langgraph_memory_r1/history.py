@@ -50,23 +50,34 @@ def plan(
     return changes
 
 
-def invert(change: Change, current: Memory | None, history: Iterable[Change]) -> Change:
-    """The change that takes another one back.
+def standing(history: Sequence[Change]) -> list[Change]:
+    """The changes that still hold: neither NOOPs, nor taken back, nor themselves what took another one back."""
+    cancelled = _cancelled(history)
+    return [change for change in history if change.memory_id and not change.undoes and change.id not in cancelled]
+
+
+def invert(change: Change, current: Memory | None, history: Sequence[Change]) -> Change:
+    """The change that takes another one back; taking back an undo does the operation again.
 
     Raises:
-        ConflictError: the memory has been changed again since; the message names the later operation.
+        ConflictError: a later operation on the same memory still stands (the message names it), or it is taken back.
         UnknownMemoryError: a NOOP changed nothing.
     """
     if change.memory_id is None:
         raise UnknownMemoryError(f"{change.id} is a NOOP; there is nothing to take back.")
     same = [other for other in history if other.memory_id == change.memory_id]
-    if same and same[-1].id != change.id:
+    if by := _cancelled(same).get(change.id):
         raise ConflictError(
-            f"{change.id} cannot be taken back before {same[-1].id}, which came later.", [change.memory_id]
+            f"{change.id} has been taken back by {by}; take that back to do it again.", [change.memory_id]
         )
-    rev, now = _last_rev(change) + 1, _after(current or change.before, datetime.now(UTC))
+    later = [other for other in standing(same) if other.at and change.at and other.at > change.at]
+    if later:
+        raise ConflictError(
+            f"{change.id} cannot be taken back before {later[-1].id}, which came later.", [change.memory_id]
+        )
+    rev, now = _last_rev(same[-1]) + 1, _after(current or change.before, datetime.now(UTC))
     after = None if change.before is None else replace(change.before, rev=rev, updated_at=now)
-    event: Event = "DELETE" if after is None else "ADD" if change.after is None else "UPDATE"
+    event: Event = "DELETE" if after is None else "ADD" if current is None else "UPDATE"
     inverse = Change(f"{change.memory_id}.{rev}", event, change.memory_id, current, after)
     return replace(inverse, source=change.source, reason="undo", at=now, undoes=change.id)
 
@@ -135,6 +146,15 @@ def _updated(old: Memory, new: Update, at: datetime) -> Memory:
     source = tuple(dict.fromkeys([*old.source, *new.source])) if new.source else old.source
     said = aware(new.at) if new.at else old.at
     return Memory(old.id, new.text, old.speaker, said, source, old.session, old.rev + 1, old.created_at, at)
+
+
+def _cancelled(history: Sequence[Change]) -> dict[str, str]:
+    """What was taken back → the undo that did it, unless that was taken back itself."""
+    cancelled: dict[str, str] = {}
+    for change in reversed(history):
+        if change.undoes and change.id not in cancelled:
+            cancelled[change.undoes] = change.id
+    return cancelled
 
 
 def _last_rev(change: Change) -> int:

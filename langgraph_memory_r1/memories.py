@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from langgraph_memory_r1.errors import ConflictError, UnknownMemoryError
-from langgraph_memory_r1.history import Diff, aware, compare, in_order, invert, plan, replay
+from langgraph_memory_r1.history import Diff, aware, compare, in_order, invert, plan, replay, standing
 from langgraph_memory_r1.retrieval import Hit, Index
 from langgraph_memory_r1.schemas import Change, Memory, Operation
 
@@ -102,14 +102,16 @@ class Memories(ABC):
         raise AssertionError("unreachable")
 
     def undo(self, op_id: str | None = None) -> Change:
-        """Take an operation back; without an id the newest one.
+        """Take an operation back; without an id the newest one that still stands: repeating it goes further back.
+
+        Taking back an undo, by its id, does the operation again.
 
         Raises:
             UnknownMemoryError: there is no such operation, or it changed nothing.
             ConflictError: a later operation on the same memory has to be taken back first; the message names it.
         """
         history = self.history()
-        done = [change for change in history if (change.memory_id if op_id is None else change.id == op_id)]
+        done = standing(history) if op_id is None else [change for change in history if change.id == op_id]
         if not done:
             raise UnknownMemoryError(
                 "There is nothing to take back." if op_id is None else f"There is no operation {op_id!r}."

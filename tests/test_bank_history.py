@@ -193,6 +193,30 @@ def test_nothing_is_undone_twice(bank: MemoryBank) -> None:
     assert len(bank.history()) == 2
 
 
+def test_undo_without_an_id_goes_back_step_by_step(bank: MemoryBank) -> None:
+    first = one(bank, Add("one"))
+    one(bank, Update(first.memory_id or "", "two"))
+    one(bank, Noop("small talk"))
+    one(bank, Delete(first.memory_id or ""))
+    texts = []
+    for _ in range(3):
+        bank.undo()
+        texts.append(all_texts(bank))
+    assert texts == [["two"], ["one"], []]
+    with pytest.raises(UnknownMemoryError, match="nothing to take back"):
+        bank.undo()
+
+
+def test_what_was_done_again_can_be_undone_again(bank: MemoryBank) -> None:
+    first = one(bank, Add("one"))
+    second = one(bank, Update(first.memory_id or "", "two"))
+    bank.undo(bank.undo(second.id).id)
+    bank.undo(second.id)
+    assert all_texts(bank) == ["one"]
+    bank.undo(first.id)
+    assert all_texts(bank) == []
+
+
 def test_undo_leaves_other_memories_alone(bank: MemoryBank, story: list[Change]) -> None:
     one(bank, Add("Ann drinks tea."))
     bank.undo(story[4].id)

@@ -99,7 +99,8 @@ def undo(
 ) -> None:
     """Take an operation back.
 
-    Undoing is an operation too: a second `undo` brings back what the first one took.
+    Without an id, the newest that still stands: repeating `undo` goes further back. An undo has an id of its own in the
+    history; taking that back does the operation again.
     """
     with bank_of(db, user, embedder) as (bank, _):
         change = bank.undo(op_id)
