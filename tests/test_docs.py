@@ -7,6 +7,7 @@ import importlib.util
 import io
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command import Command
 
 from langgraph_memory_r1 import MissingDependencyError
 from langgraph_memory_r1.conversations import read_conversations
@@ -83,18 +85,36 @@ def test_provider_block_runs_or_names_the_package_to_install(in_folder: Path, mo
         assert str(caught.value).split(" to ")[0] in README
 
 
-def test_shell_blocks_run(in_folder: Path) -> None:
-    lines = [line for block in blocks("shell") for line in block.splitlines() if not NOT_RUN.match(line)]
+def shell_lines() -> list[str]:
+    return [line for block in blocks("shell") for line in block.splitlines() if not NOT_RUN.match(line)]
+
+
+def test_shell_blocks_run(in_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    command = Command(in_folder, monkeypatch, capsys)
+    printed = []
+    for line in shell_lines():
+        program, *arguments = shlex.split(line)
+        done = command(*arguments)
+        assert (program, done.code, done.err) == ("memory-r1", 0, ""), line
+        printed.append(done.out)
+    assert_says_what_the_readme_says("".join(printed))
+
+
+@pytest.mark.slow
+def test_shell_blocks_run_in_a_shell(in_folder: Path) -> None:
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", "\n".join(lines)],
+        ["bash", "-euo", "pipefail", "-c", "\n".join(shell_lines())],
         cwd=in_folder, env=environment, capture_output=True, text=True,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    assert "2\n  1 of 1 memories used, rules (the no-model baseline)" in done.stdout
-    assert "User adopted a dog called Buddy. User adopted another dog, Scout!" in done.stdout
-    assert done.stdout.splitlines()[-1].split() == ["undo"]
+    assert (done.returncode, done.stderr) == (0, "")
+    assert_says_what_the_readme_says(done.stdout)
+
+
+def assert_says_what_the_readme_says(printed: str) -> None:
+    assert "2\n  1 of 1 memories used, rules (the no-model baseline)" in printed
+    assert "User adopted a dog called Buddy. User adopted another dog, Scout!" in printed
+    assert printed.splitlines()[-1].split() == ["undo"]
 
 
 def test_make_commands_exist() -> None:
