@@ -37,6 +37,10 @@ BARRIER = ""
 """Namespace of the row that tells other processes to drop what they hold in memory."""
 _TRANSIENT = ("commit conflict", "preempted", "concurrent writers", "not found:")
 _RETRIES = 8
+_GRACE = timedelta(seconds=1)
+"""How long a version is kept after the next one, for whoever is reading it."""
+_FAR_GRACE = timedelta(hours=1)
+"""The same where no lock reaches the other machines."""
 _CACHE_BYTES = 16 * 2**20
 
 
@@ -255,34 +259,39 @@ class LanceTable:
 
     # Upkeep
 
-    def fragmented(self) -> bool:
-        """Small commits have piled up: at this many fragments merging them costs as much as leaving them does."""
+    def fragments(self) -> tuple[int, int]:
+        """How many small fragments the table has, and how many rows in all."""
         with self._errors("read"):
             stats: Any = self._open().stats()
-        return bool(stats["fragment_stats"]["num_small_fragments"] > max(32, 0.75 * float(stats["num_rows"]) ** 0.5))
+        return int(stats["fragment_stats"]["num_small_fragments"]), int(stats["num_rows"])
 
     def compact(self) -> bool:
-        """Merge small fragments beside running writers; False where a writer was quicker."""
+        """Merge small fragments and drop old versions beside running readers and writers; False where one was quicker.
+
+        A reader or writer that is still at a dropped version is sent to the newest one (`_retried`).
+        """
         with self._errors("compacted"):
             try:
-                self._open().optimize(cleanup_older_than=timedelta(days=3650))
+                self._optimize(_GRACE if self.lock.works else _FAR_GRACE, leftovers=False)
             except RuntimeError as error:
                 if not _transient(error):
                     raise
                 return False
         return True
 
-    def prune(self, at_once: bool = False) -> None:
-        """Remove every version but the newest, and what killed writers left behind; the caller holds both locks.
+    def prune(self) -> None:
+        """Merge fragments, drop every version but the newest, and what killed processes left behind.
 
-        Where locks do not reach the other machines, versions are kept for an hour for them, unless `at_once`.
+        The caller holds both locks, so that nobody is at work on this machine.
         """
-        with self._errors("compacted"), warnings.catch_warnings():
+        with self._errors("compacted"):
+            _retried(lambda: self._optimize(timedelta(0), leftovers=self.lock.works and self.upkeep_lock.works))
+
+    def _optimize(self, age: timedelta, leftovers: bool) -> None:
+        with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "optimize", UserWarning)
-            own = self.lock.works and self.upkeep_lock.works
             self.log.clear()
-            age = timedelta(0) if own or at_once else timedelta(hours=1)
-            _retried(lambda: self._open().optimize(cleanup_older_than=age, delete_unverified=own))
+            self._open().optimize(cleanup_older_than=age, delete_unverified=leftovers)
 
     def rewrite(self) -> None:
         """Write every row anew, so that no file holds a deleted one any more."""

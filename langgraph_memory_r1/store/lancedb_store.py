@@ -170,7 +170,7 @@ class LanceDBStore(BaseStore):
     def compact(self) -> bool:
         """Merge small files now; False where another process is at it. The store also does it by itself."""
         self._require_open()
-        return self._table.open() and self._upkeep.compact()
+        return self._table.open() and self._upkeep.tidy()
 
     def changes(self, namespace: tuple[str, ...], since: object = None) -> Changes | None:
         """What changed in exactly this namespace since an earlier `Changes.state`; None where it is too large to hold.

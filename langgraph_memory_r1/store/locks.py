@@ -1,4 +1,8 @@
-"""A lock between the processes of one machine, freed by the system when its holder dies."""
+"""A fair lock between the threads and processes of one machine, freed by the system when its holder dies.
+
+Fair: who waits comes before who comes back. Without that a writer in a loop keeps compaction, and other processes, out
+for as long as it writes.
+"""
 
 from __future__ import annotations
 
@@ -22,48 +26,75 @@ class FileLock:
         self.works = path is not None and fcntl is not None
         """Whether it excludes other processes."""
         self._path = path
-        self._file: int | None = None
-        self._thread_lock = threading.RLock()
+        self._files: tuple[int, int] | None = None
+        """The queue, where at most one waits for the lock proper, and the lock proper."""
+        self._queue = threading.Lock()
+        self._lock = threading.Lock()
+        self._owner: int | None = None
         self._depth = 0
 
     def acquire(self, blocking: bool = True) -> bool:
-        """Take the lock; without blocking, False where somebody else holds it."""
-        if not self._thread_lock.acquire(blocking):
-            return False
-        if self._depth == 0 and self.works and not self._lock_file(blocking):
-            self._thread_lock.release()
-            return False
+        """Take the lock; without blocking, False where somebody else holds it or waits for it."""
+        if self._owner != threading.get_ident():
+            if not self._lock_thread(blocking):
+                return False
+            if self.works and not self._lock_files(blocking):
+                self._lock.release()
+                return False
+            self._owner = threading.get_ident()
         self._depth += 1
         return True
 
     def release(self) -> None:
         """Give the lock back."""
         self._depth -= 1
-        if self._depth == 0 and self._file is not None:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
-        self._thread_lock.release()
+        if self._depth == 0:
+            self._owner = None
+            if self._files is not None:
+                fcntl.flock(self._files[1], fcntl.LOCK_UN)
+            self._lock.release()
 
     def close(self) -> None:
-        """Let go of the file; the lock can be taken again."""
-        with self._thread_lock:
-            if self._file is not None and self._depth == 0:
-                os.close(self._file)
-                self._file = None
+        """Let go of the files; the lock can be taken again."""
+        with self._queue, self._lock:
+            for file in self._files or ():
+                os.close(file)
+            self._files = None
 
-    def _lock_file(self, blocking: bool) -> bool:
+    def _lock_thread(self, blocking: bool) -> bool:
+        if not self._queue.acquire(blocking):
+            return False
+        try:
+            return self._lock.acquire(blocking)
+        finally:
+            self._queue.release()
+
+    def _lock_files(self, blocking: bool) -> bool:
         assert self._path is not None
         try:
-            if self._file is None:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            fcntl.flock(self._file, fcntl.LOCK_EX | (0 if blocking else fcntl.LOCK_NB))
+            queue, lock = self._opened(self._path)
+            if not blocking:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            fcntl.flock(queue, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            finally:
+                fcntl.flock(queue, fcntl.LOCK_UN)
         except BlockingIOError:
             return False
         except OSError as error:
-            self._thread_lock.release()
+            self._lock.release()
             place = self._path.parent
             raise StoreError(f"{place} cannot be written to: {error.strerror}. Give another folder.") from error
         return True
+
+    def _opened(self, path: Path) -> tuple[int, int]:
+        if self._files is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            self._files = os.open(f"{path}.queue", flags, 0o644), os.open(path, flags, 0o644)
+        return self._files
 
     def __enter__(self) -> FileLock:
         self.acquire()

@@ -1,7 +1,7 @@
 """What keeps a store small and clean: compaction, expiry, erasure, embedding anew.
 
-Compaction runs by itself, in one process at a time, beside readers and writers; only the removal of old versions holds
-the write lock.
+Compaction runs by itself, in one process at a time, beside readers and writers; now and then, and at the end, what was
+left behind is removed under the write lock.
 """
 
 from __future__ import annotations
@@ -26,6 +26,14 @@ logger = logging.getLogger(__name__)
 
 _CHECK_EVERY = 8
 """Commits between two looks at the number of fragments."""
+_PATIENCE = 2.0
+"""Fragments times this over the root of the rows: there merging them costs about as much as leaving them does."""
+_SMALL = 4000
+"""Rows that are merged so quickly that writers can wait for it, which keeps a small folder small."""
+_PAUSE = 2.0
+"""Seconds that a writer waits at most for a compaction that lags behind."""
+_TIDY_EVERY = 20
+"""Compactions between two removals of what lost compactions and killed writers left behind."""
 _BATCH = 256
 """Items that are embedded together."""
 _TOMBSTONE_AGE = timedelta(hours=1)
@@ -42,6 +50,7 @@ class Upkeep:
         self._sweep_seconds = sweep_minutes * 60
         self._swept = time.monotonic()
         self._commits = 0
+        self._compactions = 0
         self._thread: threading.Thread | None = None
 
     def committed(self, expiring: bool) -> None:
@@ -49,9 +58,18 @@ class Upkeep:
         self._commits += 1
         if expiring and time.monotonic() - self._swept > self._sweep_seconds:
             self.sweep()
-        if self._commits % _CHECK_EVERY == 0 and not self.running and self._table.fragmented():
-            self._thread = threading.Thread(target=self._compact_quietly, name="memory-r1-compaction", daemon=True)
-            self._thread.start()
+        if self._commits % _CHECK_EVERY == 0:
+            fragments, rows = self._table.fragments()
+            due = max(32, _PATIENCE * rows**0.5)
+            if fragments > due and not self.running:
+                self._start(self.tidy if rows < _SMALL else self.compact)
+            if fragments > 2 * due:
+                self._hold_back()
+
+    def _hold_back(self) -> None:
+        """Commits without a pause make LanceDB begin its compaction again and again: give it room to finish."""
+        if self._thread is not None:
+            self._thread.join(_PAUSE)
 
     @property
     def running(self) -> bool:
@@ -63,20 +81,39 @@ class Upkeep:
         if self._thread is not None:
             self._thread.join()
         if self._commits >= _CHECK_EVERY:
-            self._compact_quietly()
+            self._quietly(self.tidy)
 
     def compact(self) -> bool:
-        """Merge small fragments and drop old versions; False where another process is at it."""
+        """Merge small fragments beside running readers and writers; False where another process is at it."""
+        return self._alone(self._compact)
+
+    def tidy(self) -> bool:
+        """Bring the folder down to its newest version while writers wait; False where another process is at it."""
+        return self._alone(self._tidy)
+
+    def _start(self, work: Callable[[], object]) -> None:
+        self._thread = threading.Thread(target=self._quietly, args=(work,), name="memory-r1-compaction", daemon=True)
+        self._thread.start()
+
+    def _alone(self, work: Callable[[], None]) -> bool:
         if not self._table.upkeep_lock.acquire(blocking=False):
             return False
         try:
-            self._table.compact()
-            with self._table.lock:
-                self._clear_tombstones()
-                self._table.prune()
+            work()
         finally:
             self._table.upkeep_lock.release()
         return True
+
+    def _compact(self) -> None:
+        self._compactions += 1
+        self._table.compact()
+        if self._compactions % _TIDY_EVERY == 0:
+            self._tidy()
+
+    def _tidy(self) -> None:
+        with self._table.lock:
+            self._clear_tombstones()
+            self._table.prune()
 
     def sweep(self) -> int:
         """Remove expired rows. They are invisible already, so no reader has to be told."""
@@ -98,7 +135,7 @@ class Upkeep:
             self._table.replace(where, self._barrier())
             self._reader.clear()
             self._table.rewrite()
-            self._table.prune(at_once=True)
+            self._table.prune()
         return erased
 
     def reembed(self, embedder: Embedder | None, progress: Callable[[int, int], None] | None) -> int:
@@ -130,9 +167,9 @@ class Upkeep:
         seq = self._table.version + 1
         return Row(item_id((), ""), (), "", {}, now, now, rev=seq, seq=seq, commit=secrets.token_hex(8), live=False)
 
-    def _compact_quietly(self) -> None:
+    def _quietly(self, work: Callable[[], object]) -> None:
         try:
-            self.compact()
+            work()
         except StoreError as error:  # The data is safe; the next commit tries again.
             logger.warning("Compaction was put off: %s", error)
 
