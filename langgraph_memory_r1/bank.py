@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -86,13 +86,10 @@ class MemoryBank(Memories):
             index.put(memory_from_record(row.key, row.value), vector_of(row))
         return index.rank(query, k=k, vector=self._vector(query), per_speaker=per_speaker)
 
-    @contextmanager
-    def _finding(self) -> Iterator[Callable[[str], Memory | None]]:
-        if self._memories.too_large():
-            yield self.get
-            return
-        with super()._finding() as find:
-            yield find
+    def _known(self, ids: Collection[str]) -> dict[str, Memory | None]:
+        if ids and self._memories.too_large():
+            return {memory_id: self.get(memory_id) for memory_id in ids}
+        return super()._known(ids)
 
     def seen(self) -> set[str]:
         """Ids of all turns that some operation, a NOOP too, came from."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import Any
 
 from langgraph_memory_r1.errors import ConflictError, UnknownMemoryError
 from langgraph_memory_r1.history import Diff, aware, compare, in_order, invert, plan, replay, standing
 from langgraph_memory_r1.retrieval import Hit, Index
-from langgraph_memory_r1.schemas import Change, Memory, Operation
+from langgraph_memory_r1.schemas import Change, Delete, Memory, Operation, Update
 
 _ATTEMPTS = 8
 
@@ -31,10 +31,12 @@ class Memories(ABC):
     def history(self, memory_id: str | None = None) -> list[Change]:
         """The operations on one memory, or all with the NOOPs, oldest first."""
 
-    @contextmanager
-    def _finding(self) -> Iterator[Callable[[str], Memory | None]]:
+    def _known(self, ids: Collection[str]) -> dict[str, Memory | None]:
+        """The present state of some memories; where there are none to look up, nothing is read."""
+        if not ids:
+            return {}
         with self._reading() as index:
-            yield index.get
+            return {memory_id: index.get(memory_id) for memory_id in ids}
 
     def _vector(self, query: str) -> Any:
         return None
@@ -88,10 +90,11 @@ class Memories(ABC):
             ConflictError: a memory in `expect` has changed since; nothing was applied.
             UnknownMemoryError: an operation names a memory that is not there; nothing was applied.
         """
+        touched = {operation.id for operation in operations if isinstance(operation, (Update, Delete))}
         for attempt in range(_ATTEMPTS):
-            with self._finding() as find:
-                _check(expect or {}, find)
-                changes = plan(operations, find, model=model, reason=reason)
+            known = self._known({*touched, *(expect or ())})
+            _check(expect or {}, known)
+            changes = plan(operations, known.get, model=model, reason=reason)
             try:
                 self._commit(changes)
             except ConflictError:
@@ -169,10 +172,8 @@ class MemoryFork(Memories):
         self._changes.extend(changes)
 
 
-def _check(expect: Mapping[str, int], lookup: Callable[[str], Memory | None]) -> None:
-    known = {key: lookup(key) for key in expect}
-    stale = [key for key, memory in known.items() if memory is None or memory.rev != expect[key]]
+def _check(expect: Mapping[str, int], known: Mapping[str, Memory | None]) -> None:
+    stale = [key for key, rev in expect.items() if (memory := known[key]) is None or memory.rev != rev]
     if stale:
-        raise ConflictError(
-            f"Changed since the decision was made: {', '.join(stale)}. Read again and decide anew.", stale
-        )
+        message = f"Changed since the decision was made: {', '.join(stale)}. Read again and decide anew."
+        raise ConflictError(message, stale)
