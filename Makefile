@@ -35,8 +35,9 @@ fix: $(VENV)/.dev  ## format the code and repair what the linter can repair
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
 
+# LanceDB's threads spread what they free over glibc's arenas, which then looks like growth; see the README.
 bench: $(VENV)/.dev  ## measure speed and size; every line is a ratio against a reference of the same run
-	@$(BIN)/python benchmarks/run.py
+	@MALLOC_ARENA_MAX=2 $(BIN)/python benchmarks/run.py
 
 clean:  ## remove the environment, the caches and the build output
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -51,9 +51,8 @@ class Yardstick:
     """A bare `add` of one such row to a small LanceDB table: what the machine is good for at the moment."""
 
     def __init__(self, folder: Path) -> None:
-        self._row = pa.table(
-            {"id": [""], "text": ["x" * 100], "vector": pa.array([[0.5] * DIMS], pa.list_(pa.float32(), DIMS))}
-        )
+        vector = pa.array([[0.5] * DIMS], pa.list_(pa.float32(), DIMS))
+        self._row = pa.table({"id": [""], "text": ["x" * 100], "vector": vector})
         self._table = lancedb.connect(str(folder)).create_table("bare", data=self._row)
         self._added = 0
 
@@ -69,8 +68,8 @@ class Yardstick:
 def growth_measures(folder: Path) -> Iterator[Measure]:
     """A turn is one new memory with its record in the history: the smallest commit that there is.
 
-    In the first and the last tenth each commit is followed by a bare `add` elsewhere, so that the machine's own moods do
-    not look like growth: the slowdown is the commits', over that of the bare adds.
+    In the first and the last tenth each commit is followed by a bare `add` elsewhere, so that the machine's own moods
+    do not look like growth: the slowdown is the commits', over that of the bare adds.
     """
     process, place = psutil.Process(), folder / "growth"
     sampler, yardstick = Sampler(place), Yardstick(folder / "bare")
