@@ -38,8 +38,8 @@ fix: $(VENV)/.dev  ## format the code and repair what the linter can repair
 bench: $(VENV)/.dev  ## measure speed and size; every line is a ratio against a reference of the same run
 	@$(BIN)/python benchmarks/run.py
 
-clean:  ## remove the environment, the caches and the build output
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+clean:  ## remove the environments, the caches and the build output
+	rm -rf $(VENV) $(VLLM_VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: a second run installs nothing, a change of the dependencies installs again.

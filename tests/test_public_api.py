@@ -12,8 +12,8 @@ import langgraph_memory_r1
 PUBLIC = """
     create_memory_graph MemoryState MemoryContext load_chat_model load_embeddings LanceDBStore MemoryBank
     Turn Question Conversation Fact Memory Operation Add Update Delete Noop Change Answer
-    MemoryR1Error StoreError StoreFormatError EmbedderMismatchError ConflictError UnknownMemoryError OutputError
-    InputError MissingDependencyError __version__
+    MemoryR1Error StoreError StoreFormatError EmbedderMismatchError ConflictError UnknownMemoryError ModelError
+    OutputError InputError MissingDependencyError __version__
 """.split()
 
 

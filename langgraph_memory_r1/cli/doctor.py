@@ -18,11 +18,10 @@ from langgraph_memory_r1.errors import MemoryR1Error
 
 PACKAGES = ("langgraph-memory-r1", "langgraph", "langchain", "langchain-core", "lancedb", "pyarrow", "numpy", "typer")
 EXTRAS = {
-    "local": ("sentence_transformers", "torch"),
+    "local": ("peft", "sentence_transformers", "torch", "transformers"),
     "train": ("accelerate", "datasets", "peft", "trl"),
     "evals": ("huggingface_hub",),
     "inspect": ("starlette", "uvicorn"),
-    "vllm": ("langchain_openai",),
 }
 _MANY_FRAGMENTS = 200
 _MANY_MEMORIES = 20_000

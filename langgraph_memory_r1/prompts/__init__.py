@@ -28,7 +28,7 @@ from langgraph_memory_r1.schemas import Fact, Operation
 
 __all__ = [
     "PROMPT_VERSION", "Role", "Style", "RoleInput", "RoleOutput", "ExtractInput", "ManageInput", "AnswerInput",
-    "render", "parse", "read", "write", "retry", "role_of", "clean",
+    "render", "parse", "schema", "read", "write", "retry", "role_of", "clean",
 ]  # fmt: skip
 
 PROMPT_VERSION = "1"
@@ -39,6 +39,7 @@ Style: TypeAlias = Literal["full", "compact"]
 RoleInput: TypeAlias = ExtractInput | ManageInput | AnswerInput
 RoleOutput: TypeAlias = tuple[Fact, ...] | tuple[Operation, ...] | tuple[str, tuple[int, ...]]
 
+_MODULES: dict[Role, Any] = {"extract": prompt_extract, "manage": prompt_manage, "answer": prompt_answer}
 _QUOTED = 1000
 """So much of an unreadable reply, in characters, is shown to the model again."""
 
@@ -74,6 +75,12 @@ def parse(completion: str, given: RoleInput) -> Any:
         OutputError: If the completion cannot be read; its message is for the model, see `retry`.
     """
     return _module(given).parse(completion, given)
+
+
+def schema(role: Role) -> dict[str, Any]:
+    """The reply of a role as a JSON schema; `parse` reads what it allows, except numbers that were not shown."""
+    found: dict[str, Any] = _MODULES[role].SCHEMA
+    return found
 
 
 def read(messages: Sequence[BaseMessage]) -> RoleInput:
@@ -118,4 +125,4 @@ def _read(content: str) -> RoleInput:
 
 
 def _module(given: RoleInput) -> Any:
-    return {"extract": prompt_extract, "manage": prompt_manage, "answer": prompt_answer}[role_of(given)]
+    return _MODULES[role_of(given)]
