@@ -186,7 +186,7 @@ class ServedChatModel(BaseChatModel):
         except httpx.ConnectError as error:
             raise ModelError(f"{self._place()} cannot be reached; is the server running? ({error})") from error
         except httpx.HTTPError as error:
-            raise ModelError(f"{self._place()} broke off: {error or type(error).__name__}") from error
+            raise ModelError(f"{self._place()} broke off: {str(error) or type(error).__name__}") from error
 
     def _place(self) -> str:
         return f"The model {self.model!r} at {self.base_url}"
