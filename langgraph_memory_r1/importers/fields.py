@@ -15,8 +15,8 @@ LONGEST = 64_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NUMBER = re.compile(r"-?\d{1,20}(?:\.\d{1,20})?")
-_MILLISECONDS = 1e11
-"""Seconds that would lie beyond the year 5000 are milliseconds, and so on."""
+_SECONDS = 1e11
+"""A larger number would lie beyond the year 5000: it counts milli-, micro- or nanoseconds."""
 
 
 def moment(value: object) -> datetime | None:
@@ -31,12 +31,11 @@ def moment(value: object) -> datetime | None:
         return _utc(datetime.fromisoformat(value.strip()))
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError(f"a time cannot be {type(value).__name__}")
-    seconds = float(value)
-    while abs(seconds) >= _MILLISECONDS:
-        seconds /= 1000
     try:
-        return _EPOCH + timedelta(seconds=seconds)
-    except OverflowError as error:
+        number = float(value)
+        unit = next((unit for unit in (1, 1e3, 1e6) if abs(number) < _SECONDS * unit), 1e9)
+        return _EPOCH + timedelta(seconds=number / unit)
+    except (OverflowError, ValueError) as error:
         raise ValueError(f"{value!r:.40} is no time") from error
 
 

@@ -13,7 +13,7 @@ from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.importers.detect import detect
 from langgraph_memory_r1.importers.documents import Document, read_document
 from langgraph_memory_r1.importers.facebook import read_facebook
-from langgraph_memory_r1.importers.harvest import Harvest, Talk
+from langgraph_memory_r1.importers.harvest import Harvest, Kept, Talk
 from langgraph_memory_r1.importers.imessage import read_imessage
 from langgraph_memory_r1.importers.langmem import read_langmem
 from langgraph_memory_r1.importers.mem0 import read_mem0
@@ -53,6 +53,7 @@ def read_export(path: str | os.PathLike[str], format: str = "auto", *, strict: b
     path = Path(path)
     format = detect(path) if format == "auto" else format
     harvest = _read(path, format)
+    harvest.kept = _each_once(harvest.kept)
     if strict and harvest.broken:
         raise InputError(f"{harvest.broken[0]}. Nothing was imported; leave out --strict to skip broken entries.")
     if not (harvest.talks or harvest.kept):
@@ -72,6 +73,16 @@ def _read(path: Path, format: str) -> Harvest:
     if format == "jsonl":
         return _read_jsonl(path)
     raise InputError(f"There is no format {format!r}; give one of {', '.join(FORMATS)}.")
+
+
+def _each_once(kept: list[Kept]) -> list[Kept]:
+    """Pages and searches overlap: a memory that comes twice is one, with the wordings of both."""
+    found: dict[str, Kept] = {}
+    for memory in kept:
+        first = found.get(memory.id, memory)
+        wordings = {wording.id: wording for wording in (*first.wordings, *memory.wordings)}
+        found[memory.id] = replace(first, wordings=tuple(wordings.values()))
+    return list(found.values())
 
 
 def _read_jsonl(path: Path) -> Harvest:
