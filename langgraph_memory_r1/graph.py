@@ -80,9 +80,9 @@ def create_memory_nodes(
         limits=limits or Limits(), related_k=related_k, top_k=top_k,
     )  # fmt: skip
     return MemoryNodes(
-        extract=ExtractNode(_agent("extract", extractor or model, style), options),
-        manage=ManageNode(_agent("manage", manager or model, style), options),
-        answer=AnswerNode(_agent("answer", answerer or model, style), options),
+        extract=ExtractNode(agent_for("extract", extractor or model, style), options),
+        manage=ManageNode(agent_for("manage", manager or model, style), options),
+        answer=AnswerNode(agent_for("answer", answerer or model, style), options),
     )
 
 
@@ -170,8 +170,9 @@ def _check(top_k: int, related_k: int, style: str, on_error: str) -> None:
         raise InputError(f"There is no on_error {on_error!r}; give one of {', '.join(get_args(OnError))}.")
 
 
-def _agent(role: Role, model: Model, style: Style) -> Agent:
-    loaded = load_chat_model(model) if isinstance(model, str) else model
+def agent_for(role: Role, model: Model, style: Style) -> Agent:
+    """A model in a role."""
+    loaded = load_chat_model(model, role=role) if isinstance(model, str) else model
     return Agent(role, loaded, _label(loaded), style)
 
 

@@ -28,7 +28,7 @@ from langgraph_memory_r1.schemas import Fact, Operation
 
 __all__ = [
     "PROMPT_VERSION", "Role", "Style", "RoleInput", "RoleOutput", "ExtractInput", "ManageInput", "AnswerInput",
-    "render", "parse", "schema", "read", "write", "retry", "role_of", "clean",
+    "render", "parse", "schema", "read", "write", "retry", "role_of", "is_role", "clean",
 ]  # fmt: skip
 
 PROMPT_VERSION = "1"
@@ -93,6 +93,12 @@ def read(messages: Sequence[BaseMessage]) -> RoleInput:
         if isinstance(message, HumanMessage) and isinstance(message.content, str):
             return _read(message.content)
     raise InputError("There is no human message with text; give messages that `prompts.render` returned.")
+
+
+def is_role(messages: Sequence[BaseMessage]) -> bool:
+    """Whether these messages are a role's prompt, and not a chat."""
+    said = [message.text for message in messages if isinstance(message, HumanMessage)]
+    return bool(said) and said[0].startswith(("Turns:\n", "Memories:\n"))
 
 
 @overload
