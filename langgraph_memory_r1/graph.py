@@ -27,7 +27,7 @@ from langgraph.types import Checkpointer
 
 from langgraph_memory_r1.effects import Agent
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.models import load_chat_model, load_embeddings, model_name
+from langgraph_memory_r1.models import for_role, load_chat_model, load_embeddings, model_name
 from langgraph_memory_r1.nodes import AnswerNode, ExtractNode, ManageNode, NodeOptions, OnError, question_of, utc_now
 from langgraph_memory_r1.prompts import Role, Style
 from langgraph_memory_r1.scope import Banks, Namespace, Place
@@ -172,7 +172,7 @@ def _check(top_k: int, related_k: int, style: str, on_error: str) -> None:
 
 def agent_for(role: Role, model: Model, style: Style) -> Agent:
     """A model in a role."""
-    loaded = load_chat_model(model, role=role) if isinstance(model, str) else model
+    loaded = for_role(load_chat_model(model) if isinstance(model, str) else model, role)
     return Agent(role, loaded, _label(loaded), style)
 
 

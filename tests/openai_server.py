@@ -64,7 +64,7 @@ class Server:
 
 
 @contextmanager
-def serving(*script: Says) -> Iterator[Server]:
+def serving(*script: Says, port: int = 0) -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -87,7 +87,7 @@ def serving(*script: Says) -> Iterator[Server]:
         daemon_threads = True
         request_queue_size = 128
 
-    http = Http(("127.0.0.1", 0), Handler)
+    http = Http(("127.0.0.1", port), Handler)
     server = Server(f"http://127.0.0.1:{http.server_port}", list(script))
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from blockbuster import blockbuster_ctx
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
+from langgraph.checkpoint.memory import InMemorySaver
 from openai_server import Says, completion, serving, stream
 
 from langgraph_memory_r1 import InputError, ModelError, create_memory_graph, load_chat_model, prompts
@@ -126,6 +128,45 @@ def test_a_graph_holds_every_role_to_its_schema_and_remembers(tmp_path: Path) ->
     ]
     assert (done["usage"]["calls"], done["usage"]["input_tokens"], done["usage"]["output_tokens"]) == (3, 33, 21)
     assert done["memory_ops"][0]["model"] == "vllm:base"
+
+
+def test_one_model_object_is_held_to_each_role_unless_it_is_to_be_free(tmp_path: Path) -> None:
+    with serving(completion('{"facts":[]}')) as server:
+        for settings in ({}, {"structured": False}):
+            graph = create_memory_graph(str(tmp_path / str(len(settings))), model=load(server.url, **settings))
+            done = graph.invoke({"messages": [("user", "Hi there.")]})
+            assert done["memory_ops"][0]["model"] == "vllm:base"
+        load(server.url, role="extract", structured=False).invoke("Hi")
+    held, free, free_too = (asked.get("response_format") for asked in server.asked)
+    assert held["json_schema"]["name"] == "extract" and (free, free_too) == (None, None)
+
+
+async def test_nothing_blocks_the_event_loop() -> None:
+    with serving(completion("Hello!")) as server:
+        model = load(server.url, max_concurrency=1)
+        with blockbuster_ctx():
+            assert (await model.ainvoke("Hi")).text == "Hello!"
+    with serving(stream("Hello!")) as server:
+        model = load(server.url)
+        with blockbuster_ctx():
+            streamed = [chunk.text async for chunk in model.bound.astream("Hi")]
+    assert "".join(streamed) == "Hello!"
+
+
+def test_a_turn_is_remembered_when_the_server_is_back(tmp_path: Path) -> None:
+    facts = completion('{"facts":[{"text":"User has a dog, Buddy.","turns":[0]}]}')
+    operations = completion('{"operations":[{"event":"ADD","fact":0,"text":"User has a dog, Buddy."}]}')
+    with serving(facts) as server:
+        url = server.url
+    graph = create_memory_graph(
+        str(tmp_path / "bank"), model=f"vllm:base@{url}", on_error="degrade", checkpointer=InMemorySaver()
+    )
+    thread: Any = {"configurable": {"thread_id": "1"}}
+    (failed,) = graph.invoke({"messages": [("user", "I have a dog, Buddy.")]}, thread)["memory_ops"]
+    assert "cannot be reached; is the server running?" in str(failed)
+    with serving(facts, operations, port=int(url.rpartition(":")[2])):
+        done = graph.invoke({"messages": [("ai", "Nice!")]}, thread)
+    assert [op["text"] for op in done["memory_ops"] if op["event"] == "ADD"] == ["User has a dog, Buddy."]
 
 
 def test_a_rate_limit_is_waited_out() -> None:

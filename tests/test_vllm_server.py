@@ -33,7 +33,7 @@ AT = datetime(2024, 5, 1, tzinfo=UTC)
 TOLD = ["I adopted a dog called Buddy.", "I adopted another dog, Scout!"]
 QUESTION = "How many dogs do I have?"
 WHO = "Who are you?"
-START_SECONDS = 240
+START_SECONDS = 600
 OFFLINE = {
     "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false",

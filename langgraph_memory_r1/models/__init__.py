@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import Runnable
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.models.adapters import Manifest, check_adapter, read_manifest, write_manifest
@@ -27,7 +29,7 @@ from langgraph_memory_r1.models.limits import LimitedChatModel, with_limits
 from langgraph_memory_r1.prompts import Role
 
 __all__ = [
-    "load_chat_model", "model_name", "RulesChatModel",
+    "load_chat_model", "for_role", "model_name", "RulesChatModel",
     "with_limits", "LimitedChatModel",
     "Manifest", "write_manifest", "read_manifest", "check_adapter",
     "load_embeddings", "SentenceTransformerEmbeddings",
@@ -82,6 +84,22 @@ def load_chat_model(
     return with_limits(model, retries=retries, max_concurrency=max_concurrency)
 
 
+def for_role(model: Runnable[Any, BaseMessage], role: Role) -> Runnable[Any, BaseMessage]:
+    """The model held to the JSON of a role, where the server behind `vllm:` can do that; else the model as it is.
+
+    One model can so play several roles; `structured=False` when it is loaded keeps it free in all of them.
+    """
+    served = model.bound if isinstance(model, LimitedChatModel) else model
+    if not isinstance(served, BaseChatModel) or served._llm_type != "vllm":
+        return model
+    from langgraph_memory_r1.models.served import ServedChatModel
+    from langgraph_memory_r1.models.wire import response_format
+
+    if not isinstance(served, ServedChatModel) or served.response_format or not served.structured:
+        return model
+    return model.bind(response_format=response_format(role))
+
+
 def model_name(model: BaseChatModel) -> str:
     """The name under which a bank's history records a model: `openai:gpt-5-mini`, `rules`."""
     if isinstance(model, RulesChatModel):
@@ -97,7 +115,11 @@ def _served(spec: str, adapter: str | Path | None, role: Role | None, settings: 
 
     if adapter is not None:
         check_adapter(adapter, role=role)
-    return served_model(spec, **({"response_format": response_format(role)} if role else {}), **settings)
+    return served_model(
+        spec,
+        **({"response_format": response_format(role)} if role and settings.get("structured", True) else {}),
+        **settings,
+    )
 
 
 def _provided(spec: str, settings: dict[str, Any]) -> BaseChatModel:

@@ -56,10 +56,16 @@ class ServedChatModel(BaseChatModel):
     max_tokens: int | None = None
     seed: int | None = None
     response_format: dict[str, Any] | None = None
+    structured: bool = True
+    """Whether the memory graph may hold the model to the JSON of its role; rollouts for training must be free."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
     """Further fields of the request, for example `{"return_token_ids": True}`."""
     timeout: float = 120.0
     """Seconds that the server may be silent."""
+
+    def model_post_init(self, context: Any) -> None:
+        """Reads the certificates now, because that would hold up an event loop."""
+        _certificates(self.base_url.startswith("https"))
 
     @property
     def _llm_type(self) -> str:
