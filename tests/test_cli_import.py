@@ -91,6 +91,10 @@ def test_conversations_of_several_people_need_their_names(run: Import, tmp_path:
     refused = run(path)
     assert refused.exit_code == 1 and "--user" in str(refused.exception)
     assert run(path, "--user", "ann").exit_code == 0
+    rows = tmp_path / "history.json"
+    rows.write_text('[{"id": "h", "memory_id": "m", "old_memory": null, "new_memory": "Has a cat", "event": "ADD"}]')
+    refused = run(rows)
+    assert refused.exit_code == 1 and "--user" in str(refused.exception)
     assert run(DATA / "openai.jsonl").exit_code == 0
     assert facts(tmp_path, "bob") == ["User moved to Denver."]
 

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sqlite3
-import sys
 import zipfile
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from exports import DATA, at, chat_database, export, said, turns
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from langchain_core.messages import AIMessage, HumanMessage, message_to_dict, messages_to_dict
 from langgraph.store.memory import InMemoryStore
 
-from langgraph_memory_r1 import Delete, InputError, MemoryBank, MissingDependencyError, Turn, Update
+from langgraph_memory_r1 import Delete, InputError, MemoryBank, Update
 from langgraph_memory_r1.importers import FORMATS, Harvest, adopt, detect, read_export
 from langgraph_memory_r1.importers.fields import LONGEST, moment
 
-DATA = Path(__file__).parent / "data"
 DOGS = "0b6a1f0e-1111-4c1e-9d0a-000000000001"
 LOOKS = {
     "mem0.json": "mem0",
@@ -38,18 +33,6 @@ LOOKS = {
 }
 
 
-def at(*parts: int) -> datetime:
-    return datetime(*parts, tzinfo=UTC)  # type: ignore[misc, arg-type]
-
-
-def turns(harvest: Harvest) -> list[Turn]:
-    return [turn for talk in harvest.talks for turn in talk.conversation.turns]
-
-
-def said(harvest: Harvest) -> list[tuple[str, str]]:
-    return [(turn.speaker, turn.text) for turn in turns(harvest)]
-
-
 def bring(bank: MemoryBank, harvest: Harvest) -> list[str]:
     return [change.event for some in adopt(bank, harvest.kept, harvest.format) for change in some.changes]
 
@@ -61,39 +44,7 @@ def bank() -> MemoryBank:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Any:
-    def write(value: Any, name: str = "export.json") -> Path:
-        path = tmp_path / name
-        path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
-        return path
-
-    return write
-
-
-@pytest.fixture
-def chat_db(tmp_path: Path) -> Iterator[Path]:
-    """The tables of macOS's chat.db that matter, with two chats in them."""
-    path = tmp_path / "chat.db"
-    base = 736_000_000 * 10**9  # nanoseconds since 2001
-    body = b"streamtyped\x81\xe8\x03NSString\x01\x94\x84\x01+\x11I play the cello.\x86"
-    with sqlite3.connect(path) as db:
-        db.executescript(
-            "CREATE TABLE handle (ROWID INTEGER PRIMARY KEY, id TEXT);"
-            "CREATE TABLE message (ROWID INTEGER PRIMARY KEY, date INTEGER, text TEXT, is_from_me INTEGER,"
-            " handle_id INTEGER, attributedBody BLOB);"
-            "CREATE TABLE chat_message_join (chat_id INTEGER, message_id INTEGER);"
-            "INSERT INTO handle VALUES (1, '+31612345678'), (2, 'eve@example.com');"
-            "INSERT INTO chat_message_join VALUES (1, 1), (1, 2), (1, 3), (1, 4), (2, 5);"
-        )
-        rows = [
-            (1, base, "I adopted a dog called Buddy.", 1, 1, None),
-            (2, base + 10**9, "I moved to Denver.", 0, 1, None),
-            (3, base + 2 * 10**9, None, 1, 1, body),
-            (4, base + 3 * 10**9, None, 0, 1, b"NSString"),
-            (5, base + 4 * 10**9, "I hate mushrooms.", 0, 2, None),
-        ]
-        db.executemany("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?)", rows)
-    db.close()
-    yield path
+    return lambda value, name="export.json": export(tmp_path / name, value)
 
 
 # Which format
@@ -105,8 +56,8 @@ def test_formats_are_told_by_what_is_in_a_file(name: str, format: str) -> None:
     assert read_export(DATA / name).format == format
 
 
-def test_every_format_has_an_export_in_the_tests(chat_db: Path) -> None:
-    assert detect(chat_db) == "imessage"
+def test_every_format_has_an_export_in_the_tests(tmp_path: Path) -> None:
+    assert detect(chat_database(tmp_path / "chat.db")) == "imessage"
     assert {*LOOKS.values(), "imessage", "jsonl"} == set(FORMATS)
 
 
@@ -214,6 +165,20 @@ def test_a_history_that_comes_later_is_not_replayed_over_the_import(bank: Memory
     assert "Adopted two dogs, Buddy and Scout" in [memory.text for memory in bank.all()]
 
 
+def test_deleted_memories_go_to_the_owner_of_the_export_or_to_nobody(write: Any) -> None:
+    item = {"id": "m1", "memory": "Lives in Boston", "user_id": "ann"}
+    rows = [
+        {"id": "h1", "memory_id": "m2", "old_memory": None, "new_memory": "Has a cat", "event": "ADD"},
+        {"id": "h2", "memory_id": "m2", "old_memory": "Has a cat", "new_memory": None, "event": "DELETE"},
+    ]
+    anns = read_export(write({"results": [item], "history": rows}))
+    assert [(kept.owner, len(kept.wordings)) for kept in anns.kept] == [("ann", 1), ("ann", 2)]
+    both = read_export(write({"results": [item, item | {"id": "m3", "user_id": "bob"}], "history": rows}))
+    assert [kept.id for kept in both.kept] == ["mem0:m1", "mem0:m3"]
+    assert both.skipped["history of a deleted memory of an unknown owner"] == 1
+    assert not read_export(write(rows)).personal
+
+
 def test_an_import_that_was_cut_short_goes_on(bank: MemoryBank, write: Any) -> None:
     items = [{"id": f"m{n:04}", "memory": f"Fact number {n}"} for n in range(450)]
     harvest = read_export(write(items))
@@ -285,173 +250,6 @@ def test_items_of_a_real_store_and_their_bare_values(bank: MemoryBank, write: An
     values = "\n".join(json.dumps(item["value"]) for item in items[:1] * 2)
     bring(bank, read_export(write(values, "values.jsonl")))
     assert [memory.text for memory in bank.all()] == [harvest.kept[0].wordings[0].text]
-
-
-# Messages
-
-
-def test_openai_messages_keep_what_was_said_and_count_the_rest() -> None:
-    harvest = read_export(DATA / "openai.jsonl")
-    assert said(harvest) == [
-        ("user", "I adopted a dog called Buddy."),
-        ("assistant", "How lovely!"),
-        ("user", "I moved to Denver."),
-    ]
-    assert [talk.owner for talk in harvest.talks] == ["ann", "bob"]
-    assert harvest.skipped["system"] == harvest.skipped["tool"] == harvest.skipped["image_url"] == 1
-    assert [line.partition("jsonl:")[2].split(":")[0] for line in harvest.broken] == ["3", "2, message 3"]
-
-
-def test_langchain_messages_in_every_notation(write: Any) -> None:
-    messages = [HumanMessage("I play the cello.", name="Ann"), AIMessage("Since when?")]
-    wanted = [("Ann", "I play the cello."), ("assistant", "Since when?")]
-    notations = [
-        messages_to_dict(messages),
-        {"messages": [message.model_dump(mode="json") for message in messages]},
-        {"values": {"messages": [message.to_json() for message in messages]}},
-    ]
-    for notation in notations:
-        assert said(read_export(write(notation))) == wanted
-    lines = "\n".join(json.dumps(message_to_dict(message)) for message in messages)
-    assert said(read_export(write(lines, "one-a-line.jsonl"))) == wanted
-
-
-def test_recalled_memories_are_never_imported_as_said() -> None:
-    harvest = read_export(DATA / "langchain.json")
-    first, _ = turns(harvest)
-    assert (first.speaker, first.at, first.id) == ("Ann", at(2024, 5, 20, 10), "0e9b8a4e-3333-4a6b-9c57-000000000001")
-    assert harvest.skipped["recalled"] == 1
-
-
-def test_chatgpt_conversations_follow_their_current_branch() -> None:
-    harvest = read_export(DATA / "chatgpt.json")
-    assert said(harvest) == [
-        ("user", "I adopted a dog called Buddy."),
-        ("assistant", "How lovely!"),
-        ("user", "I adopted another dog, Scout!"),
-        ("user", "I play the cello."),
-    ]
-    assert harvest.personal and turns(harvest)[0].at == datetime.fromtimestamp(1715000001, UTC)
-
-
-def test_a_conversation_whose_nodes_go_in_a_circle_ends(write: Any) -> None:
-    node = {"author": {"role": "user"}, "content": {"parts": ["I play the cello."]}}
-    mapping = {"a": {"message": node, "parent": "b"}, "b": {"message": None, "parent": "a"}}
-    assert len(turns(read_export(write([{"mapping": mapping, "current_node": "a"}])))) == 1
-
-
-def test_turn_ids_come_from_words_and_place(write: Any) -> None:
-    chat = [{"role": "user", "content": text} for text in ("I have a dog.", "Yes.", "I have a cat.", "Yes.")]
-    first = [turn.id for turn in turns(read_export(write(chat)))]
-    assert len(set(first)) == 4
-    assert [turn.id for turn in turns(read_export(write(chat, "renamed.json")))] == first
-    grown = read_export(write([*chat, {"role": "user", "content": "Bye."}]))
-    assert [turn.id for turn in turns(grown)][:4] == first
-    other = [{"role": "user", "content": "No."}, *chat[1:]]
-    assert not {turn.id for turn in turns(read_export(write(other)))} & set(first)
-
-
-@pytest.mark.parametrize("content", [None, 7, {}, [], [None], [{"type": "image"}], " ", "\x00", "\ud83d"])
-def test_content_without_text_is_counted_not_imported(write: Any, content: Any) -> None:
-    chat = [{"role": "user", "content": content}, {"role": "user", "content": "Good."}]
-    harvest = read_export(write(chat), "messages")
-    assert [turn.text for turn in turns(harvest)] == ["Good."]
-    assert harvest.skipped.total() >= 1
-
-
-# Apps
-
-
-def test_whatsapp_lines_of_several_phones() -> None:
-    android = read_export(DATA / "WhatsApp Chat with Bob.txt")
-    assert said(android) == [
-        ("Ann", "I adopted a dog called Buddy."),
-        ("Bob", "I moved to Denver. It is sunny here."),
-        ("Ann", "I play the cello."),
-    ]
-    assert [turn.at for turn in turns(android)] == [
-        at(2023, 1, 22, 18, 30),
-        at(2023, 1, 22, 18, 32),
-        at(2023, 1, 23, 9, 7),
-    ]
-    assert android.talks[0].conversation.id == "Bob"
-    assert (android.skipped["notice"], android.skipped["without words"]) == (2, 2)
-    ios = read_export(DATA / "whatsapp_ios.txt")
-    assert [turn.at for turn in turns(ios)] == [at(2023, 1, 22, 18, 30, 5), at(2023, 1, 23, 9, 7)]
-
-
-@pytest.mark.parametrize(
-    ("line", "when"),
-    [
-        ("03.02.21, 18:30 - Ann: Hi there", at(2021, 2, 3, 18, 30)),
-        ("2021-02-03, 18:30 - Ann: Hi there", at(2021, 2, 3, 18, 30)),
-        ("2/3/21, 6:30 PM - Ann: Hi there", at(2021, 2, 3, 18, 30)),
-        ("[03/02/2021, 18:30:15] Ann: Hi there", at(2021, 2, 3, 18, 30, 15)),
-        ("03/02/2021, 6:30 p.m. - Ann: Hi there\n13/02/2021, 6:30 p.m. - Ann: Bye", at(2021, 2, 3, 18, 30)),
-        ("99/99/21, 18:30 - Ann: Hi there", None),
-    ],
-)
-def test_whatsapp_dates(write: Any, line: str, when: datetime | None) -> None:
-    first = turns(read_export(write(line, "chat.txt")))[0]
-    assert (first.speaker, first.text, first.at) == ("Ann", "Hi there", when)
-
-
-def test_telegram_json() -> None:
-    harvest = read_export(DATA / "telegram.json")
-    assert said(harvest) == [
-        ("Ann", "I adopted a dog called Buddy."),
-        ("Bob", "I moved to Denver."),
-        ("Ann", "I play the cello."),
-    ]
-    assert turns(harvest)[0].at == at(2024, 5, 1, 10, 1)
-    assert len(harvest.broken) == 1 and "message 5" in harvest.broken[0]
-
-
-def test_telegram_account_has_a_conversation_for_each_chat(write: Any) -> None:
-    chat = json.loads((DATA / "telegram.json").read_text())
-    harvest = read_export(write({"about": "x", "chats": {"list": [chat, chat | {"name": "Eve"}, 7]}}, "result.json"))
-    assert [talk.conversation.id for talk in harvest.talks] == ["Bob", "Eve"]
-
-
-def test_slack_folder_and_zip_say_the_same(tmp_path: Path) -> None:
-    folder = read_export(DATA / "slack")
-    assert said(folder) == [
-        ("Ann", "I adopted a dog called Buddy."),
-        ("Bob B.", "Ann I moved to Denver & love the town."),
-        ("Ann", "I play the cello."),
-        ("Bob B.", "I hate mushrooms."),
-    ]
-    assert [talk.conversation.id for talk in folder.talks] == ["general", "random"]
-    assert turns(folder)[0].at == at(2024, 5, 1, 10, 1, 0, 200)
-    assert len(folder.broken) == 1 and "general/2024-05-01.json, entry 6" in folder.broken[0]
-    zipped = read_export(shutil.make_archive(str(tmp_path / "workspace"), "zip", DATA / "slack"))
-    assert [turn.id for turn in turns(zipped)] == [turn.id for turn in turns(folder)]
-
-
-def test_messenger_has_its_times_and_letters() -> None:
-    harvest = read_export(DATA / "message_1.json")
-    assert said(harvest) == [("Ann", "I adopted a dog called Buddy."), ("René", "I moved to Denver.")]
-    assert [turn.at for turn in turns(harvest)] == [at(2024, 5, 1, 10, 1), at(2024, 5, 1, 10, 2)]
-    assert (harvest.talks[0].conversation.id, len(harvest.broken)) == ("René", 1)
-
-
-def test_imessage_database(chat_db: Path) -> None:
-    harvest = read_export(chat_db)
-    by_chat = {talk.conversation.id: talk.conversation.turns for talk in harvest.talks}
-    assert [(turn.speaker, turn.text) for turn in by_chat["+31612345678"]] == [
-        ("user", "I adopted a dog called Buddy."),
-        ("+31612345678", "I moved to Denver."),
-        ("user", "I play the cello."),
-    ]
-    assert by_chat["eve@example.com"][0].text == "I hate mushrooms."
-    assert by_chat["+31612345678"][0].at == at(2024, 4, 28, 12, 26, 40)
-    assert len(harvest.broken) == 1
-
-
-def test_a_missing_loader_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "langchain_community.chat_loaders.telegram", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'langgraph-memory-r1\[chats\]'"):
-        read_export(DATA / "telegram.json")
 
 
 # Hostile files

@@ -22,6 +22,8 @@ EXTRAS = {
     "train": ("accelerate", "datasets", "peft", "trl"),
     "evals": ("huggingface_hub",),
     "inspect": ("starlette", "uvicorn"),
+    "chats": ("langchain_community",),
+    "mcp": ("mcp",),
 }
 _MANY_FRAGMENTS = 200
 _MANY_MEMORIES = 20_000

@@ -194,6 +194,8 @@ def _shares(harvest: Harvest, user: str | None) -> dict[str, _Share]:
     """Whose is what: what an entry says, unless --user takes all."""
     shares: dict[str, _Share] = {}
     for kept in harvest.kept:
+        if kept.owner is None and user is None and not harvest.personal:
+            raise InputError("The export does not tell whose these memories are; say it with --user.")
         shares.setdefault(_owner(kept.owner, user), _Share()).kept.append(kept)
     for talk in harvest.talks:
         told = talk.owner or _unnamed(harvest, talk, user)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,10 +32,22 @@ def read_mem0(document: Document) -> Harvest:
                 _sort(found, items, rows)
             except _UNREADABLE as error:
                 harvest.broken.append(f"{found.place}: {why(error)}")
-    for key in [*items, *(key for key in rows if key not in items)]:
-        kept = _kept(key, items.get(key), rows.get(key, []), harvest)
-        harvest.kept += [kept] if kept else []
+    for key, item in items.items():
+        harvest.kept += _kept(key, item, rows.pop(key, []), harvest)
+    _take_deleted(rows, bool(items), harvest)
     return harvest
+
+
+def _take_deleted(rows: Mapping[str, Sequence[Entry]], items: bool, harvest: Harvest) -> None:
+    """Memories of which only the history is left; it does not say whose they were."""
+    owners = {kept.owner for kept in harvest.kept}
+    if len(owners) > 1:
+        harvest.skipped["history of a deleted memory of an unknown owner"] += len(rows)
+        return
+    harvest.personal = items
+    for key, some in rows.items():
+        found = _kept(key, None, some, harvest)
+        harvest.kept += [replace(kept, owner=next(iter(owners), None)) for kept in found]
 
 
 def _entries(entry: Entry) -> Iterator[Entry]:
@@ -74,7 +87,8 @@ def _id(value: object) -> str:
     return found
 
 
-def _kept(key: str, item: Entry | None, rows: Sequence[Entry], harvest: Harvest) -> Kept | None:
+def _kept(key: str, item: Entry | None, rows: Sequence[Entry], harvest: Harvest) -> list[Kept]:
+    """The memory, or nothing where it cannot be used."""
     about: Mapping[str, Any] = item.value if item else {}
     wordings = _history(key, rows, harvest)
     try:
@@ -86,9 +100,9 @@ def _kept(key: str, item: Entry | None, rows: Sequence[Entry], harvest: Harvest)
                 wordings.append(_wording(key, text, at))
     except _UNREADABLE as error:
         harvest.broken.append(f"{item.place if item else key}: {why(error)}")
-        return None
+        return []
     speaker = name(about.get("actor_id"))
-    return Kept(f"mem0:{key}", tuple(wordings), whose, speaker, name(about.get("run_id"))) if wordings else None
+    return [Kept(f"mem0:{key}", tuple(wordings), whose, speaker, name(about.get("run_id")))] if wordings else []
 
 
 def _history(key: str, rows: Sequence[Entry], harvest: Harvest) -> list[Wording]:
