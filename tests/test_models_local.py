@@ -66,6 +66,7 @@ async def test_a_reply_with_its_token_counts(base: Path) -> None:
     assert reply.usage_metadata == {"input_tokens": len(prompt), "output_tokens": 8, "total_tokens": len(prompt) + 8}
     assert reply.response_metadata["finish_reason"] == "length"
     assert reply.text and reply.text == later.text
+    assert model.invoke("Hi", max_tokens=3).usage_metadata["output_tokens"] == 3  # type: ignore[attr-defined]
     assert model_name(model) == f"hf:{base}"
 
 

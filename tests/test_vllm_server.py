@@ -156,16 +156,12 @@ def test_two_adapters_of_one_base_answer_differently(served: Served) -> None:
     assert said["base"] not in (said["manager"], said["answer"])
 
 
-def test_the_base_is_held_to_the_json_of_the_manager(served: Served) -> None:
+async def test_the_base_is_held_to_the_json_of_the_manager(served: Served) -> None:
     """A random model says noise; under the schema it says operations, whatever they are."""
     given = prompts.ManageInput((Fact("Ann likes tea.", "Ann"),), ())
     free = served.model("base", max_tokens=60).invoke(prompts.render(given, "compact")).text
-    held = [
-        served.model("base", role="manage", temperature=1, seed=seed, max_tokens=400).invoke(
-            prompts.render(given, "compact")
-        )
-        for seed in range(6)
-    ]
+    seeds = [served.model("base", role="manage", temperature=1, seed=seed, max_tokens=400) for seed in range(12)]
+    held = await asyncio.gather(*(model.ainvoke(prompts.render(given, "compact")) for model in seeds))
     whole = [reply.text for reply in held if reply.response_metadata["finish_reason"] == "stop"]
     tell(f"base, free: {free[:60]!r}")
     shown = " ".join((whole or [held[0].text])[0].split())

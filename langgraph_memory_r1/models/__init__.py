@@ -58,7 +58,8 @@ def load_chat_model(
             here only its manifest is checked.
         role: What the model is for: an adapter for something else is refused, and a server behind `vllm:` holds the
             model to the JSON of this role.
-        retries: Further tries, with growing waits, after a rate limit or a time-out; for models behind a network.
+        retries: Further tries, with growing waits, after a rate limit or a time-out; for models behind a network, on
+            top of what their packages try themselves.
         max_concurrency: Most calls at the same time, sync and async together.
         **kwargs: Settings of the model, such as `temperature=0`; for `hf:` also `four_bit=True`.
 

@@ -76,10 +76,11 @@ class LocalChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         base = self._loaded()
+        most, temperature = kwargs.get("max_tokens", self.max_tokens), kwargs.get("temperature", self.temperature)
         with base.wearing(self.adapter):
             prompt, templated = base.prompt(messages, self.template)
-            ids = base.ids(prompt, templated=templated, room=self.max_tokens)
-            text, count, ended = base.generate(ids, self.max_tokens, self.temperature, stop)
+            ids = base.ids(prompt, templated=templated, room=most)
+            text, count, ended = base.generate(ids, most, temperature, stop)
         sent = ids["input_ids"].shape[1]
         usage = UsageMetadata(input_tokens=sent, output_tokens=count, total_tokens=sent + count)
         info = {"finish_reason": "stop" if ended else "length", "model_name": self.model}
