@@ -264,13 +264,16 @@ def test_a_zip_whose_names_lead_outside_writes_nothing_there(tmp_path: Path) -> 
     assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["chat.zip"]
 
 
-def test_a_zip_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "chat.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("chat.txt", b"0" * 3_000_000)
     monkeypatch.setattr("langgraph_memory_r1.importers.archives.LARGEST", 2**21)
-    with pytest.raises(InputError, match="unpacks to more than 2 MB"):
-        read_export(path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "chat.txt").write_bytes(b"0" * 3_000_000)
+    for export_of in (path, tmp_path / "folder", tmp_path / "folder" / "chat.txt"):
+        with pytest.raises(InputError, match="holds more than 2 MB"):
+            read_export(export_of, "whatsapp")
 
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:

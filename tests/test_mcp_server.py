@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -182,6 +183,14 @@ async def test_forgetting_everything_needs_the_owners_name_and_spares_others(tmp
 async def test_errors_are_one_sentence(tmp_path: Path, tool: str, arguments: dict[str, Any], words: str) -> None:
     async with served(tmp_path) as client:
         assert words in await refused(client, tool, **arguments)
+
+
+async def test_tools_called_at_once_lose_nothing(tmp_path: Path) -> None:
+    things = ("cello", "piano", "flute", "harp", "drum", "oboe", "viola", "banjo")
+    async with served(tmp_path) as client:
+        await asyncio.gather(*(told(client, "remember", text="I play it.", speaker=thing) for thing in things))
+        found = await told(client, "search")
+    assert sorted(memory["speaker"] for memory in found["memories"]) == sorted(things)
 
 
 async def test_odd_text_is_remembered_as_far_as_it_is_text(tmp_path: Path) -> None:

@@ -34,11 +34,14 @@ def members(path: Path, suffix: str) -> Iterator[Member]:
         InputError: the export cannot be read, is damaged, has a password, or unpacks to more than is read.
     """
     if path.is_dir():
-        for file in sorted(path.rglob(f"*{suffix}")):
+        files = sorted(file for file in path.rglob(f"*{suffix}") if file.is_file())
+        _check_size(path, sum(file.stat().st_size for file in files))
+        for file in files:
             yield Member(file.relative_to(path).as_posix(), file.read_bytes)
     elif zipfile.is_zipfile(path):
         yield from _zipped(path, suffix)
     else:
+        _check_size(path, path.stat().st_size)
         yield Member(path.name, path.read_bytes)
 
 
@@ -57,13 +60,17 @@ def _zipped(path: Path, suffix: str) -> Iterator[Member]:
     try:
         with zipfile.ZipFile(path) as archive:
             chosen = [info for info in archive.infolist() if info.filename.endswith(suffix) and not info.is_dir()]
-            if sum(info.file_size for info in chosen) > LARGEST:
-                raise InputError(f"{path} unpacks to more than {LARGEST // 2**20} MB; unpack it, and import the parts.")
+            _check_size(path, sum(info.file_size for info in chosen))
             for info in sorted(chosen, key=lambda info: info.filename):
                 data = archive.read(info)
                 yield Member(info.filename, partial(bytes, data))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise _damaged(path, error) from error
+
+
+def _check_size(path: Path, size: int) -> None:
+    if size > LARGEST:
+        raise InputError(f"{path} holds more than {LARGEST // 2**20} MB; import parts of it, one by one.")
 
 
 def _damaged(path: Path, error: Exception) -> InputError:

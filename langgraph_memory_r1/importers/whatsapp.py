@@ -2,7 +2,7 @@
 
 The app writes dates as the phone is set ("1/22/23, 6:30:05 PM", "22.01.23, 18:30", "[22/01/2023, 18:30:05] Ann: …");
 the loader knows one of these. Lines are brought into its form first. Whether day or month comes first is told by the
-dates themselves; where they leave it open, AM and PM speak for the month.
+dates themselves; where they leave it open, AM and PM speak for the month. They carry no zone and are taken as UTC.
 """
 
 from __future__ import annotations
