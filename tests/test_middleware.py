@@ -604,9 +604,9 @@ sys.exit(3)
 @pytest.mark.parametrize("end", ["exit", "error"])
 def test_nothing_is_lost_when_the_process_ends(lance_uri: str, end: str) -> None:
     start = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", EXIT, lance_uri, end], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", EXIT, lance_uri, end], capture_output=True, text=True, timeout=300)
     assert done.returncode == (3 if end == "exit" else 1), done.stderr
-    assert time.monotonic() - start < 50
+    assert time.monotonic() - start < 300
     with LanceDBStore(lance_uri) as store:
         assert [len(MemoryBank(store, user)) for user in ("ann", "bob")] == [1, 1]
 
