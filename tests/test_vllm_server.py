@@ -167,7 +167,11 @@ async def test_the_base_is_held_to_the_json_of_the_manager(served: Served) -> No
     shown = " ".join((whole or [held[0].text])[0].split())
     tell(f"base, held: {shown[:160]!r} ({len(whole)} of {len(held)} came to an end)")
     assert not free.lstrip().startswith('{"operations"') and len(whole) > 0
-    assert all("".join(reply.text.split()).startswith('{"operations":[') for reply in held)
+    begin = '{"operations":['
+    for text in (
+        "".join(reply.text.split()) for reply in held
+    ):  # one that is cut off may be white space for the most part
+        assert text[: len(begin)] == begin[: len(text)]
     for text in whole:
         for operation in json.loads(text)["operations"]:
             assert operation["event"] in ("ADD", "UPDATE", "DELETE", "NOOP") and "fact" in operation

@@ -78,7 +78,7 @@ def parse(completion: str, given: RoleInput) -> Any:
 
 
 def schema(role: Role) -> dict[str, Any]:
-    """The reply of a role as a JSON schema; `parse` reads what it allows, except numbers that were not shown."""
+    """The reply of a role as a JSON schema; `parse` reads what it allows, but for empty texts and unknown numbers."""
     found: dict[str, Any] = _MODULES[role].SCHEMA
     return found
 

@@ -8,7 +8,8 @@ Schema: TypeAlias = dict[str, Any]
 
 NUMBER: Final[Schema] = {"type": "integer", "minimum": 0}
 """The number under which a turn, a fact or a memory is shown."""
-TEXT: Final[Schema] = {"type": "string", "minLength": 1}
+TEXT: Final[Schema] = {"type": "string"}
+"""Of any length: with a least length, vLLM's grammar allows control characters."""
 
 
 def record(**fields: Schema) -> Schema:
