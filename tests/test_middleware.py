@@ -428,6 +428,7 @@ def test_recall_may_fail_too(tmp_path: Path, ask: Ask, caplog: pytest.LogCapture
         ({"tools": ["forget"]}, "no tool"),
         ({"on_error": "ignore"}, "on_error"),
         ({"related_k": 0}, "at least 1"),
+        ({"top_k": -1}, "top_k"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(lance_uri: str, options: dict[str, Any], told: str) -> None:
@@ -496,6 +497,14 @@ def test_a_reply_that_cannot_be_understood_changes_nothing(lance_uri: str, ask: 
     assert [(op["event"], "cannot be understood" in op["reason"]) for op in done["memory_ops"]] == [("ERROR", True)]
     assert texts(memory) == ["User has a dog, Buddy."]
     assert "__interrupt__" in ask(agent, "Well?", THREAD)
+
+
+def test_a_review_without_a_checkpointer_is_a_failure(lance_uri: str, ask: Ask) -> None:
+    memory = MemoryMiddleware(lance_uri, model=ScriptedChatModel([FACT, DELETE]), review="delete")
+    memory.bank("ann@example.com").apply([Add("User has a dog, Buddy.")])
+    done = ask(create_agent(silent(), middleware=[memory]), "I sold Buddy.")
+    assert [(op["event"], "checkpointer" in op["reason"]) for op in done["memory_ops"]] == [("ERROR", True)]
+    assert texts(memory) == ["User has a dog, Buddy."]
 
 
 def test_a_memory_that_changed_meanwhile_is_not_deleted(lance_uri: str, ask: Ask) -> None:

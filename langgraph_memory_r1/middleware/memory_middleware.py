@@ -141,7 +141,7 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
             namespace=namespace, top_k=max(top_k, 1), related_k=related_k, style=style, on_error=on_error,
             limits=limits, clock=clock,
         )  # fmt: skip
-        _check(write, delay, review, name)
+        _check(write, delay, review, name, top_k)
         self._name = name
         self._options = nodes.extract.options
         self._top_k = top_k
@@ -229,8 +229,10 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         """Remembers what is new in the conversation."""
         turn = self._turn(state, runtime, config)
         with self._guarded(turn):
+            self._listen(turn)
             saved = task(self._deciding)(turn).result() if self._asks else None
             drive(self._remembering(turn, saved), config)
+        self._notes.drop(state)
         return turn.update()
 
     async def aafter_agent(  # type: ignore[override]
@@ -239,8 +241,10 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         """Remembers what is new in the conversation."""
         turn = self._turn(state, runtime, config)
         with self._guarded(turn):
+            self._listen(turn)
             saved = await task(self._adeciding)(turn) if self._asks else None
             await adrive(self._remembering(turn, saved), config)
+        self._notes.drop(state)
         return turn.update()
 
     def _remembering(self, turn: AgentTurn, saved: Saved | None) -> Steps[None]:
@@ -291,10 +295,13 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
     # One run
 
     def _turn(self, state: MemoryAgentState, runtime: Runtime[Any], config: RunnableConfig) -> AgentTurn:
-        run = self._run(runtime, config, "remember")
         cursor = (state.get("memory_cursor") or {}).get(self.name)
-        heard = hear_messages(state["messages"], cursor, run.speakers(), self._options.clock())
-        return AgentTurn(self.name, state, run, heard, self._notes.of(state), Outcome(cursor))
+        run = self._run(runtime, config, "remember")
+        return AgentTurn(self.name, state, run, self._notes.of(state), Outcome(cursor))
+
+    def _listen(self, turn: AgentTurn) -> None:
+        now = self._options.clock()
+        turn.heard = hear_messages(turn.state["messages"], turn.outcome.cursor, turn.run.speakers(), now)
 
     def _run(self, runtime: Runtime[Any], config: RunnableConfig, step: str) -> Run:
         def tell(event: str, data: Mapping[str, Any]) -> None:
@@ -342,11 +349,13 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         progress.tell("error", {"operation": failures[-1]})
 
 
-def _check(write: str, delay: float, review: object, name: str) -> None:
+def _check(write: str, delay: float, review: object, name: str, top_k: int) -> None:
     if write not in get_args(Write):
         raise InputError(f"There is no write {write!r}; give one of {', '.join(get_args(Write))}.")
     if write == "background" and review is not None:
         raise InputError('A review interrupts the run, which is over in the background; give write="inline".')
+    if top_k < 0:
+        raise InputError(f"top_k={top_k} counts memories; give 0 to recall none, or more.")
     if delay < 0:
         raise InputError(f"delay={delay} lies in the past; give seconds, 0 or more.")
     if not name or not name.replace("_", "").replace("-", "").isalnum():

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
+from langgraph.runtime import get_runtime
 from langgraph.types import interrupt
 
 from langgraph_memory_r1.errors import InputError
@@ -67,7 +68,14 @@ def approved(changes: Sequence[Change], asks: Asks, name: str) -> Approved:
 
 
 def ask(operations: Sequence[OperationRecord], name: str) -> set[str]:
-    """The ids of the operations that are turned down."""
+    """The ids of the operations that are turned down.
+
+    Raises:
+        InputError: The run cannot be interrupted, or the reply cannot be understood.
+    """
+    info = get_runtime().execution_info
+    if info is None or info.thread_id is None:
+        raise InputError("A memory review interrupts the run; give the agent a checkpointer, and the run a thread_id.")
     told = interrupt({"type": "memory_review", "memory": name, "operations": list(operations), "reply": _HOW})
     ids = {str(operation["id"]) for operation in operations}
     return {key for key, allowed in _verdict(told, ids).items() if not allowed}

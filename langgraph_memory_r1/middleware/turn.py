@@ -42,6 +42,11 @@ class NotesOfRuns:
                 self._runs.popitem(last=False)
             return notes
 
+    def drop(self, state: Mapping[str, Any]) -> None:
+        """A run is over."""
+        with self._lock:
+            self._runs.pop(str(state.get("memory_run")), None)
+
 
 @dataclass(slots=True)
 class AgentTurn:
@@ -50,9 +55,9 @@ class AgentTurn:
     name: str
     state: Mapping[str, Any]
     run: Run
-    heard: Heard
     notes: Notes
     outcome: Outcome
+    heard: Heard = field(default_factory=Heard)
     failures: list[OperationRecord] = field(default_factory=list)
     earlier: list[OperationRecord] = field(default_factory=list)
     """What was done in the background since the last run."""
