@@ -11,17 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Literal, TypeAlias, cast
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from langgraph.runtime import Runtime, get_runtime
-from langgraph.store.base import BaseStore, SearchItem
+from langgraph.store.base import SearchItem
 from pydantic import BaseModel, Field, TypeAdapter, create_model
 
 from langgraph_memory_r1.bank import MemoryBank
@@ -29,13 +26,11 @@ from langgraph_memory_r1.errors import InputError, UnknownMemoryError
 from langgraph_memory_r1.records import memory_to_record
 from langgraph_memory_r1.retrieval import Hit
 from langgraph_memory_r1.schemas import Add, Change, Delete, Operation, Update
-from langgraph_memory_r1.scope import Banks, Labels, Place, told_in, user_of
+from langgraph_memory_r1.scope import Find, Place, finder
 from langgraph_memory_r1.store.filters import compile_filter
 
 Action: TypeAlias = Literal["create", "update", "delete"]
 ToolName: TypeAlias = Literal["search_memory", "manage_memory"]
-Find: TypeAlias = Callable[[Runtime[Any], RunnableConfig], MemoryBank]
-"""The bank of a run; may block."""
 Apply: TypeAlias = Callable[[MemoryBank, Operation], Change]
 
 SEARCH: ToolName = "search_memory"
@@ -45,8 +40,6 @@ INSTRUCTIONS = (
     "Use it when the user asks you to remember or forget something, tells a lasting preference or fact, or when a "
     "memory turns out to be wrong or out of date. Search first: change a memory rather than say the same twice."
 )
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
-_USER = ("user_id", "langgraph_user_id")
 
 
 def create_manage_memory_tool(
@@ -70,7 +63,7 @@ def create_manage_memory_tool(
         name: Name of the tool.
     """
     return manage_tool(
-        _finder(namespace, store), instructions=instructions, schema=schema, actions=actions_permitted, name=name
+        finder(namespace, store), instructions=instructions, schema=schema, actions=actions_permitted, name=name
     )
 
 
@@ -91,7 +84,7 @@ def create_search_memory_tool(
         response_format: `"content_and_artifact"` gives the found items to the app as well.
         name: Name of the tool.
     """
-    return search_tool(_finder(namespace, store), instructions=instructions, response_format=response_format, name=name)
+    return search_tool(finder(namespace, store), instructions=instructions, response_format=response_format, name=name)
 
 
 def tools_of(wanted: Sequence[str], find: Find, apply: Apply, ending: str = "") -> list[BaseTool]:
@@ -248,58 +241,6 @@ def _value(hit: Hit) -> dict[str, Any]:
     """A memory as a langmem user knows it, and whose it is and since when."""
     record = memory_to_record(hit.memory)
     return {"content": record["text"], **{key: record[key] for key in ("speaker", "at", "source") if record[key]}}
-
-
-def _finder(namespace: tuple[str, ...] | str, store: Place | None) -> Find:
-    if not isinstance(namespace, str | tuple | list) or not namespace:
-        raise InputError(f"{namespace!r} is no namespace; give a name or several, none of them empty.")
-    template: Labels = namespace if isinstance(namespace, str) else tuple(namespace)
-    if store is not None:
-        return partial(_bank, Banks(store), template)
-    return partial(_bank_in, _Newest(), template)
-
-
-def _bank(banks: Banks, template: Labels, runtime: Runtime[Any], config: RunnableConfig) -> MemoryBank:
-    if isinstance(template, str):
-        return banks.of(_filled(template, runtime, config))
-    return banks.of(tuple(_filled(label, runtime, config) for label in template))
-
-
-def _bank_in(newest: _Newest, template: Labels, runtime: Runtime[Any], config: RunnableConfig) -> MemoryBank:
-    if runtime.store is None:
-        raise InputError("The graph has no store; give one to the memory tool: store=LanceDBStore('./memory').")
-    return _bank(newest.banks(runtime.store), template, runtime, config)
-
-
-class _Newest:
-    """The banks of the store that a tool was last used with."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._store: BaseStore | None = None
-        self._banks: Banks | None = None
-
-    def banks(self, store: BaseStore) -> Banks:
-        """The banks of a store."""
-        with self._lock:
-            if self._banks is None or self._store is not store:
-                self._store, self._banks = store, Banks(store)
-            return self._banks
-
-
-def _filled(label: str, runtime: Runtime[Any], config: RunnableConfig) -> str:
-    return _PLACEHOLDER.sub(lambda match: _told(match[1], runtime, config), label)
-
-
-def _told(key: str, runtime: Runtime[Any], config: RunnableConfig) -> str:
-    if key in _USER:
-        return user_of(runtime, config)
-    told = told_in(runtime.context, key)
-    if told is None:
-        told = config.get("configurable", {}).get(key)
-    if told is None or not str(told).strip():
-        raise InputError(f"The namespace of a memory tool names {{{key}}}; give the run a context with {key!r}.")
-    return str(told)
 
 
 def _runtime() -> Runtime[Any]:

@@ -17,15 +17,12 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Any, Literal, NotRequired, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from langchain.agents.middleware.types import (
     AgentMiddleware,
-    AgentState,
     ModelRequest,
     ModelResponse,
-    OmitFromInput,
-    PrivateStateAttr,
 )
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage
@@ -40,16 +37,16 @@ from langgraph_memory_r1.effects import Do, Steps, adrive, drive
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.graph import Model, agent_for, create_memory_nodes
 from langgraph_memory_r1.middleware.later import Job, Later
+from langgraph_memory_r1.middleware.proposal import Saved, apply_approved, propose
 from langgraph_memory_r1.middleware.recall import best, query_of, with_memories
-from langgraph_memory_r1.middleware.remember import Crew, Outcome, Redact, Redacting, decide, redacted_operation
+from langgraph_memory_r1.middleware.remember import Crew, Outcome, Redact, decide, redacted_operation
 from langgraph_memory_r1.middleware.review import Review, approved, asks_of
-from langgraph_memory_r1.middleware.turn import AgentTurn, Notes, NotesOfRuns
+from langgraph_memory_r1.middleware.turn import AgentTurn, MemoryAgentState, Notes, NotesOfRuns
 from langgraph_memory_r1.nodes import OnError, Run, utc_now
 from langgraph_memory_r1.prompts import Style
-from langgraph_memory_r1.records import change_from_record, change_to_record
 from langgraph_memory_r1.schemas import Change, Operation
 from langgraph_memory_r1.scope import Namespace, Place, labels_of
-from langgraph_memory_r1.state import OperationRecord, Usage, failure, operation_of
+from langgraph_memory_r1.state import OperationRecord, failure
 from langgraph_memory_r1.tools import MANAGE, SEARCH, ToolName, apply_one, tools_of
 from langgraph_memory_r1.turns import Limits, hear_messages
 
@@ -57,19 +54,6 @@ log = logging.getLogger(__name__)
 
 Write: TypeAlias = Literal["inline", "background"]
 Called: TypeAlias = ModelResponse[Any] | AIMessage
-Saved: TypeAlias = dict[str, Any]
-
-
-class MemoryAgentState(AgentState[Any]):
-    """What the middleware adds to an agent's state."""
-
-    memory_ops: NotRequired[Annotated[list[OperationRecord], OmitFromInput]]
-    """What this run did to the bank; in the background, what was done since the thread's last run."""
-    memory_usage: NotRequired[Annotated[Usage, OmitFromInput]]
-    """What remembering and recalling cost in this run."""
-    memory_cursor: NotRequired[Annotated[dict[str, str | None], PrivateStateAttr]]
-    """For each middleware of this kind the last message that it dealt with."""
-    memory_run: NotRequired[Annotated[str, PrivateStateAttr]]
 
 
 class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
@@ -250,8 +234,8 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
     def _remembering(self, turn: AgentTurn, saved: Saved | None) -> Steps[None]:
         if self._later is not None:
             yield Do(partial(self._queue, turn, self._later))
-        elif saved is not None:
-            yield from self._applying(turn, saved)
+        elif saved is not None and self._asks is not None:
+            yield from apply_approved(turn, saved, self._asks, self._redact)
         else:
             bank: MemoryBank = yield Do(turn.run.bank)
             yield from decide(bank, bank, turn.heard, self._crew(turn.notes), turn.run.progress, turn.outcome)
@@ -265,32 +249,10 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
     # Review: what was decided is kept by the checkpointer, so that the resumed run applies what was shown
 
     def _deciding(self, turn: AgentTurn) -> Saved:
-        return drive(self._proposing(turn), turn.run.config)
+        return drive(propose(turn, self._crew(turn.notes)), turn.run.config)
 
     async def _adeciding(self, turn: AgentTurn) -> Saved:
-        return await adrive(self._proposing(turn), turn.run.config)
-
-    def _proposing(self, turn: AgentTurn) -> Steps[Saved]:
-        bank: MemoryBank = yield Do(turn.run.bank)
-        fork = yield Do(bank.fork)
-        outcome, progress = Outcome(), Progress(partial(_tell_proposal, turn.run.progress))
-        yield from decide(bank, fork, turn.heard, self._crew(turn.notes), progress, outcome)
-        changes = [{"id": change.id, **change_to_record(change)} for change in outcome.changes]
-        return {"changes": changes, "cursor": outcome.cursor, "usage": progress.usage}
-
-    def _applying(self, turn: AgentTurn, saved: Saved) -> Steps[None]:
-        progress = turn.run.progress
-        progress.usage = saved["usage"]
-        changes = [change_from_record(record["id"], record) for record in saved["changes"]]
-        if changes and self._asks:
-            allowed = approved(changes, self._asks, self.name)
-            bank: MemoryBank = yield Do(turn.run.bank)
-            target = bank if self._redact is None else Redacting(bank, self._redact)
-            apply = partial(target.apply, allowed.operations, expect=allowed.expect or None, model=changes[0].model)
-            turn.outcome.changes = yield Do(apply)
-            for change in turn.outcome.changes:
-                progress.tell("operation", {"operation": operation_of(change)})
-        turn.outcome.cursor = saved["cursor"]
+        return await adrive(propose(turn, self._crew(turn.notes)), turn.run.config)
 
     # One run
 
@@ -360,10 +322,6 @@ def _check(write: str, delay: float, review: object, name: str, top_k: int) -> N
         raise InputError(f"delay={delay} lies in the past; give seconds, 0 or more.")
     if not name or not name.replace("_", "").replace("-", "").isalnum():
         raise InputError(f"The name {name!r} cannot be a part of a tool's name; give letters, digits, - and _.")
-
-
-def _tell_proposal(progress: Progress, event: str, data: dict[str, Any]) -> None:
-    progress.tell("proposal" if event == "operation" else event, data)
 
 
 def _done(action: Callable[[], None]) -> Steps[None]:

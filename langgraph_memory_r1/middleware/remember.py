@@ -37,15 +37,13 @@ class Outcome:
     changes: list[Change] = field(default_factory=list)
 
 
-def remember(bank: MemoryBank, heard: Heard, crew: Crew, progress: Progress, outcome: Outcome) -> Steps[None]:
-    """Finds facts in what the bank does not know yet, and applies what they mean for it, batch by batch."""
-    yield from decide(bank, bank, heard, crew, progress, outcome)
-
-
 def decide(
     bank: MemoryBank, target: roles.Target, heard: Heard, crew: Crew, progress: Progress, outcome: Outcome
 ) -> Steps[None]:
-    """The same, but the operations are applied to `target`, which may be a fork of the bank."""
+    """Finds facts in what the bank does not know yet, and applies what they mean to the target, batch by batch.
+
+    The target is the bank itself, or a fork of it.
+    """
     new = heard
     if heard.turns:
         new = yield Do(partial(roles.news, bank, heard, crew.limits))

@@ -6,8 +6,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
+from langchain.agents.middleware.types import AgentState, OmitFromInput, PrivateStateAttr
 from langchain_core.language_models import BaseChatModel
 
 from langgraph_memory_r1.middleware.remember import Outcome
@@ -16,6 +17,18 @@ from langgraph_memory_r1.state import OperationRecord, Usage, operation_of
 from langgraph_memory_r1.turns import Heard
 
 _RUNS = 4_096
+
+
+class MemoryAgentState(AgentState[Any]):
+    """What the middleware adds to an agent's state."""
+
+    memory_ops: NotRequired[Annotated[list[OperationRecord], OmitFromInput]]
+    """What this run did to the bank; in the background, what was done since the thread's last run."""
+    memory_usage: NotRequired[Annotated[Usage, OmitFromInput]]
+    """What remembering and recalling cost in this run."""
+    memory_cursor: NotRequired[Annotated[dict[str, str | None], PrivateStateAttr]]
+    """For each middleware of this kind the last message that it dealt with."""
+    memory_run: NotRequired[Annotated[str, PrivateStateAttr]]
 
 
 @dataclass(slots=True)
