@@ -4,20 +4,27 @@ NEW_ENOUGH = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	  $$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
+VLLM_VENV ?= .venv-vllm
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types layers fix bench clean
+.PHONY: help demo test test-vllm check lint types layers fix bench clean
 
 help:  ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.base  ## see a conversation become memories, offline and without a key
 	@$(BIN)/memory-r1 demo
 
 test: check  ## lint, types, layers and the fast tests, without network
 	@$(BIN)/python -m pytest --numprocesses logical --maxprocesses 8
+
+# The server has an environment of its own: vLLM wants an older transformers than the trainer has.
+test-vllm: $(VENV)/.dev  ## test with a real vLLM server on the CPU; skipped, with the reason, where it cannot be installed
+	@if sh tests/vllm/install.sh $(VLLM_VENV) "$(PYTHON)"; then \
+	  VLLM_PYTHON="$(abspath $(VLLM_VENV))/bin/python" $(BIN)/python -m pytest -m slow -s tests/test_vllm_server.py; \
+	else [ $$? -eq 3 ]; fi
 
 check: lint types layers  ## everything of `make test` that needs no running
 
@@ -39,8 +46,8 @@ fix: $(VENV)/.dev  ## format the code and repair what the linter can repair
 bench: $(VENV)/.dev  ## measure speed and size; every line is a ratio against a reference of the same run
 	@MALLOC_ARENA_MAX=2 $(BIN)/python benchmarks/run.py
 
-clean:  ## remove the environment, the caches and the build output
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+clean:  ## remove the environments, the caches and the build output
+	rm -rf $(VENV) $(VLLM_VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: a second run installs nothing, a change of the dependencies installs again.

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
         InputError,
         MemoryR1Error,
         MissingDependencyError,
+        ModelError,
         OutputError,
         StoreError,
         StoreFormatError,
         UnknownMemoryError,
     )
     from langgraph_memory_r1.graph import create_memory_graph
+    from langgraph_memory_r1.middleware import MemoryMiddleware
     from langgraph_memory_r1.models import load_chat_model, load_embeddings
     from langgraph_memory_r1.schemas import (
         Add,
@@ -42,12 +44,16 @@ if TYPE_CHECKING:
     )
     from langgraph_memory_r1.state import MemoryContext, MemoryState
     from langgraph_memory_r1.store import LanceDBStore
+    from langgraph_memory_r1.tools import create_manage_memory_tool, create_search_memory_tool
 
 __version__ = "0.1.0"
 
 __all__ = [
     # plug in
+    "MemoryMiddleware",
     "create_memory_graph",
+    "create_manage_memory_tool",
+    "create_search_memory_tool",
     "MemoryState",
     "MemoryContext",
     "load_chat_model",
@@ -75,6 +81,7 @@ __all__ = [
     "EmbedderMismatchError",
     "ConflictError",
     "UnknownMemoryError",
+    "ModelError",
     "OutputError",
     "InputError",
     "MissingDependencyError",
@@ -82,7 +89,9 @@ __all__ = [
 ]
 
 _MODULES = {
+    "middleware": ["MemoryMiddleware"],
     "graph": ["create_memory_graph"],
+    "tools": ["create_manage_memory_tool", "create_search_memory_tool"],
     "state": ["MemoryState", "MemoryContext"],
     "models": ["load_chat_model", "load_embeddings"],
     "store": ["LanceDBStore"],

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -22,6 +24,9 @@ from langgraph.constants import TAG_NOSTREAM
 from langgraph_memory_r1.prompts import PROMPT_VERSION, Style
 
 T = TypeVar("T")
+
+_THREADS = ThreadPoolExecutor(64, thread_name_prefix="memory-r1")
+"""Conversations that wait for a commit share it; the loop's own threads are few, and for others too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ def _perform(effect: Ask | Do, config: RunnableConfig | None) -> Any:
 
 async def _aperform(effect: Ask | Do, config: RunnableConfig | None) -> Any:
     if isinstance(effect, Do):
-        return await asyncio.to_thread(effect.action)
+        return await asyncio.get_running_loop().run_in_executor(_THREADS, copy_context().run, effect.action)
     return await effect.agent.model.ainvoke(list(effect.messages), _config(effect.agent, config))
 
 

@@ -6,6 +6,7 @@ MemoryR1Error
 │   └── EmbedderMismatchError       the stored vectors come from another embedding model
 ├── ConflictError (RuntimeError)    what the decision was based on has changed since; nothing was written
 ├── UnknownMemoryError (LookupError) no memory or operation has this id
+├── ModelError (RuntimeError)       a model's server is away, refuses a request or does not answer in its time
 ├── OutputError (ValueError)        a model's output cannot be read; the message says why, for the model to retry
 ├── InputError (ValueError)         a file, a line, an option or a message that cannot be used
 └── MissingDependencyError (ImportError)  an extra is not installed; the message is the command that installs it
@@ -43,6 +44,10 @@ class ConflictError(MemoryR1Error, RuntimeError):
 
 class UnknownMemoryError(MemoryR1Error, LookupError):
     """No memory or operation has the given id."""
+
+
+class ModelError(MemoryR1Error, RuntimeError):
+    """A model's server cannot be reached, refuses a request, or answers with something else than a reply."""
 
 
 class OutputError(MemoryR1Error, ValueError):

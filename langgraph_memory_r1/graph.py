@@ -27,7 +27,7 @@ from langgraph.types import Checkpointer
 
 from langgraph_memory_r1.effects import Agent
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.models import load_chat_model, load_embeddings, model_name
+from langgraph_memory_r1.models import for_role, load_chat_model, load_embeddings, model_name
 from langgraph_memory_r1.nodes import AnswerNode, ExtractNode, ManageNode, NodeOptions, OnError, question_of, utc_now
 from langgraph_memory_r1.prompts import Role, Style
 from langgraph_memory_r1.scope import Banks, Namespace, Place
@@ -80,9 +80,9 @@ def create_memory_nodes(
         limits=limits or Limits(), related_k=related_k, top_k=top_k,
     )  # fmt: skip
     return MemoryNodes(
-        extract=ExtractNode(_agent("extract", extractor or model, style), options),
-        manage=ManageNode(_agent("manage", manager or model, style), options),
-        answer=AnswerNode(_agent("answer", answerer or model, style), options),
+        extract=ExtractNode(agent_for("extract", extractor or model, style), options),
+        manage=ManageNode(agent_for("manage", manager or model, style), options),
+        answer=AnswerNode(agent_for("answer", answerer or model, style), options),
     )
 
 
@@ -170,8 +170,9 @@ def _check(top_k: int, related_k: int, style: str, on_error: str) -> None:
         raise InputError(f"There is no on_error {on_error!r}; give one of {', '.join(get_args(OnError))}.")
 
 
-def _agent(role: Role, model: Model, style: Style) -> Agent:
-    loaded = load_chat_model(model) if isinstance(model, str) else model
+def agent_for(role: Role, model: Model, style: Style) -> Agent:
+    """A model in a role."""
+    loaded = for_role(load_chat_model(model) if isinstance(model, str) else model, role)
     return Agent(role, loaded, _label(loaded), style)
 
 

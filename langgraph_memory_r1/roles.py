@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import TypeAdapter
 
@@ -28,6 +28,7 @@ from langgraph_memory_r1.errors import ConflictError, UnknownMemoryError
 from langgraph_memory_r1.history import in_order
 from langgraph_memory_r1.prompts import AnswerInput, ExtractInput, ManageInput, clean
 from langgraph_memory_r1.quotes import without_quotes
+from langgraph_memory_r1.retrieval import Hit
 from langgraph_memory_r1.schemas import Answer, Change, Fact, Memory, Noop, Operation, Turn, Update
 from langgraph_memory_r1.state import operation_of
 from langgraph_memory_r1.turns import Heard, Limits, batches, pieces
@@ -61,6 +62,18 @@ class Batch:
 
 
 _BATCH = TypeAdapter(Batch)
+
+
+class Target(Protocol):
+    """What is decided about: a bank, or a fork of one."""
+
+    def search(self, query: str, *, k: int = ...) -> list[Hit]:
+        """`MemoryBank.search`."""
+
+    def apply(
+        self, operations: Sequence[Operation], *, expect: Mapping[str, int] | None = ..., model: str | None = ...
+    ) -> list[Change]:
+        """`MemoryBank.apply`."""
 
 
 def news(bank: MemoryBank, heard: Heard, limits: Limits) -> Heard:
@@ -99,7 +112,7 @@ def extract(agent: Agent, batch: Batch, progress: Progress) -> Steps[Batch]:
     return replace(batch, facts=output)
 
 
-def manage(bank: MemoryBank, agent: Agent, batch: Batch, k: int, progress: Progress) -> Steps[list[Change]]:
+def manage(bank: Target, agent: Agent, batch: Batch, k: int, progress: Progress) -> Steps[list[Change]]:
     """Decides what the facts of a batch mean for the bank, and applies it: one model call, one commit.
 
     The operations are refused when a memory that the decision looked at has changed since; then it is made anew.
@@ -146,7 +159,7 @@ def as_batch(pending: dict[str, Any]) -> Batch:
     return _BATCH.validate_python(pending)
 
 
-def related(bank: MemoryBank, facts: Sequence[Fact], k: int) -> list[Memory]:
+def related(bank: Target, facts: Sequence[Fact], k: int) -> list[Memory]:
     """The memories that the facts may be about, in time order: every fact's best ones first."""
     found = [bank.search(fact.text, k=k) for fact in facts]
     ranks = zip_longest(*found)
@@ -197,7 +210,7 @@ def _without_effect(operation: Operation, texts: dict[str, str]) -> Operation:
 
 
 def _apply(
-    bank: MemoryBank, agent: Agent, operations: Sequence[Operation], expect: dict[str, int], progress: Progress
+    bank: Target, agent: Agent, operations: Sequence[Operation], expect: dict[str, int], progress: Progress
 ) -> Steps[list[Change]]:
     changes: list[Change] = yield Do(partial(bank.apply, operations, expect=expect or None, model=agent.label))
     for change in changes:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 from langchain_core.embeddings import Embeddings
@@ -25,11 +27,15 @@ Labels: TypeAlias = str | tuple[str, ...]
 Namespace: TypeAlias = str | Sequence[str] | Callable[[Runtime[Any]], str | Sequence[str]]
 """Labels in which "{user_id}" stands for the user, or a function that tells them from the run."""
 
+Find: TypeAlias = Callable[[Runtime[Any], RunnableConfig], MemoryBank]
+"""The bank of a run; may block."""
+
 DEFAULT_USER = "default"
 """Owns the memories of runs that name nobody."""
 
 _USER_KEYS = ("user_id", "langgraph_user_id")
 _OPEN_BANKS = 256
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 def user_of(runtime: Runtime[Any], config: RunnableConfig) -> str:
@@ -101,6 +107,63 @@ class Banks:
             if len(self._open) > _OPEN_BANKS:
                 self._open.popitem(last=False)
             return self._open[labels]
+
+
+def finder(namespace: tuple[str, ...] | str, store: Place | None) -> Find:
+    """Finds the bank of a run by labels with placeholders, in a place or in the store of the run's graph.
+
+    Raises:
+        InputError: If there is no such namespace.
+    """
+    if not isinstance(namespace, str | tuple | list) or not namespace:
+        raise InputError(f"{namespace!r} is no namespace; give a name or several, none of them empty.")
+    template: Labels = namespace if isinstance(namespace, str) else tuple(namespace)
+    if store is not None:
+        return partial(_bank, Banks(store), template)
+    return partial(_bank_in, _Newest(), template)
+
+
+def _bank(banks: Banks, template: Labels, runtime: Runtime[Any], config: RunnableConfig) -> MemoryBank:
+    if isinstance(template, str):
+        return banks.of(_filled(template, runtime, config))
+    return banks.of(tuple(_filled(label, runtime, config) for label in template))
+
+
+def _bank_in(newest: _Newest, template: Labels, runtime: Runtime[Any], config: RunnableConfig) -> MemoryBank:
+    if runtime.store is None:
+        raise InputError("The graph has no store; give one to the memory tool: store=LanceDBStore('./memory').")
+    return _bank(newest.banks(runtime.store), template, runtime, config)
+
+
+class _Newest:
+    """The banks of the store that a tool was last used with."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._store: BaseStore | None = None
+        self._banks: Banks | None = None
+
+    def banks(self, store: BaseStore) -> Banks:
+        """The banks of a store."""
+        with self._lock:
+            if self._banks is None or self._store is not store:
+                self._store, self._banks = store, Banks(store)
+            return self._banks
+
+
+def _filled(label: str, runtime: Runtime[Any], config: RunnableConfig) -> str:
+    return _PLACEHOLDER.sub(lambda match: _told(match[1], runtime, config), label)
+
+
+def _told(key: str, runtime: Runtime[Any], config: RunnableConfig) -> str:
+    if key in _USER_KEYS:
+        return user_of(runtime, config)
+    told = told_in(runtime.context, key)
+    if told is None:
+        told = config.get("configurable", {}).get(key)
+    if told is None or not str(told).strip():
+        raise InputError(f"The namespace of a memory tool names {{{key}}}; give the run a context with {key!r}.")
+    return str(told)
 
 
 def _lancedb(place: Place, embedder: Embeddings | None) -> LanceDBStore:

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 RECALLED = "memory_r1_recalled"
 """Key in a message's `additional_kwargs`, or in a content block, that marks recalled memories."""
 
+_WRITTEN_BY = "lc_source"
+"""LangChain's mark on human messages that no human wrote, such as summaries of earlier ones."""
 _LONE_ID = 16
 """Ids shorter than this are not unique by themselves ("1", "2", ...); they are read together with their thread."""
 _MOMENT = TypeAdapter(datetime)
@@ -182,6 +184,8 @@ def _after(messages: Sequence[BaseMessage], cursor: str | None) -> Sequence[Base
 def _turn(message: BaseMessage, who: Speakers, now: datetime) -> tuple[Turn | None, list[str]]:
     if is_recalled(message):
         return None, ["recalled"]
+    if message.additional_kwargs.get(_WRITTEN_BY):
+        return None, [str(message.additional_kwargs[_WRITTEN_BY])[:40]]
     if not isinstance(message, HumanMessage | AIMessage):
         return None, [message.type]
     text, skipped = text_of(message.content)

@@ -92,7 +92,8 @@ def test_embedder_is_kept_to_until_reembed_changes_it(cli: Command) -> None:
 
 def test_doctor_knows_versions_sizes_and_what_is_missing(dogs: Command) -> None:
     found = dogs("doctor", "--json").data
-    assert found["software"]["lancedb"] and set(found["extras"]) == {"local", "train", "evals", "inspect", "vllm"}
+    extras = {"local", "train", "evals", "inspect", "chats", "mcp"}
+    assert found["software"]["lancedb"] and set(found["extras"]) == extras
     folder = found["folder"]
     assert (folder["owners"], folder["memories"], folder["operations"], folder["format"]) == (1, 1, 3, "1")
     assert folder["fragments"] >= 1 and folder["bytes"] > 0 and folder["locks"]

@@ -14,17 +14,32 @@ import pytest
 import langgraph_memory_r1
 
 ROOT = Path(__file__).resolve().parents[1]
-SERVED = json.loads((ROOT / "langgraph.json").read_text())["graphs"]
+CONFIG = json.loads((ROOT / "langgraph.json").read_text())
+SERVED, STORE = CONFIG["graphs"], CONFIG["store"]
 FILES = sorted((ROOT / "graphs").glob("[!_]*.py"))
 
+SAID = ["I adopted a dog called Buddy.", "I adopted another dog, Scout!", "How many dogs do I have?"]
+
 CONVERSE = """
-import json, runpy, sys
-graph = runpy.run_path(sys.argv[1])[sys.argv[2]]
+import asyncio, json, runpy, sys
+path, variable, *said = sys.argv[1:]
+graph = runpy.run_path(path)[variable]
 assert graph.checkpointer is None and graph.store is None, "the server refuses such a graph"
-context = {"user_id": "ana@example.com"}
-graph.invoke({"messages": [("user", "I adopted a dog called Buddy.")]}, context=context)
-result = graph.invoke({"question": "What is the dog called?"}, context=context)
-print(json.dumps(result))
+
+async def stream(state, **options):
+    return [value async for value in graph.astream(state, stream_mode="values", **options)][-1]
+
+ways = {
+    "invoke": graph.invoke,
+    "ainvoke": lambda state, **options: asyncio.run(graph.ainvoke(state, **options)),
+    "astream": lambda state, **options: asyncio.run(stream(state, **options)),
+}
+for way, run in ways.items():
+    for text in said:
+        asked = {"question": text} if path.endswith("memory.py") else {}
+        result = run({"messages": [("user", text)], **asked}, context={"user_id": f"{way}@example.com"})
+        answer = result["answer"] if asked else result["messages"][-1].text
+        print(json.dumps([answer, [[op["event"], op["text"]] for op in result["memory_ops"]]]))
 """
 
 
@@ -35,14 +50,44 @@ def test_every_graph_file_is_served() -> None:
 
 
 @pytest.mark.parametrize("name", SERVED)
-def test_a_served_graph_stands_alone_and_answers_without_a_key(name: str, tmp_path: Path) -> None:
+def test_a_served_graph_stands_alone_and_counts_the_dogs_without_a_key(name: str, tmp_path: Path) -> None:
     path, _, variable = SERVED[name]["path"].partition(":")
-    command = [sys.executable, "-c", CONVERSE, str(ROOT / path), variable]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
-    assert run.returncode == 0, run.stderr
-    result: dict[str, Any] = json.loads(run.stdout)
-    assert (result["answer"], result["memory_ops"]) == ("Buddy", [])
+    lines = run_python(tmp_path, "-c", CONVERSE, str(ROOT / path), variable, *SAID).splitlines()
+    told: list[Any] = [json.loads(line) for line in lines]
+    assert [events[0][0] for _, events in told] == ["ADD", "UPDATE", "NOOP"] * 3
+    assert told[1][1][0][1] == "User adopted a dog called Buddy. User adopted another dog, Scout!"
+    assert told[2][0] == "2"
+    assert told[:3] == told[3:6] == told[6:]
     assert [path.name for path in tmp_path.iterdir()] == ["memory-r1-db"]
+
+
+def test_the_agent_runs_as_a_script(tmp_path: Path) -> None:
+    lines = run_python(tmp_path, str(ROOT / "graphs" / "agent.py")).splitlines()
+    assert lines[::2] == SAID
+    assert [line.split() for line in lines[1::2]] == [
+        ["Noted.", "[ADD,", "NOOP]"], ["Noted.", "[UPDATE,", "NOOP]"], ["2", "[NOOP]"],
+    ]  # fmt: skip
+
+
+def test_the_store_of_the_server_shows_what_the_graphs_remember(tmp_path: Path) -> None:
+    path, _, factory = STORE["path"].partition(":")
+    code = f"""
+import json, runpy
+names = runpy.run_path({str(ROOT / path)!r})
+names["graph"].invoke({{"messages": [("user", {SAID[0]!r})]}}, context={{"user_id": "ana@example.com"}})
+with names[{factory!r}]() as store:
+    print(json.dumps([[item.namespace, item.value.get("text")] for item in store.search(("memories",))]))
+"""
+    found = json.loads(run_python(tmp_path, "-c", code))
+    assert [["memories", "ana@example%2Ecom", "memory"], "User adopted a dog called Buddy."] in found
+
+
+def run_python(cwd: Path, *arguments: str) -> str:
+    run = subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.name))

@@ -8,10 +8,12 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from langchain_core.messages import HumanMessage, SystemMessage
 
 from langgraph_memory_r1 import prompts
 from langgraph_memory_r1.errors import InputError, MissingDependencyError
 from langgraph_memory_r1.models import load_chat_model, load_embeddings, model_name
+from langgraph_memory_r1.prompts.recall import render_recalled
 from langgraph_memory_r1.schemas import Add, Delete, Fact, Memory, Turn, Update
 from langgraph_memory_r1.testing import HashEmbeddings, ScriptedChatModel
 
@@ -65,9 +67,19 @@ def test_rules_answer_through_the_prompt():
     assert json.loads(reply.text)["answer"] == "7 May 2023"
 
 
-def test_rules_refuse_a_prompt_that_is_not_a_role():
-    with pytest.raises(InputError, match="does not begin a prompt"):
-        load_chat_model("rules").invoke("Tell me a joke.")
+def test_rules_refuse_a_prompt_that_render_did_not_write():
+    with pytest.raises(InputError, match="is not an entry of a prompt"):
+        load_chat_model("rules").invoke("Turns:\nTell me a joke.")
+
+
+def test_rules_as_the_model_of_an_agent_answer_from_what_was_recalled():
+    model = load_chat_model("rules").bind_tools([])
+    recalled = SystemMessage(
+        "Be kind.\n\n" + render_recalled([Memory("a", "Ann adopted a dog called Buddy.", "Ann", AT)])
+    )
+    assert model.invoke([recalled, HumanMessage("What is the dog called?")]).text == "Buddy"
+    assert model.invoke([recalled, HumanMessage("I moved to Denver.")]).text == "Noted."
+    assert "know" in model.invoke("What is the dog called?").text
 
 
 def test_an_object_is_passed_through_and_named():

@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +18,7 @@ from langgraph_memory_r1.prompts import (
     AnswerInput,
     ExtractInput,
     ManageInput,
+    Role,
     RoleInput,
     clean,
     parse,
@@ -24,6 +26,7 @@ from langgraph_memory_r1.prompts import (
     render,
     retry,
     role_of,
+    schema,
     write,
 )
 from langgraph_memory_r1.prompts.manage import DELETES_PER_FACT
@@ -370,3 +373,45 @@ def test_times_lose_what_is_not_shown() -> None:
     memory = Memory("0", "x", at=at)
     assert read(render(AnswerInput("?", (memory,)))) == AnswerInput("?", (replace(memory, at=DAY),))
     assert read(render(AnswerInput("?", (), datetime(2024, 5, 1)))) == AnswerInput("?", (), DAY)
+
+
+def allows(shape: dict[str, Any], value: Any) -> bool:
+    """Whether a JSON schema, of the kinds that the roles use, allows a value; keys in the schema's order."""
+    if "anyOf" in shape:
+        return any(allows(choice, value) for choice in shape["anyOf"])
+    if "const" in shape:
+        return bool(value == shape["const"])
+    if shape["type"] == "object":
+        fields = shape["properties"]
+        return list(value) == list(fields) and all(allows(fields[name], value[name]) for name in fields)
+    if shape["type"] == "array":
+        return isinstance(value, list) and all(allows(shape["items"], item) for item in value)
+    if shape["type"] == "integer":
+        return type(value) is int and value >= shape["minimum"]
+    return isinstance(value, str)
+
+
+def test_schemas_allow_what_is_written_and_shown_as_examples() -> None:
+    turns = ExtractInput((Turn("Ana", "I have a cat, and a dog.", DAY, id="t0"), Turn("Ana", "Hi", DAY, id="t1")))
+    manage = ManageInput(
+        (Fact("a", "Ana", DAY, ("t0",)), Fact("b", "Ana", DAY, ("t1",))), (Memory("m0", "c"), Memory("m1", "d"))
+    )
+    operations: tuple[Operation, ...] = (
+        Add("a", "Ana", DAY, ("t0",)),
+        Update("m0", "a and b", ("t0", "t1"), DAY),
+        Delete("m1", ("t1",)),
+        Noop("known", ("t0",)),
+    )
+    answer = AnswerInput("Who?", (Memory("m0", "c"), Memory("m1", "d")))
+    written: dict[Role, list[str]] = {
+        "extract": [write((Fact("Ana has a cat.", "Ana", DAY, ("t0",)),), turns), write((), turns)],
+        "manage": [write(operations, manage), write((), manage)],
+        "answer": [write(("Ana", (0, 1)), answer), write(("I don't know", ()), answer)],
+    }
+    for shown in (turns, manage, answer):
+        role = role_of(shown)
+        examples = [line for line in render(shown)[0].text.splitlines() if line.startswith('{"')]
+        assert len(examples) >= 2
+        for text in written[role] + examples:
+            assert allows(schema(role), json.loads(text)), text
+        assert not allows(schema(role), {"other": []})

@@ -10,10 +10,11 @@ import pytest
 import langgraph_memory_r1
 
 PUBLIC = """
-    create_memory_graph MemoryState MemoryContext load_chat_model load_embeddings LanceDBStore MemoryBank
+    MemoryMiddleware create_memory_graph create_manage_memory_tool create_search_memory_tool
+    MemoryState MemoryContext load_chat_model load_embeddings LanceDBStore MemoryBank
     Turn Question Conversation Fact Memory Operation Add Update Delete Noop Change Answer
-    MemoryR1Error StoreError StoreFormatError EmbedderMismatchError ConflictError UnknownMemoryError OutputError
-    InputError MissingDependencyError __version__
+    MemoryR1Error StoreError StoreFormatError EmbedderMismatchError ConflictError UnknownMemoryError ModelError
+    OutputError InputError MissingDependencyError __version__
 """.split()
 
 

@@ -159,3 +159,8 @@ def test_a_huge_turn_is_cut_up_and_its_end_left_out_loudly(caplog: pytest.LogCap
     assert " ".join(part.text for part in parts) == turn.text[: Limits().turn_chars]
     assert pieces(Turn("Ana", "short", id="t2"), Limits()) == [Turn("Ana", "short", id="t2")]
     assert all(part.text for part in pieces(Turn("Ana", "x" * 20_000, id="t3"), Limits()))
+
+
+def test_a_summary_that_langchain_wrote_in_the_name_of_the_user_is_no_turn() -> None:
+    heard = hear([HumanMessage("Summary: has a dog.", id="m1", additional_kwargs={"lc_source": "summarization"})])
+    assert (heard.turns, heard.last, dict(heard.skipped)) == ((), "m1", {"summarization": 1})

@@ -1,6 +1,7 @@
 """The `memory-r1` command.
 
-    memory-r1 demo | chat | remember | ask | memories | history | undo | forget | export | import | reembed | doctor
+    memory-r1 demo | chat | remember | ask | memories | history | undo | forget
+              export | import | reembed | mcp | doctor
 
 A command is a function in a file of its own, and loads what it needs when it runs, so that `--help` answers at once.
 """
@@ -20,9 +21,11 @@ from langgraph_memory_r1.cli.bank import forget, history, memories, undo
 from langgraph_memory_r1.cli.chat import chat
 from langgraph_memory_r1.cli.demo import demo
 from langgraph_memory_r1.cli.doctor import doctor
+from langgraph_memory_r1.cli.imports import import_
 from langgraph_memory_r1.cli.output import console, failure, plain
 from langgraph_memory_r1.cli.remember import remember
-from langgraph_memory_r1.cli.transfer import export, import_, reembed
+from langgraph_memory_r1.cli.serve import mcp
+from langgraph_memory_r1.cli.transfer import export, reembed
 from langgraph_memory_r1.errors import MemoryR1Error
 
 app = typer.Typer(
@@ -55,7 +58,7 @@ def _common(
     context.with_resource(remarks(_debug()))
 
 
-for command in (demo, chat, remember, ask, memories, history, undo, forget, export, import_, reembed, doctor):
+for command in (demo, chat, remember, ask, memories, history, undo, forget, export, import_, reembed, mcp, doctor):
     app.command(command.__name__.rstrip("_"))(command)
 
 

@@ -15,11 +15,12 @@ from langgraph_memory_r1.errors import MemoryR1Error
 
 PACKAGES = ("langgraph-memory-r1", "langgraph", "langchain", "langchain-core", "lancedb", "pyarrow", "numpy", "typer")
 EXTRAS = {
-    "local": ("sentence_transformers", "torch"),
+    "local": ("peft", "sentence_transformers", "torch", "transformers"),
     "train": ("accelerate", "datasets", "peft", "trl"),
     "evals": ("huggingface_hub",),
     "inspect": ("starlette", "uvicorn"),
-    "vllm": ("langchain_openai",),
+    "chats": ("langchain_community",),
+    "mcp": ("mcp",),
 }
 _MOST_COUNTED = 200
 """Of more owners than this the memories are not counted: it would take long."""

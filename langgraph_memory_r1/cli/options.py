@@ -46,7 +46,7 @@ Model: TypeAlias = Annotated[
         "--model",
         envvar="MEMORY_R1_MODEL",
         metavar="SPEC",
-        help='Who decides and answers: "rules" (the no-model baseline) or provider:model.',
+        help='Who decides and answers: "rules" (the no-model baseline), provider:model, vllm:NAME@URL or hf:NAME.',
     ),
 ]
 Embedder: TypeAlias = Annotated[

@@ -28,7 +28,7 @@ from langgraph_memory_r1.schemas import Fact, Operation
 
 __all__ = [
     "PROMPT_VERSION", "Role", "Style", "RoleInput", "RoleOutput", "ExtractInput", "ManageInput", "AnswerInput",
-    "render", "parse", "read", "write", "retry", "role_of", "clean",
+    "render", "parse", "schema", "read", "write", "retry", "role_of", "is_role", "clean",
 ]  # fmt: skip
 
 PROMPT_VERSION = "1"
@@ -39,6 +39,7 @@ Style: TypeAlias = Literal["full", "compact"]
 RoleInput: TypeAlias = ExtractInput | ManageInput | AnswerInput
 RoleOutput: TypeAlias = tuple[Fact, ...] | tuple[Operation, ...] | tuple[str, tuple[int, ...]]
 
+_MODULES: dict[Role, Any] = {"extract": prompt_extract, "manage": prompt_manage, "answer": prompt_answer}
 _QUOTED = 1000
 """So much of an unreadable reply, in characters, is shown to the model again."""
 
@@ -76,6 +77,12 @@ def parse(completion: str, given: RoleInput) -> Any:
     return _module(given).parse(completion, given)
 
 
+def schema(role: Role) -> dict[str, Any]:
+    """The reply of a role as a JSON schema; `parse` reads what it allows, but for empty texts and unknown numbers."""
+    found: dict[str, Any] = _MODULES[role].SCHEMA
+    return found
+
+
 def read(messages: Sequence[BaseMessage]) -> RoleInput:
     """The input that these messages were rendered from, as far as a model can see it.
 
@@ -86,6 +93,12 @@ def read(messages: Sequence[BaseMessage]) -> RoleInput:
         if isinstance(message, HumanMessage) and isinstance(message.content, str):
             return _read(message.content)
     raise InputError("There is no human message with text; give messages that `prompts.render` returned.")
+
+
+def is_role(messages: Sequence[BaseMessage]) -> bool:
+    """Whether these messages are a role's prompt, and not a chat."""
+    said = [message.text for message in messages if isinstance(message, HumanMessage)]
+    return bool(said) and said[0].startswith(("Turns:\n", "Memories:\n"))
 
 
 @overload
@@ -118,4 +131,4 @@ def _read(content: str) -> RoleInput:
 
 
 def _module(given: RoleInput) -> Any:
-    return {"extract": prompt_extract, "manage": prompt_manage, "answer": prompt_answer}[role_of(given)]
+    return _MODULES[role_of(given)]

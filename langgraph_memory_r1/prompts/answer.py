@@ -22,6 +22,7 @@ from langgraph_memory_r1.prompts.lines import (
     unescape,
 )
 from langgraph_memory_r1.prompts.replies import json_values, repair
+from langgraph_memory_r1.prompts.shapes import NUMBER, TEXT, list_of, record
 from langgraph_memory_r1.schemas import Memory
 
 FULL = """\
@@ -59,6 +60,9 @@ Question: When did Ana adopt Miso?
 COMPACT = """\
 Choose the quoted memories that answer the question, then answer in a few words; not in them: I don't know. JSON \
 only: {"selected":[0],"answer":"..."}"""
+
+SCHEMA = record(selected=list_of(NUMBER), answer=TEXT)
+"""The reply as a JSON schema, for servers that can hold a model to one."""
 
 LONGEST = 2000
 """Longest answer, in characters, that is taken from a reply without JSON."""

@@ -10,6 +10,7 @@ from typing import Any
 from langgraph_memory_r1.errors import OutputError
 from langgraph_memory_r1.prompts.lines import block, clean, moment_of, read_block, show
 from langgraph_memory_r1.prompts.replies import find_items, number_of
+from langgraph_memory_r1.prompts.shapes import NUMBER, TEXT, list_of, record
 from langgraph_memory_r1.prompts.words import closest
 from langgraph_memory_r1.schemas import Fact, Turn
 
@@ -51,6 +52,9 @@ Turns:
 COMPACT = """\
 List the facts in these quoted turns that are worth remembering: self-contained, dated, nothing added. JSON only: \
 {"facts":[{"text":"...","turns":[0]}]}"""
+
+SCHEMA = record(facts=list_of(record(text=TEXT, turns=list_of(NUMBER))))
+"""The reply as a JSON schema, for servers that can hold a model to one."""
 
 MOST_FACTS = 100
 """More facts than this in one reply are a model that runs in circles."""

@@ -1,0 +1,61 @@
+"""What an export holds: conversations that are still to be remembered, and memories that somebody else made."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from langgraph_memory_r1.schemas import Conversation
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """A conversation, and whose memories it makes."""
+
+    conversation: Conversation
+    owner: str | None = None
+    """None where the export does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What a memory said from some time on."""
+
+    id: str
+    """Stands as a source in the bank's history: the wording is not imported twice."""
+    text: str | None
+    """None: it was deleted."""
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A memory of another product: its wordings, the oldest first."""
+
+    id: str
+    """`mem0:…`, `langmem:…`; stands as a source in the bank's history."""
+    wordings: tuple[Wording, ...]
+    owner: str | None = None
+    speaker: str | None = None
+    session: str | None = None
+
+
+@dataclass
+class Harvest:
+    """All that a reader found in an export."""
+
+    format: str
+    talks: list[Talk] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    """Entries that cannot be used, each with its place and the reason."""
+    skipped: Counter[str] = field(default_factory=Counter)
+    """What is not for remembering (system messages, pictures, ...), counted by kind."""
+    personal: bool = True
+    """The file is one person's; False where conversations of several people may lie in it."""
+
+    @property
+    def turns(self) -> int:
+        """How many turns the conversations have."""
+        return sum(len(talk.conversation.turns) for talk in self.talks)

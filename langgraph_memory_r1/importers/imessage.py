@@ -1,0 +1,52 @@
+"""iMessage's database, `chat.db`, or a copy of it."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.importers.chats import Said, loader, sender, take
+from langgraph_memory_r1.importers.harvest import Harvest
+
+_APPLE = datetime(2001, 1, 1, tzinfo=UTC)
+_NANOSECONDS = 1e11
+"""Smaller numbers are seconds, as before macOS 10.13."""
+
+
+def read_imessage(path: Path, scratch: Path) -> Harvest:
+    """The chats of a database; what its owner wrote is said by "user"."""
+    harvest = Harvest("imessage")
+    try:
+        for session in _loader(path, harvest).lazy_load():
+            said: list[Said] = [(message, _moment(message.additional_kwargs)) for message in session["messages"]]
+            others = {sender(message) for message, _ in said if not message.additional_kwargs["is_from_me"]}
+            speakers = ["user" if message.additional_kwargs["is_from_me"] else sender(message) for message, _ in said]
+            take(harvest, ", ".join(sorted(others)) or "chat", said, speakers)
+    except (sqlite3.Error, OverflowError, TypeError) as error:
+        raise InputError(f"{path} cannot be read as iMessage's chat.db ({error}); copy the file first.") from error
+    return harvest
+
+
+def _loader(path: Path, harvest: Harvest) -> Any:
+    base = loader("imessage", "IMessageChatLoader")
+
+    class Loader(base):  # type: ignore[misc, valid-type]
+        """Counts a body that it cannot read; the loader itself would give up the database."""
+
+        def _parse_attributed_body(self, attributed_body: bytes) -> str:
+            try:
+                return str(base._parse_attributed_body(attributed_body))
+            except (IndexError, TypeError, AttributeError):
+                harvest.broken.append(f"{path}: a message of {len(attributed_body):,} bytes has no readable text")
+                return ""
+
+    return Loader(path)
+
+
+def _moment(fields: dict[str, Any]) -> datetime | None:
+    since = fields.get("message_time") or 0
+    seconds = since / 1e9 if abs(since) >= _NANOSECONDS else since
+    return _APPLE + timedelta(seconds=seconds) if since else None

@@ -1,0 +1,95 @@
+"""Reads an export of any known format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from langgraph_memory_r1.conversations import read_conversations
+from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.importers.detect import detect
+from langgraph_memory_r1.importers.documents import Document, read_document
+from langgraph_memory_r1.importers.facebook import read_facebook
+from langgraph_memory_r1.importers.harvest import Harvest, Kept, Talk
+from langgraph_memory_r1.importers.imessage import read_imessage
+from langgraph_memory_r1.importers.langmem import read_langmem
+from langgraph_memory_r1.importers.mem0 import read_mem0
+from langgraph_memory_r1.importers.messages import read_messages
+from langgraph_memory_r1.importers.slack import read_slack
+from langgraph_memory_r1.importers.telegram import read_telegram
+from langgraph_memory_r1.importers.whatsapp import read_whatsapp
+from langgraph_memory_r1.turns import identified
+
+_JSON: dict[str, Callable[[Document], Harvest]] = {
+    "messages": read_messages,
+    "mem0": read_mem0,
+    "langmem": read_langmem,
+}
+_APPS: dict[str, Callable[[Path, Path], Harvest]] = {
+    "whatsapp": read_whatsapp,
+    "telegram": read_telegram,
+    "slack": read_slack,
+    "imessage": read_imessage,
+    "facebook": read_facebook,
+}
+FORMATS = ("jsonl", *_JSON, *_APPS)
+
+
+def read_export(path: str | os.PathLike[str], format: str = "auto", *, strict: bool = False) -> Harvest:
+    """Everything that an export holds.
+
+    Args:
+        path: A file, a folder or a zip.
+        format: One of `FORMATS`; "auto" looks at what is in it.
+        strict: Refuse an export with a broken entry.
+
+    Raises:
+        InputError: it cannot be read, is of no known format, holds nothing, or with `strict` an entry is broken.
+        MissingDependencyError: chats of an app need an extra.
+    """
+    path = Path(path)
+    format = detect(path) if format == "auto" else format
+    harvest = _read(path, format)
+    harvest.kept = _each_once(harvest.kept)
+    if strict and harvest.broken:
+        raise InputError(f"{harvest.broken[0]}. Nothing was imported; leave out --strict to skip broken entries.")
+    if not (harvest.talks or harvest.kept):
+        broken = f" ({harvest.broken[0]})" if harvest.broken else ""
+        raise InputError(f"{path} holds nothing to import as {format}{broken}; name another file or --format.")
+    return harvest
+
+
+def _read(path: Path, format: str) -> Harvest:
+    if not path.exists():
+        raise InputError(f"{path} cannot be read (there is no such file); name an export.")
+    if format in _JSON:
+        return _JSON[format](read_document(path))
+    if format in _APPS:
+        with TemporaryDirectory(prefix="memory-r1-") as scratch:
+            return _APPS[format](path, Path(scratch))
+    if format == "jsonl":
+        return _read_jsonl(path)
+    raise InputError(f"There is no format {format!r}; give one of {', '.join(FORMATS)}.")
+
+
+def _each_once(kept: list[Kept]) -> list[Kept]:
+    """Pages and searches overlap: a memory that comes twice is one, with the wordings of both."""
+    found: dict[str, Kept] = {}
+    for memory in kept:
+        first = found.get(memory.id, memory)
+        wordings = {wording.id: wording for wording in (*first.wordings, *memory.wordings)}
+        found[memory.id] = replace(first, wordings=tuple(wordings.values()))
+    return list(found.values())
+
+
+def _read_jsonl(path: Path) -> Harvest:
+    """Our own conversations, with the ids that `remember` gives their turns."""
+    harvest = Harvest("jsonl", personal=False)
+    found = read_conversations(path, on_skip=lambda error: harvest.broken.append(str(error)))
+    for conversation in found:
+        turns = [replace(turn, id=f"{conversation.id}/{turn.id}") for turn in identified(conversation.turns)]
+        harvest.talks.append(Talk(replace(conversation, turns=tuple(turns), questions=())))
+    return harvest

@@ -1,0 +1,254 @@
+"""A server of the Model Context Protocol: search, remember, history, undo and forget of one owner's bank.
+
+    memory-r1 mcp --db ~/memory --user ann
+
+Whose memories, and by which model they are made, is fixed when the server starts; no argument of a tool reaches another
+owner. A tool's docstring is what the assistant reads. Errors are one sentence, as on the command line.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from langgraph_memory_r1 import __version__
+from langgraph_memory_r1.bank import MemoryBank
+from langgraph_memory_r1.errors import InputError, MemoryR1Error, MissingDependencyError, UnknownMemoryError
+from langgraph_memory_r1.graph import Model, create_memory_graph
+from langgraph_memory_r1.schemas import Change, Delete, Memory, Turn
+from langgraph_memory_r1.state import OperationRecord, operation_of
+
+try:
+    from mcp.server.mcpserver import MCPServer
+    from mcp.server.mcpserver.exceptions import ToolError
+    from mcp_types import ToolAnnotations
+except ImportError as error:
+    raise MissingDependencyError("pip install 'langgraph-memory-r1[mcp]' to serve the memory over MCP") from error
+
+INSTRUCTIONS = (
+    "The long-term memory of {owner!r}. Search it before answering what may depend on earlier conversations; remember "
+    "what the user says about themselves, their plans and their wishes, in their own words."
+)
+_READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+_WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=False)
+_REMOVES = ToolAnnotations(read_only_hint=False, destructive_hint=True, open_world_hint=False)
+
+Many = Annotated[int, Field(ge=1, le=200, description="At most so many.")]
+
+
+class Remembered(BaseModel):
+    """One memory."""
+
+    id: str
+    text: str
+    speaker: str | None = None
+    said_at: datetime | None = None
+    sources: list[str] = Field(default_factory=list, description="The turns that it came from.")
+
+
+class Operation(BaseModel):
+    """Something that happened to the memory, or the reason why nothing did."""
+
+    op_id: str | None = Field(description="Names the operation, for `undo`.")
+    event: str = Field(description="ADD, UPDATE, DELETE or NOOP.")
+    memory_id: str | None
+    before: str | None = None
+    after: str | None = None
+    reason: str = ""
+    model: str | None = None
+    at: datetime | None = None
+    sources: list[str] = Field(default_factory=list)
+
+
+class Found(BaseModel):
+    """What a search found."""
+
+    memories: list[Remembered]
+    total: int = Field(description="How many memories there are at all.")
+
+
+class Done(BaseModel):
+    """What a tool did to the memory."""
+
+    operations: list[Operation]
+
+
+class Forgotten(Done):
+    """What was forgotten."""
+
+    removed_for_good: int = Field(default=0, description="Memories that were removed with their history.")
+
+
+class MemoryServer(MCPServer[Any]):
+    """Says every error in one sentence; the SDK would hide ours, and quote a traceback of the arguments."""
+
+    async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
+        """Run a tool."""
+        try:
+            return await super().call_tool(name, arguments, context)
+        except ToolError as error:
+            raise ToolError(_sentence(error)) from error.__cause__
+
+
+class MemoryTools:
+    """The tools of one owner's bank.
+
+    Args:
+        bank: The bank.
+        owner: Its owner's name, which `forget` asks for before it removes everything.
+        model: Decides what is remembered.
+    """
+
+    def __init__(self, bank: MemoryBank, owner: str, model: Model) -> None:
+        self._bank = bank
+        self._owner = owner
+        self._graph = create_memory_graph(bank, model=model)
+
+    def search(
+        self,
+        query: Annotated[str, Field(description="A question or keywords; empty lists the newest memories.")] = "",
+        limit: Many = 10,
+    ) -> Found:
+        """Find what is remembered about something, best first.
+
+        Use it before answering anything that may depend on what the user said earlier. The ids serve `history` and
+        `forget`.
+        """
+        if query.strip():
+            memories = [hit.memory for hit in self._bank.search(query, k=limit)]
+        else:
+            memories = self._bank.all()[-limit:][::-1]
+        return Found(memories=[_remembered(memory) for memory in memories], total=len(self._bank))
+
+    def remember(
+        self,
+        text: Annotated[str, Field(description="What was said, in the speaker's own words; several sentences do.")],
+        speaker: Annotated[str, Field(description="Who said it.")] = "user",
+        said_at: Annotated[
+            datetime | None, Field(description='When it was said, for "yesterday" and the like; else now.')
+        ] = None,
+    ) -> Done:
+        """Remember what somebody said.
+
+        Facts are found in it and compared with what is known: it adds, updates or deletes memories by itself, and says
+        what it did. Small talk leaves a NOOP. Do not pass on what `search` returned.
+        """
+        if not text.strip():
+            raise InputError("The text is empty; give what was said.")
+        at = said_at or datetime.now(UTC)
+        done = self._graph.invoke({"turns": [Turn(speaker.strip() or "user", text, at)]})
+        return Done(operations=[_of_record(record) for record in done["memory_ops"]])
+
+    def history(
+        self,
+        memory_id: Annotated[str | None, Field(description="Only of this memory; else of all.")] = None,
+        limit: Many = 20,
+    ) -> Done:
+        """Show what happened to the memory and why, the newest operation last.
+
+        Before and after of each, who decided, and the turns that it came from. An `op_id` serves `undo`.
+        """
+        changes = self._bank.history(memory_id)
+        if memory_id is not None and not changes:
+            raise UnknownMemoryError(f"There is no memory {memory_id!r}; search shows the ids.")
+        return _done(changes[-limit:])
+
+    def undo(
+        self,
+        op_id: Annotated[
+            str | None, Field(description="As `remember` and `history` show it; without it the newest operation.")
+        ] = None,
+    ) -> Done:
+        """Take one operation back. Undoing is an operation too: a second undo brings it back."""
+        return _done([self._bank.undo(op_id)])
+
+    def forget(
+        self,
+        memory_ids: Annotated[
+            list[str] | None, Field(description="Memories that are not to be recalled any more; can be undone.")
+        ] = None,
+        everything_of: Annotated[
+            str | None,
+            Field(description="The owner's exact name: removes all memories and their history, for good."),
+        ] = None,
+        reason: Annotated[str, Field(description="Why, for the history.")] = "",
+    ) -> Forgotten:
+        """Forget memories by their ids, or everything for good.
+
+        Only on the user's wish. Give either `memory_ids`, which `undo` takes back, or `everything_of`, which nothing
+        takes back; ask the user to confirm that one.
+        """
+        if bool(memory_ids) == (everything_of is not None):
+            raise InputError("Give either memory_ids (search shows them) or everything_of, the owner's name.")
+        if everything_of is not None:
+            return Forgotten(operations=[], removed_for_good=self._forget_all(everything_of))
+        deletes = [Delete(memory_id, reason=reason or "forgotten") for memory_id in dict.fromkeys(memory_ids or [])]
+        return Forgotten(operations=_done(self._bank.apply(deletes)).operations)
+
+    def _forget_all(self, name: str) -> int:
+        if name != self._owner:
+            raise InputError(f"This memory is {self._owner!r}'s; to remove it for good give exactly that name.")
+        return self._bank.forget()
+
+
+def create_mcp_server(
+    bank: MemoryBank, owner: str = "default", *, model: Model = "rules", debug: bool = False
+) -> MemoryServer:
+    """A server of one owner's memory; `run("stdio")` serves it.
+
+    Args:
+        bank: The bank.
+        owner: Its owner's name.
+        model: Decides what is remembered: a chat model, `"provider:model"` or `"rules"`.
+        debug: Log every request to standard error.
+    """
+    tools = MemoryTools(bank, owner, model)
+    server = MemoryServer(
+        "langgraph-memory-r1", version=__version__, instructions=INSTRUCTIONS.format(owner=owner),
+        log_level="DEBUG" if debug else "CRITICAL",
+    )  # fmt: skip
+    for tool, title, hints in (
+        (tools.search, "Search the memory", _READS),
+        (tools.remember, "Remember", _WRITES),
+        (tools.history, "History of the memory", _READS),
+        (tools.undo, "Take an operation back", _WRITES),
+        (tools.forget, "Forget", _REMOVES),
+    ):
+        server.add_tool(tool, title=title, description=inspect.getdoc(tool), annotations=hints)
+    return server
+
+
+def _remembered(memory: Memory) -> Remembered:
+    return Remembered(
+        id=memory.id, text=memory.text, speaker=memory.speaker, said_at=memory.at, sources=list(memory.source)
+    )
+
+
+def _done(changes: Sequence[Change]) -> Done:
+    return Done(operations=[_of_record(operation_of(change)) for change in changes])
+
+
+def _of_record(record: OperationRecord) -> Operation:
+    return Operation(
+        op_id=record["op"], event=record["event"], memory_id=record["id"], before=record["before"],
+        after=record["text"], reason=record["reason"], model=record["model"],
+        at=datetime.fromisoformat(record["at"]) if record["at"] else None, sources=record["source"],
+    )  # fmt: skip
+
+
+def _sentence(error: ToolError) -> str:
+    """What the assistant is told: the argument that is wrong, or our own error, or the name of another's."""
+    cause = error.__cause__
+    if isinstance(cause, MemoryR1Error):
+        return " ".join(str(cause).split())
+    if isinstance(cause, ValidationError):
+        first = cause.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "The arguments"
+        return f"{field}: {first['msg']}."
+    if cause is not None and not isinstance(cause, ToolError):
+        return f"{type(cause).__name__}: {' '.join(str(cause).split())[:300]}"
+    return str(error)

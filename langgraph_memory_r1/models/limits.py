@@ -1,0 +1,252 @@
+"""Patience and moderation for any chat model: retries with back-off, and a cap on calls at the same time.
+
+    model = with_limits(model, retries=4, max_concurrency=16)
+
+What is tried again (`is_temporary`), by the error or what caused it:
+    rate limits   HTTP 429 and 529
+    time-outs     HTTP 408 and 504, `TimeoutError`, and every error whose class is called ...Timeout...
+    brief outages HTTP 502 and 503
+Everything else is raised at once: a server that is gone, a key that is wrong and a prompt that is too long do not get
+better by waiting. The waits double from `first_wait` to `longest_wait`, each shortened by chance to spread those who
+wait, and are never shorter than what the server asks for in `Retry-After`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.runnables.base import RunnableBindingBase
+from pydantic import PrivateAttr
+
+from langgraph_memory_r1.errors import InputError
+
+TEMPORARY = frozenset({408, 429, 502, 503, 504, 529})
+LONGEST_ASKED = 300.0
+"""A server that asks for a longer pause than this, in seconds, is not waited for."""
+
+
+class LimitedChatModel(BaseChatModel):
+    """A chat model with retries and a cap on concurrency; else it behaves as the one inside.
+
+    `stream` gives the reply as one chunk; callbacks, and with them LangGraph's `messages` stream, still get the tokens
+    of a model that streams (again, where a reply broke off half-way and is retried).
+    """
+
+    bound: BaseChatModel
+    retries: int
+    first_wait: float
+    longest_wait: float
+    max_concurrency: int | None
+    """Calls at the same time, over all threads and event loops; None: any number."""
+    _slots: Slots | None = PrivateAttr(default=None)
+
+    def model_post_init(self, context: Any) -> None:
+        """Makes the slots."""
+        self._slots = Slots(self.max_concurrency) if self.max_concurrency is not None else None
+
+    @property
+    def _llm_type(self) -> str:
+        return self.bound._llm_type
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {**self.bound._identifying_params}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        return self.bound._get_ls_params(stop, **kwargs)
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        with _slot(self._slots):
+            for wait in self._waits():
+                try:
+                    return self.bound._generate_with_cache(messages, stop, run_manager, **kwargs)
+                except Exception as error:
+                    time.sleep(_pause(error, wait))
+            return self.bound._generate_with_cache(messages, stop, run_manager, **kwargs)
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        async with _aslot(self._slots):
+            for wait in self._waits():
+                try:
+                    return await self.bound._agenerate_with_cache(messages, stop, run_manager, **kwargs)
+                except Exception as error:
+                    await asyncio.sleep(_pause(error, wait))
+            return await self.bound._agenerate_with_cache(messages, stop, run_manager, **kwargs)
+
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
+        """The tools as the model inside wants them."""
+        binding = self.bound.bind_tools(tools, **kwargs)
+        if isinstance(binding, RunnableBindingBase):
+            return self.bind(**binding.kwargs)
+        return self if binding is self.bound else binding
+
+    def _waits(self) -> Iterator[float]:
+        for attempt in range(self.retries):
+            yield min(self.longest_wait, self.first_wait * 2**attempt) * random.uniform(0.5, 1.0)
+
+
+def with_limits(
+    model: BaseChatModel,
+    *,
+    retries: int = 4,
+    max_concurrency: int | None = None,
+    first_wait: float = 0.5,
+    longest_wait: float = 30.0,
+) -> LimitedChatModel:
+    """The model with retries and, if wished, a cap on calls at the same time.
+
+    Args:
+        model: Any chat model.
+        retries: Further tries after a temporary failure; see the module for what counts as one.
+        max_concurrency: Most calls at the same time, sync and async together.
+        first_wait: Seconds before the first retry, at most.
+        longest_wait: No wait grows longer than this, unless the server asks for it.
+
+    Raises:
+        InputError: A number is too small.
+    """
+    if retries < 0 or first_wait < 0 or longest_wait < 0:
+        raise InputError(f"retries={retries} and waits of {first_wait} to {longest_wait} s cannot be negative.")
+    if max_concurrency is not None and max_concurrency < 1:
+        raise InputError(f"max_concurrency={max_concurrency} would let nothing through; give at least 1, or None.")
+    return LimitedChatModel(
+        bound=model, retries=retries, max_concurrency=max_concurrency, first_wait=first_wait,
+        longest_wait=longest_wait, cache=False, profile=model.profile,
+    )  # fmt: skip
+
+
+def is_temporary(error: BaseException) -> bool:
+    """Whether the same call may well succeed a little later."""
+    return any(
+        _status(cause) in TEMPORARY or any("Timeout" in kind.__name__ for kind in type(cause).__mro__)
+        for cause in _causes(error)
+    )
+
+
+def retry_after(error: BaseException) -> float:
+    """Seconds that the server asked to wait, 0 where it did not say."""
+    for cause in _causes(error):
+        headers = getattr(getattr(cause, "response", None), "headers", None) or {}
+        asked = str(headers.get("retry-after", headers.get("Retry-After", "")))
+        if asked.replace(".", "", 1).isdecimal():
+            return float(asked)
+    return 0.0
+
+
+def _pause(error: Exception, wait: float) -> float:
+    """Seconds until the next try; an error that waiting does not help is raised again."""
+    asked = retry_after(error)
+    if not is_temporary(error) or asked > LONGEST_ASKED:
+        raise error
+    return max(wait, asked)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status under the names that providers' packages give it, none of which can be imported here."""
+    response = getattr(error, "response", None)
+    found = (getattr(error, "status_code", None), getattr(error, "code", None), getattr(response, "status_code", None))
+    return next((status for status in found if isinstance(status, int)), None)
+
+
+class Slots:
+    """A semaphore that threads and event loops share, first come, first served."""
+
+    def __init__(self, free: int) -> None:
+        self._free = free
+        self._waiting: deque[Future[None]] = deque()
+        self._lock = threading.Lock()
+
+    def ask(self) -> Future[None]:
+        """A future that is done once a slot is there."""
+        turn: Future[None] = Future()
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                turn.set_result(None)
+            else:
+                self._waiting.append(turn)
+        return turn
+
+    def give_back(self) -> None:
+        """The slot goes to the one that waits longest."""
+        with self._lock:
+            while self._waiting:
+                turn = self._waiting.popleft()
+                if turn.set_running_or_notify_cancel():
+                    turn.set_result(None)
+                    return
+            self._free += 1
+
+    def leave(self, turn: Future[None]) -> None:
+        """Gives up waiting; a slot that came in the same instant goes on to the next."""
+        if not turn.cancel():
+            self.give_back()
+
+
+@contextmanager
+def _slot(slots: Slots | None) -> Iterator[None]:
+    if slots is None:
+        yield
+        return
+    turn = slots.ask()
+    try:
+        turn.result()
+    except BaseException:
+        slots.leave(turn)
+        raise
+    try:
+        yield
+    finally:
+        slots.give_back()
+
+
+@asynccontextmanager
+async def _aslot(slots: Slots | None) -> AsyncIterator[None]:
+    if slots is None:
+        yield
+        return
+    turn = slots.ask()
+    try:
+        await asyncio.wrap_future(turn)
+    except BaseException:
+        slots.leave(turn)
+        raise
+    try:
+        yield
+    finally:
+        slots.give_back()

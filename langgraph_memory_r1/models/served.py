@@ -1,0 +1,229 @@
+"""`vllm:NAME@http://host:port`: a chat model behind an OpenAI-compatible server, such as vLLM.
+
+    base    = load_chat_model("vllm:base@http://localhost:8000")
+    manager = load_chat_model("vllm:manager@http://localhost:8000", role="manage")   # a LoRA adapter, by its name
+
+One server holds a base and its adapters; the name chooses between them. With a role, the server holds the model to the
+JSON of that role. Every call has a connection of its own: nothing is bound to an event loop, and a server that was
+started anew is found again. Proxies of the environment are not used. The key, if the server wants one, is taken from
+`VLLM_API_KEY`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import httpx
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import ConfigDict, Field, SecretStr
+
+from langgraph_memory_r1.errors import InputError, ModelError
+from langgraph_memory_r1.models import wire
+
+_SPEC = re.compile(r"vllm:(?P<model>.+?)@(?P<url>https?://[^/?#\s]+[^?#\s]*)")
+_FIXES = {
+    401: "set VLLM_API_KEY to the server's key",
+    403: "set VLLM_API_KEY to the server's key",
+    404: "its /v1/models lists the names that it serves",
+}
+
+
+class ServedChatModel(BaseChatModel):
+    """A chat model behind an OpenAI-compatible server; sync, async and streaming, with tools and token counts."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    model: str
+    """The served base, or one of its adapters."""
+    base_url: str
+    """Ends in /v1."""
+    api_key: SecretStr | None = Field(default_factory=lambda: SecretStr(os.environ.get("VLLM_API_KEY", "")))
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    response_format: dict[str, Any] | None = None
+    structured: bool = True
+    """Whether the memory graph may hold the model to the JSON of its role; rollouts for training must be free."""
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of the request, for example `{"return_token_ids": True}`."""
+    timeout: float = 120.0
+    """Seconds that the server may be silent."""
+
+    def model_post_init(self, context: Any) -> None:
+        """Reads the certificates now, because that would hold up an event loop."""
+        _certificates(self.base_url.startswith("https"))
+
+    @property
+    def _llm_type(self) -> str:
+        return "vllm"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"model": self.model, "base_url": self.base_url, **self._fields(None, {})}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop, **kwargs)
+        params["ls_provider"] = "vllm"
+        return params
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        body = wire.request(messages, self._fields(stop, kwargs))
+        with self._explained(), httpx.Client(**self._connection()) as client:
+            response = client.post("chat/completions", content=body)
+        self._check(response)
+        return wire.result_of(response.text)
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        body = wire.request(messages, self._fields(stop, kwargs))
+        with self._explained():
+            async with httpx.AsyncClient(**self._connection()) as client:
+                response = await client.post("chat/completions", content=body)
+        self._check(response)
+        return wire.result_of(response.text)
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        body = wire.request(messages, self._fields(stop, kwargs) | _STREAMED)
+        with (
+            self._explained(),
+            httpx.Client(**self._connection()) as client,
+            client.stream("POST", "chat/completions", content=body) as response,
+        ):
+            if response.is_error:
+                response.read()
+            self._check(response)
+            yield from filter(None, map(wire.chunk_of, response.iter_lines()))
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        body = wire.request(messages, self._fields(stop, kwargs) | _STREAMED)
+        with self._explained():
+            async with (
+                httpx.AsyncClient(**self._connection()) as client,
+                client.stream("POST", "chat/completions", content=body) as response,
+            ):
+                if response.is_error:
+                    await response.aread()
+                self._check(response)
+                async for line in response.aiter_lines():
+                    if (chunk := wire.chunk_of(line)) is not None:
+                        yield chunk
+
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Offers tools to the model; the server has to be started with a parser for its tool calls."""
+        choice: Any = "required" if tool_choice == "any" else tool_choice
+        if choice not in (None, "auto", "none", "required"):
+            choice = {"type": "function", "function": {"name": choice}}
+        return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], tool_choice=choice, **kwargs)
+
+    def _fields(self, stop: list[str] | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+        ours = {
+            name: getattr(self, name)
+            for name in ("model", "temperature", "top_p", "max_tokens", "seed", "response_format")
+        }
+        asked = {key: value for key, value in kwargs.items() if not key.startswith("ls_")}  # for tracers only
+        return {**ours, "stop": stop, **self.extra_body, **asked}
+
+    def _connection(self) -> dict[str, Any]:
+        key = self.api_key.get_secret_value() if self.api_key else ""
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        timeout = httpx.Timeout(self.timeout, connect=min(self.timeout, 10.0))
+        return {
+            "base_url": self.base_url, "headers": headers, "timeout": timeout,
+            "trust_env": False, "verify": _certificates(self.base_url.startswith("https")),
+        }  # fmt: skip
+
+    def _check(self, response: httpx.Response) -> None:
+        if response.is_success:
+            return
+        fix = _FIXES.get(response.status_code, "")
+        said = f"{self._place()} answered {response.status_code}: {wire.complaint_of(response.text)}"
+        refused = httpx.HTTPStatusError(said, request=response.request, response=response)
+        raise ModelError(f"{said}; {fix}" if fix else said) from refused
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.TimeoutException as error:
+            raise ModelError(f"{self._place()} did not answer within {self.timeout:g} s; give timeout=") from error
+        except httpx.ConnectError as error:
+            raise ModelError(f"{self._place()} cannot be reached; is the server running? ({error})") from error
+        except httpx.HTTPError as error:
+            raise ModelError(f"{self._place()} broke off: {str(error) or type(error).__name__}") from error
+
+    def _place(self) -> str:
+        return f"The model {self.model!r} at {self.base_url}"
+
+
+_STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
+
+
+def served_model(spec: str, **settings: Any) -> ServedChatModel:
+    """The model behind `vllm:NAME@http://host:port`.
+
+    Raises:
+        InputError: The string has another shape, or a setting is not known.
+    """
+    match = _SPEC.fullmatch(spec)
+    if match is None:
+        raise InputError(
+            f"{spec!r} names no served model; give vllm:NAME@http://HOST:PORT, as vllm:base@http://localhost:8000"
+        )
+    url = match["url"].rstrip("/")
+    try:
+        return ServedChatModel(model=match["model"], base_url=url if url.endswith("/v1") else f"{url}/v1", **settings)
+    except ValueError as error:
+        raise InputError(f"{spec!r} cannot be used with {', '.join(settings)}: {_settings_complaint(error)}") from error
+
+
+def _settings_complaint(error: ValueError) -> str:
+    return " ".join(str(error).split("\n")[1:3])
+
+
+@lru_cache
+def _certificates(encrypted: bool) -> ssl.SSLContext | bool:
+    """Reading them takes a tenth of a second, so it is done once and only where they are needed."""
+    return httpx.create_ssl_context() if encrypted else False

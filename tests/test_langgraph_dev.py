@@ -1,0 +1,120 @@
+"""`langgraph dev` over HTTP: all graphs of langgraph.json, runs that wait and that stream, and the store's endpoints.
+
+The development server raises where anything blocks its event loop, so a passing run says that nothing of ours does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SAID = ["I adopted a dog called Buddy.", "I adopted another dog, Scout!", "How many dogs do I have?"]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        find_spec("langgraph_api") is None, reason="pip install 'langgraph-cli[inmem]' to test the development server"
+    ),
+]
+
+
+class Server:
+    """A running server, over HTTP."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+
+    def call(self, method: str, path: str, body: Any = None) -> str:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"}, method=method)
+        with urllib.request.urlopen(request, timeout=120) as reply:
+            return str(reply.read().decode())
+
+    def run(self, graph: str, text: str, thread: str | None = None, how: str = "wait", **more: Any) -> str:
+        state = {"messages": [{"role": "user", "content": text}], **more.pop("state", {})}
+        path = f"/threads/{thread}/runs/{how}" if thread else f"/runs/{how}"
+        context = {"user_id": f"{graph}@example.com"}
+        return self.call("POST", path, {"assistant_id": graph, "input": state, "context": context, **more})
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("dev")
+    shutil.copytree(ROOT / "graphs", folder / "graphs")
+    shutil.copy(ROOT / "langgraph.json", folder)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [Path(sys.executable).parent / "langgraph", "dev", "--no-browser", "--no-reload", "--port", str(port)]
+    environment = os.environ | {"LANGSMITH_TRACING": "false", "LANGGRAPH_CLI_NO_ANALYTICS": "1"}
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        _until_up(Server(port), process, folder / "log")
+        yield Server(port)
+        assert "BlockingError" not in (folder / "log").read_text()
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _until_up(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + 180
+    while True:
+        try:
+            assert json.loads(server.call("GET", "/ok"))["ok"]
+            return
+        except OSError:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.3)
+
+
+@pytest.mark.parametrize("graph", ["chat", "agent", "memory"])
+def test_a_graph_remembers_over_runs_and_counts_the_dogs(server: Server, graph: str) -> None:
+    results = []
+    for text in SAID:
+        asked = {"question": text} if graph == "memory" else {}
+        results.append(json.loads(server.run(graph, text, state=asked)))
+    assert [result["memory_ops"][0]["event"] for result in results] == ["ADD", "UPDATE", "NOOP"]
+    answer = results[2]["answer"] if graph == "memory" else results[2]["messages"][-1]["content"]
+    assert answer == "2"
+
+
+def test_a_thread_streams_its_operations_and_keeps_its_cursor(server: Server) -> None:
+    thread = json.loads(server.call("POST", "/threads", {}))["thread_id"]
+    streamed = server.run("agent", "I play the cello.", thread, "stream", stream_mode=["custom", "updates"])
+    assert '"event":"operation"' in streamed.replace(" ", "")
+    assert "memory.after_agent" in streamed
+    state = json.loads(server.call("GET", f"/threads/{thread}/state"))["values"]
+    assert [operation["event"] for operation in state["memory_ops"]] == ["ADD", "NOOP"]
+    again = json.loads(server.run("agent", "Hello!", thread))
+    assert [operation["event"] for operation in again["memory_ops"]] == ["NOOP"]
+
+
+def test_the_store_endpoints_show_the_memories(server: Server) -> None:
+    server.run("chat", "My sister Eve lives in Boston.")
+    space = ["memories", "chat@example%2Ecom", "memory"]
+    search = {"namespace_prefix": space, "filter": {"text": {"$contains": "Boston"}}}
+    (found,) = json.loads(server.call("POST", "/store/items/search", search))["items"]
+    assert "Boston" in found["value"]["text"]
+    assert json.loads(server.call("POST", "/store/namespaces", {"prefix": space}))["namespaces"] == [space]
+    item = {"namespace": ["mine"], "key": "k", "value": {"a": 1}}
+    server.call("PUT", "/store/items", item)
+    assert json.loads(server.call("GET", "/store/items?namespace=mine&key=k"))["value"] == {"a": 1}
+    server.call("DELETE", "/store/items", {"namespace": ["mine"], "key": "k"})
+    left = json.loads(server.call("POST", "/store/items/search", {"namespace_prefix": ["mine"]}))["items"]
+    assert left == []
