@@ -160,10 +160,11 @@ class MemoryTools:
     def undo(
         self,
         op_id: Annotated[
-            str | None, Field(description="As `remember` and `history` show it; without it the newest operation.")
+            str | None,
+            Field(description="As `remember` and `history` show it; without it the newest."),
         ] = None,
     ) -> Done:
-        """Take one operation back. Undoing is an operation too: a second undo brings it back."""
+        """Take one operation back: the one named, else the newest that stands. Taking back an undo does it again."""
         return _done([self._bank.undo(op_id)])
 
     def forget(

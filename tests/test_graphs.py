@@ -49,6 +49,7 @@ def test_every_graph_file_is_served() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SERVED)
 def test_a_served_graph_stands_alone_and_counts_the_dogs_without_a_key(name: str, tmp_path: Path) -> None:
     path, _, variable = SERVED[name]["path"].partition(":")
@@ -61,6 +62,7 @@ def test_a_served_graph_stands_alone_and_counts_the_dogs_without_a_key(name: str
     assert [path.name for path in tmp_path.iterdir()] == ["memory-r1-db"]
 
 
+@pytest.mark.slow
 def test_the_agent_runs_as_a_script(tmp_path: Path) -> None:
     lines = run_python(tmp_path, str(ROOT / "graphs" / "agent.py")).splitlines()
     assert lines[::2] == SAID
@@ -69,6 +71,7 @@ def test_the_agent_runs_as_a_script(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_store_of_the_server_shows_what_the_graphs_remember(tmp_path: Path) -> None:
     path, _, factory = STORE["path"].partition(":")
     code = f"""

@@ -137,9 +137,9 @@ async def test_history_of_one_memory_and_undo_of_undo(tmp_path: Path) -> None:
         await told(client, "remember", text="I moved to Denver.")
         (only,) = (await told(client, "history", memory_id=added["memory_id"]))["operations"]
         assert (only["op_id"], only["event"], only["after"]) == (added["op_id"], "ADD", "User plays the cello.")
-        await told(client, "undo")
+        (undone,) = (await told(client, "undo"))["operations"]
         assert (await told(client, "search"))["total"] == 1
-        await told(client, "undo")
+        await told(client, "undo", op_id=undone["op_id"])
         assert (await told(client, "search"))["total"] == 2
 
 

@@ -511,8 +511,7 @@ def test_a_memory_that_changed_meanwhile_is_not_deleted(lance_uri: str, ask: Ask
     agent, memory, _ = reviewed(lance_uri)
     ask(agent, "I sold Buddy.", THREAD)
     bank = memory.bank("ann@example.com")
-    bank.undo()
-    bank.undo()
+    bank.undo(bank.undo().id)
     done = ask(agent, Command(resume=True), THREAD)
     assert [(op["event"], "ConflictError" in op["reason"]) for op in done["memory_ops"]] == [("ERROR", True)]
     assert texts(memory) == ["User has a dog, Buddy."]
@@ -610,6 +609,7 @@ sys.exit(3)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["exit", "error"])
 def test_nothing_is_lost_when_the_process_ends(lance_uri: str, end: str) -> None:
     start = time.monotonic()

@@ -274,6 +274,7 @@ def test_the_key_is_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "sesame" not in repr(model) + str(model.bound._identifying_params)
 
 
+@pytest.mark.slow
 async def test_sixty_four_calls_run_at_once_and_a_cap_holds() -> None:
     slow = Says(completion("Hello!").body, delay=0.3)
     with serving(slow) as server:

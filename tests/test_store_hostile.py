@@ -99,6 +99,7 @@ def test_any_value_comes_back(store: Store, name: str) -> None:
         assert repr(item.value) == repr({"value": VALUES[name]})
 
 
+@pytest.mark.slow
 def test_values_come_back_after_reopening(tmp_path: Path) -> None:
     folder = str(tmp_path / "db")
     with LanceDBStore(folder) as store:
