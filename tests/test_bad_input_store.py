@@ -133,6 +133,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         use(place / "db")
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_every_committed_batch_and_no_part_of_another(tmp_path: Path) -> None:
     place = tmp_path / "small"
     with mounted(place, "-t", "tmpfs", "-o", "size=2m", "tmpfs"):

@@ -135,6 +135,7 @@ def test_broken_lines_are_named_and_skipped_or_refused(cli: Command, chats: str)
     assert done.code == 0 and "Skipped: " in done.err and "chats.jsonl:3" in done.err
 
 
+@pytest.mark.slow
 def test_locomo_is_ingested_and_asked(cli: Command, data_dir: Path) -> None:
     file = str(data_dir / "locomo" / "locomo10.json")
     done = cli("remember", "--format", "locomo", file, "--conversation", "conv-26", "--model", "rules")
@@ -179,6 +180,7 @@ def test_many_failures_in_a_row_end_it(tmp_path: Path) -> None:
         assert len(tally.failures) == 3
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_remembered(cli: Command, tmp_path: Path) -> None:
     notes = cli.file(
         "notes.txt", "".join(f"I visited the town of Place{number} in {number}.\n" for number in range(1, 601))

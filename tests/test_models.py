@@ -118,6 +118,7 @@ def test_embedders_without_a_model():
     assert hashed is not None and np.isclose(np.linalg.norm(hashed.embed_query("a dog")), 1)
 
 
+@pytest.mark.slow
 def test_loading_rules_imports_nothing_heavy():
     code = (
         "import sys; from langgraph_memory_r1.models import load_chat_model, load_embeddings; "

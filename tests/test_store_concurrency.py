@@ -90,6 +90,7 @@ def test_threads_on_one_store_lose_nothing(folder: Path) -> None:
     assert len(rows(folder)) == 61
 
 
+@pytest.mark.slow
 def test_threads_on_two_stores_of_one_folder_lose_nothing(folder: Path) -> None:
     with LanceDBStore(str(folder)) as one, LanceDBStore(str(folder)) as two:
 
@@ -113,6 +114,7 @@ def test_the_same_new_keys_at_once_are_stored_once(folder: Path) -> None:
     assert sorted(row["namespace"] for row in rows(folder)) == [f"n{attempt}/" for attempt in range(5)]
 
 
+@pytest.mark.slow
 def test_readers_see_whole_batches_beside_writers_and_compaction(folder: Path) -> None:
     with LanceDBStore(str(folder)) as writer, LanceDBStore(str(folder)) as reader:
         writer.batch([PutOp(NS, str(key), {"n": -1}) for key in range(5)])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from langgraph.store.base import PutOp
-from stores import BOTH, Store, index, keys, lancedb_only, opened
+from stores import Store, index, keys, lancedb_only, opened
 
 from langgraph_memory_r1 import LanceDBStore
 
@@ -66,7 +66,7 @@ for _ in range(60):
     VALUES["deep"] = {"in": VALUES["deep"]}
 
 
-@pytest.fixture(params=BOTH)
+@pytest.fixture(params=("lancedb", "memory"))
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     with opened(request.param, tmp_path / "db", index("text")) as store:
         yield store
@@ -99,6 +99,7 @@ def test_any_value_comes_back(store: Store, name: str) -> None:
         assert repr(item.value) == repr({"value": VALUES[name]})
 
 
+@pytest.mark.slow
 def test_values_come_back_after_reopening(tmp_path: Path) -> None:
     folder = str(tmp_path / "db")
     with LanceDBStore(folder) as store:

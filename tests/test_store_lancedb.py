@@ -193,6 +193,7 @@ def test_many_writes_of_another_owner_keep_a_reader_right(folder: Path) -> None:
         assert len(two.search(("other",), limit=100)) == 40
 
 
+@pytest.mark.slow
 def test_another_process_is_seen_and_sees(folder: Path) -> None:
     with LanceDBStore(str(folder)) as store:
         store.put(NS, "mine", {"n": 1})
@@ -230,6 +231,7 @@ def test_deleting_what_is_not_there_commits_nothing(folder: Path) -> None:
         assert versions(folder) == start
 
 
+@pytest.mark.slow
 def test_small_commits_never_pile_up(folder: Path) -> None:
     with LanceDBStore(str(folder)) as store:
         for n in range(200):

@@ -91,6 +91,7 @@ def test_gets_and_namespaces_are_the_same(pair: Pair) -> None:
         assert direct.get(namespace, key) == mirrored.get(namespace, key)
 
 
+@pytest.mark.slow
 def test_writing_through_a_small_mirror(tmp_path: Path) -> None:
     folder = tmp_path / "db"
     with (
@@ -112,6 +113,7 @@ def test_writing_through_a_small_mirror(tmp_path: Path) -> None:
         assert b"secret" not in folder_bytes(folder)
 
 
+@pytest.mark.slow
 def test_mirrors_make_room_for_each_other(tmp_path: Path) -> None:
     with SmallMirrors(str(tmp_path / "db")) as store:
         for n in range(30):
