@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from langgraph.store.base import PutOp
-from stores import Store, index, keys, lancedb_only, opened
+from stores import BOTH, Store, index, keys, lancedb_only, opened
 
 from langgraph_memory_r1 import LanceDBStore
 
@@ -66,7 +66,7 @@ for _ in range(60):
     VALUES["deep"] = {"in": VALUES["deep"]}
 
 
-@pytest.fixture(params=("lancedb", "memory"))
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow if "async" in name else ()) for name in BOTH])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     with opened(request.param, tmp_path / "db", index("text")) as store:
         yield store

@@ -284,13 +284,13 @@ class LanceTable:
 
         The caller holds both locks, so that nobody is at work on this machine.
         """
+        self.log.clear()
         with self._errors("compacted"):
             _retried(lambda: self._optimize(timedelta(0), leftovers=self.lock.works and self.upkeep_lock.works))
 
     def _optimize(self, age: timedelta, leftovers: bool) -> None:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "optimize", UserWarning)
-            self.log.clear()
             self._open().optimize(cleanup_older_than=age, delete_unverified=leftovers)
 
     def rewrite(self) -> None:
