@@ -190,6 +190,14 @@ class LanceTable:
         found = self._read(query.to_arrow)
         return list(zip(*(found[name].to_pylist() for name in names), strict=True))
 
+    def namespaces(self, limit: int) -> dict[str, int] | None:
+        """Encoded namespaces with their rows, tombstones too; None where the table has more rows than `limit`."""
+        if self._read(lambda: self._open().count_rows()) > limit:
+            return None
+        query = self._open().search().where(under("")).select(["namespace"])
+        found = self._read(query.to_arrow)["namespace"].value_counts()
+        return {pair["values"]: pair["counts"] for pair in found.to_pylist()}
+
     def count(self, where: str) -> int:
         """How many rows meet a condition."""
         return int(self._read(lambda: self._open().count_rows(where)))

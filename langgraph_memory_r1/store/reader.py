@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from langgraph_memory_r1.store.census import Census, ancestors
 from langgraph_memory_r1.store.filters import Predicate
 from langgraph_memory_r1.store.lance import BARRIER, LanceTable, literal, under, within
 from langgraph_memory_r1.store.mirror import Mirror, rank
@@ -32,16 +34,31 @@ class Reader:
         self._mirror_rows = mirror_rows
         self._total_rows = total_rows
         self._mirrors: OrderedDict[str, Mirror] = OrderedDict()
+        self._census: Census | None = None
+        """Kept as soon as there is a mirror."""
         self._watermark = -1
+        self._leading = False
+
+    @contextmanager
+    def leading(self) -> Iterator[None]:
+        """While this process holds the write lock and is up to date: nothing but its own commits can be news."""
+        with self.lock:
+            self._leading = self.sync() and self._table.lock.works
+        try:
+            yield
+        finally:
+            self._leading = False
 
     def sync(self) -> bool:
         """Bring the mirrors up to date; False where the table does not exist yet."""
         with self.lock:
+            if self._leading:
+                return True
             if not self._table.open():
                 return False
             newest = self._table.newest(self.version)
-            if newest != self.version and self._mirrors:
-                self._follow(newest)
+            if newest != self.version and self._census is not None:
+                self._follow(newest, self._census)
             self.version = newest
             return True
 
@@ -50,14 +67,23 @@ class Reader:
         with self.lock:
             for row in rows:
                 self._apply(row)
+                if self._census is not None:
+                    self._census.add(encode_namespace(row.namespace), 1)
             if version == self.version + 1:
                 self.version = version
                 self._watermark = max(self._watermark, *(row.seq for row in rows))
+
+    def rearranged(self) -> None:
+        """Files were merged and old versions dropped while leading: there is a newer version with the same rows."""
+        with self.lock:
+            if self._leading:
+                self.version = self._table.newest(self.version)
 
     def clear(self) -> None:
         """Forget everything that is held in memory."""
         with self.lock:
             self._mirrors.clear()
+            self._census, self._leading = None, False
 
     def current(self, ids: Iterable[tuple[str, str]]) -> dict[str, Row]:
         """The stored rows, tombstones too, of (row id, encoded namespace) pairs; call after `sync`."""
@@ -68,7 +94,7 @@ class Reader:
                 if (mirror := self._covering(namespace)) is not None:
                     row = mirror.rows.get(row_id) or mirror.deleted.get(row_id)
                     found |= {row_id: row} if row else {}
-                else:
+                elif self._census is None or self._census.most(namespace):
                     unknown.setdefault(row_id, set()).add(namespace)
         names = sorted(unknown)
         for start in range(0, len(names), _CHUNK):
@@ -121,26 +147,31 @@ class Reader:
         if prefix in self._mirrors:
             self._mirrors.move_to_end(prefix)
             return self._mirrors[prefix]
-        if self._table.count(under(prefix)) > self._mirror_rows:
-            return None
-        if not self._mirrors:
+        if self._census is None:
             self._watermark = self.version - _SLACK
-        mirror = self._mirrors[prefix] = Mirror(self._table.rows(under(prefix)))
+            self._census = Census(self._table.namespaces(self._total_rows), self._total_rows)
+        most = self._census.most(prefix)
+        if most > self._mirror_rows:
+            most = self._table.count(under(prefix))
+            self._census.counted(prefix, most)
+            if most > self._mirror_rows:
+                return None
+        mirror = self._mirrors[prefix] = Mirror(self._table.rows(under(prefix)) if most else ())
         while len(self._mirrors) > 1 and sum(map(len, self._mirrors.values())) > self._total_rows:
             self._mirrors.popitem(last=False)
         return mirror
 
     def _covering(self, namespace: str) -> Mirror | None:
-        return next((self._mirrors[prefix] for prefix in _ancestors(namespace) if prefix in self._mirrors), None)
+        return next((self._mirrors[prefix] for prefix in ancestors(namespace) if prefix in self._mirrors), None)
 
     def _apply(self, row: Row) -> None:
-        for prefix in _ancestors(encode_namespace(row.namespace)):
+        for prefix in ancestors(encode_namespace(row.namespace)):
             if (mirror := self._mirrors.get(prefix)) is not None:
                 mirror.apply(row)
                 if len(mirror) > self._mirror_rows:
                     del self._mirrors[prefix]
 
-    def _follow(self, newest: int) -> None:
+    def _follow(self, newest: int, census: Census) -> None:
         """Apply what others have committed: one owner's write costs the other owners' mirrors next to nothing."""
         notes = self._table.log.since(self.version, newest)
         since = self._watermark if self._table.lock.works else self._watermark - _SLACK
@@ -148,8 +179,10 @@ class Reader:
         if not changed:
             return
         names = {namespace for _, namespace in changed}
+        for name in names:
+            census.add(name)
         if BARRIER in names or len(changed) > self._mirror_rows:
-            self._mirrors.clear()
+            self.clear()
         elif held := sorted(name for name in names if self._covering(name) is not None):
             for row in self._table.rows(f"seq > {since} AND {within('namespace', held)}"):
                 self._apply(row)
@@ -190,11 +223,6 @@ class Reader:
 
 def _flat(notes: list[tuple[int, list[str]]]) -> list[tuple[int, str]]:
     return [(seq, namespace) for seq, namespaces in notes for namespace in namespaces]
-
-
-def _ancestors(namespace: str) -> list[str]:
-    """The namespace itself and every prefix of it, the longest first: `a/b/`, `a/`, ``."""
-    return [namespace[: i + 1] for i in range(len(namespace) - 1, -1, -1) if namespace[i] == "/"] + [""]
 
 
 def _live(prefix: str) -> str:

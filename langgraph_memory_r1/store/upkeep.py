@@ -113,7 +113,9 @@ class Upkeep:
     def _tidy(self) -> None:
         with self._table.lock:
             self._clear_tombstones()
-            self._table.prune()
+            with self._reader.leading():
+                self._table.prune()
+                self._reader.rearranged()
 
     def sweep(self) -> int:
         """Remove expired rows. They are invisible already, so no reader has to be told."""

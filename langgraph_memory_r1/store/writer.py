@@ -80,8 +80,7 @@ class Writer:
 
     def _commit(self, requests: list[Request]) -> None:
         try:
-            with self._table.lock:
-                self._reader.sync()
+            with self._table.lock, self._reader.leading():
                 self._write(requests, self._stage(requests))
         except Exception as error:  # Every waiting thread has to hear of it, not only the one that happened to commit.
             for request in requests:
