@@ -32,6 +32,7 @@ Reply: TypeAlias = "str | AIMessage | BaseException | Callable[[list[BaseMessage
 """What one call of a scripted model does: says it, raises it, or works it out from the messages."""
 
 _WORD = re.compile(r"\w+")
+_DIMS = 64
 
 
 class ScriptedChatModel(BaseChatModel):
@@ -117,12 +118,13 @@ class HashEmbeddings(Embeddings):
     Deterministic across processes and machines; every vector has length 1.
     """
 
-    def __init__(self, dims: int = 64) -> None:
+    def __init__(self, dims: int = _DIMS) -> None:
         """Vectors of `dims` numbers (at least 1)."""
         if dims < 1:
             raise InputError(f"dims must be at least 1, not {dims!r}")
         self.dims = dims
         self.model = f"hash-{dims}"
+        self.spec = "hash" if dims == _DIMS else None
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """One vector for each text."""

@@ -82,12 +82,17 @@ def test_export_and_import_lose_nothing(dogs: Command, tmp_path: Path) -> None:
 def test_embedder_is_kept_to_until_reembed_changes_it(cli: Command) -> None:
     cli("remember", DOG, "--embedder", "hash")
     refused = cli("remember", SCOUT)
-    assert refused.code == 1 and "memory-r1 reembed" in refused.err
-    assert "Buddy" in cli("memories", "pet", "--embedder", "hash").out
+    assert refused.code == 1 and f"memory-r1 reembed --db {cli.db} --embedder none" in refused.err
+    found = cli("memories", "pet", "--embedder", "hash")
+    assert "Buddy" in found.out and found.err == ""
+    by_words = cli("memories", "dog")
+    assert "Buddy" in by_words.out and by_words.err.count("searched by words only") == 1
+    assert "--embedder hash" in by_words.err
+    assert cli("memories").err == ""
     assert "holds no vectors any more" in cli("reembed", "--embedder", "none").out
     assert cli("remember", SCOUT).code == 0
     assert "embedded by hash" in cli("reembed", "--embedder", "hash").out
-    assert cli("doctor", "--json").data["folder"]["embedder"] is not None
+    assert cli("doctor", "--json").data["folder"]["embedder"] == "hash"
 
 
 def test_doctor_knows_versions_sizes_and_what_is_missing(dogs: Command) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 import threading
@@ -11,10 +12,11 @@ from typing import Any
 
 import lancedb
 import pytest
-from langgraph.store.base import GetOp, ListNamespacesOp, PutOp, SearchOp
+from langgraph.store.base import GetOp, IndexConfig, ListNamespacesOp, PutOp, SearchOp
 from stores import DIMS, WordEmbeddings, folder_bytes, index, keys, versions
 
 from langgraph_memory_r1 import EmbedderMismatchError, LanceDBStore, StoreError
+from langgraph_memory_r1.testing import HashEmbeddings
 
 NS = ("docs",)
 
@@ -140,7 +142,7 @@ def test_a_changed_embedder_is_said_with_the_command_that_embeds_anew(folder: Pa
         store.put(NS, "a", {"title": "red apple"})
     for op in (PutOp(NS, "b", {"title": "blue sky"}), SearchOp(NS, query="red apple")):
         with (
-            pytest.raises(EmbedderMismatchError, match="memory-r1 reembed") as caught,
+            pytest.raises(EmbedderMismatchError, match="reembed") as caught,
             LanceDBStore(folder, index=other) as store,
         ):
             store.batch([op])
@@ -155,6 +157,26 @@ def test_the_same_embedder_is_recognised(folder: Path) -> None:
             store.put(NS, key, {"title": "red apple"})
     with LanceDBStore(str(folder), index=index("title")) as store:
         assert [hit.score for hit in store.search(NS, query="red apple")] == pytest.approx([1, 1], abs=1e-3)
+
+
+def test_a_search_without_the_embedder_says_once_that_it_goes_by_words(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given: IndexConfig = {"dims": 64, "embed": HashEmbeddings(), "fields": ["text"]}
+    with LanceDBStore(folder) as store:
+        assert store.about() == {} and store.search(NS, query="apple") == []
+    with LanceDBStore(folder, index=given) as store:
+        store.put(NS, "a", {"text": "red apple"})
+        store.search(NS, query="apple")
+        assert json.loads(store.about()["embedder"])["spec"] == "hash"
+    with LanceDBStore(folder) as store:
+        store.search(NS)
+        assert caplog.text == ""
+        for _ in range(2):
+            store.search(NS, query="apple")
+            store.embed_query("apple")
+    (record,) = caplog.records
+    assert "searched by words only" in record.getMessage() and "--embedder hash" in record.getMessage()
 
 
 # ---- freshness

@@ -87,14 +87,14 @@ def _bank(db: str) -> dict[str, Any]:
     from langgraph_memory_r1.store import LanceDBStore
 
     with LanceDBStore(db) as store:
-        table = store._table
-        if not table.open():
+        about = store.about()
+        if not about:
             return {"format": None, "embedder": None, "owners": 0, "memories": 0, "operations": 0}
-        about = table.metadata()
+        embedder = json.loads(about.get("embedder", "{}"))
         names = owners(store)
         found = {
             "format": about.get("format"),
-            "embedder": json.loads(about["embedder"])["model"] if "embedder" in about else None,
+            "embedder": embedder.get("spec") or embedder.get("model"),
             "owners": len(names),
         }
         if len(names) > _MOST_COUNTED:

@@ -51,6 +51,7 @@ class SentenceTransformerEmbeddings(Embeddings):
         if importlib.util.find_spec("sentence_transformers") is None:
             raise MissingDependencyError("pip install 'langgraph-memory-r1[local]' to embed with a local model")
         self.model = model
+        self.spec = "minilm" if model == MINILM else f"hf:{model}"
         self._lock = threading.Lock()
         self._loaded: Any = None
 

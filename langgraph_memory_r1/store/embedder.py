@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from langgraph.store.base import IndexConfig, PutOp, ensure_embeddings, get_text
 
 from langgraph_memory_r1.errors import EmbedderMismatchError
 from langgraph_memory_r1.store.rows import Vectors
+
+log = logging.getLogger(__name__)
 
 CANARY = "Ann moved to Lisbon in May and takes her two dogs, Buddy and Scout, to the river on Sundays."
 """Its stored vector shows when a model changed under an unchanged name."""
@@ -25,7 +28,9 @@ class Embedder:
         self.dims = index["dims"]
         self.embeddings = ensure_embeddings(index["embed"])
         self.fields = list(index.get("fields") or ["$"])
-        self.model = _model_name(index["embed"])
+        model, spec = _model_name(index["embed"]), _spec(index["embed"])
+        self.identity = {"model": model, "spec": spec, "dims": self.dims, "fields": self.fields}
+        """What a table keeps to name its embedder; `spec` is what `--embedder` takes, where there is such a word."""
         self._canary: Vectors | None = None
 
     def texts(self, op: PutOp) -> list[str]:
@@ -52,8 +57,7 @@ class Embedder:
     def metadata(self) -> dict[str, str]:
         """What a table keeps to recognise this embedder; call after a first `embed`."""
         assert self._canary is not None
-        identity = {"model": self.model, "dims": self.dims, "fields": self.fields}
-        return {"embedder": json.dumps(identity), "canary": base64.b64encode(self._canary.tobytes()).decode()}
+        return {"embedder": json.dumps(self.identity), "canary": base64.b64encode(self._canary.tobytes()).decode()}
 
     def check(self, stored: dict[str, str], uri: str) -> None:
         """Refuse to mix vectors of different models.
@@ -62,12 +66,11 @@ class Embedder:
             EmbedderMismatchError: the table at `uri` was embedded by another model, width or fields.
         """
         known = json.loads(stored["embedder"]) if "embedder" in stored else None
-        mine = {"model": self.model, "dims": self.dims, "fields": self.fields}
         if known is None or known["dims"] != self.dims or known["fields"] != self.fields:
-            raise mismatch(uri, known, mine)
+            raise mismatch(uri, known, self.identity)
         canary = np.frombuffer(base64.b64decode(stored["canary"]), np.float32)
         if self._canary is not None and float(canary @ self._canary) < _SAME:
-            raise mismatch(uri, known, mine)
+            raise mismatch(uri, known, self.identity)
 
     def _documents(self, texts: Sequence[str]) -> list[str]:
         first = [CANARY] if self._canary is None else []
@@ -102,16 +105,39 @@ def texts_of(op: PutOp, fields: Sequence[str]) -> list[str]:
 
 def mismatch(uri: str, stored: dict[str, Any] | None, given: dict[str, Any] | None) -> EmbedderMismatchError:
     """The error for vectors of another embedder, with the command that embeds anew."""
+    spec = given.get("spec") if given else "none"
+    anew = f"memory-r1 reembed --db {uri} --embedder {spec}" if spec else f"LanceDBStore.reembed({uri!r}, index)"
     return EmbedderMismatchError(
-        f"{uri} was embedded by {_describe(stored)}, but is now used with {_describe(given)}. Open it with the former, "
-        f"or embed everything anew: memory-r1 reembed --db {uri} --embedder {given['model'] if given else 'none'}"
+        f"{uri} was embedded by {_describe(stored)}, but is now used with {_describe(given)}. Open it with the former"
+        f"{_how(stored)}, or embed everything anew: {anew}"
     )
+
+
+def warn_of_words_only(stored: dict[str, str], uri: str) -> None:
+    """Says that a table with vectors is searched by words only."""
+    if "embedder" in stored:
+        known = json.loads(stored["embedder"])
+        log.warning(
+            "%s was embedded by %s and is searched by words only, because it was opened without an embedder; "
+            "open it with that one%s.", uri, _describe(known), _how(known),
+        )  # fmt: skip
 
 
 def _describe(identity: dict[str, Any] | None) -> str:
     if identity is None:
         return "no embedder"
     return f"{identity['model']!r} ({identity['dims']} dimensions, fields {', '.join(identity['fields'])})"
+
+
+def _how(identity: dict[str, Any] | None) -> str:
+    spec = identity.get("spec") if identity else None
+    return f" (embedder={spec!r}, or --embedder {spec})" if spec else ""
+
+
+def _spec(embed: Any) -> str | None:
+    """What `load_embeddings` and `--embedder` take for this model, where they can make it."""
+    known = embed if isinstance(embed, str) else getattr(embed, "spec", None)
+    return known if isinstance(known, str) else None
 
 
 def _model_name(embed: Any) -> str:

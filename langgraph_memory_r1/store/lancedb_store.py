@@ -36,7 +36,7 @@ from langgraph.store.base import (
 )
 
 from langgraph_memory_r1.errors import StoreError
-from langgraph_memory_r1.store.embedder import Embedder, mismatch, texts_of
+from langgraph_memory_r1.store.embedder import Embedder, mismatch, texts_of, warn_of_words_only
 from langgraph_memory_r1.store.filters import compile_filter
 from langgraph_memory_r1.store.journal import Journal
 from langgraph_memory_r1.store.lance import LanceTable, under, within
@@ -107,7 +107,7 @@ class LanceDBStore(BaseStore):
         self._upkeep = Upkeep(self._table, self._reader, (ttl or {}).get("sweep_interval_minutes") or 5)
         self.journal = Journal(Path(self.uri) / "journal") if self._table.local else None
         """Lines that cost no commit; None on object stores."""
-        self._checked = False
+        self._checked = self._remarked = False
         self._closed = False
         self._expiring = ttl is not None
 
@@ -211,10 +211,16 @@ class LanceDBStore(BaseStore):
     def embed_query(self, query: str) -> Vectors | None:
         """The unit vector of a query by the store's embedder; None without one."""
         if self.embedder is None:
+            self._remark()
             return None
         vectors = self.embedder.embed((), (query,))
         self._check_embedder(writing=False)
         return vectors["?" + query]
+
+    def about(self) -> dict[str, str]:
+        """What the table keeps of itself: `format`, and as JSON the `embedder`; empty where nothing was stored yet."""
+        self._require_open()
+        return self._table.metadata() if self._table.open() else {}
 
     @classmethod
     def reembed(
@@ -302,16 +308,13 @@ class LanceDBStore(BaseStore):
             return None
         if op.refresh_ttl:
             touched.append(row)
-        return Item(
-            value=_value(row),
-            key=row.key,
-            namespace=row.namespace,
-            created_at=row.created_at,
-            updated_at=row.updated_at,
-        )
+        times = {"created_at": row.created_at, "updated_at": row.updated_at}
+        return Item(value=_value(row), key=row.key, namespace=row.namespace, **times)
 
     def _search(self, op: SearchOp, vectors: dict[str, Vectors], touched: list[Row]) -> list[SearchItem]:
         query = vectors["?" + op.query] if op.query and self.embedder else None
+        if op.query and query is None:
+            self._remark()
         test = compile_filter(op.filter)
         found = self._reader.search(tuple(op.namespace_prefix), query, test, max(op.limit, 0), max(op.offset, 0))
         if op.refresh_ttl:
@@ -358,6 +361,12 @@ class LanceDBStore(BaseStore):
             if "embedder" in stored:
                 raise mismatch(self.uri, json.loads(stored["embedder"]), None)
             self._checked = True
+
+    def _remark(self) -> None:
+        """Says once that an embedded table is searched without its embedder."""
+        if not self._remarked and (stored := self.about()):
+            self._remarked = True
+            warn_of_words_only(stored, self.uri)
 
     def _create(self) -> None:
         if not self._table.open():
