@@ -88,11 +88,17 @@ class Banks:
             raise InputError(
                 'A store brings its own embedder; give it as index={"dims": ..., "embed": ...} to the store.'
             )
+        if not isinstance(place, str | os.PathLike | BaseStore | MemoryBank) or place == "":
+            raise InputError(f"{place!r} is no place for memories; give a folder, a URI, a store or a bank.")
         self._place = place
         self._embedder = embedder
         self._store = place if isinstance(place, BaseStore) else None
         self._open: OrderedDict[Labels, MemoryBank] = OrderedDict()
         self._lock = threading.Lock()
+
+    def opened(self, labels: Labels) -> MemoryBank | None:
+        """The bank under these labels if it has been asked for before; never blocks."""
+        return self._place if isinstance(self._place, MemoryBank) else self._open.get(labels)
 
     def of(self, labels: Labels) -> MemoryBank:
         """The bank under these labels; a bank that was given as the place itself serves every run."""
@@ -175,8 +181,18 @@ def _lancedb(place: Place, embedder: Embeddings | None) -> LanceDBStore:
     return LanceDBStore(place, index=index)
 
 
+def check_namespace(namespace: Namespace) -> None:
+    """Refuses what cannot be a namespace; what a function says is seen when it is called.
+
+    Raises:
+        InputError: If it is neither a name nor several nor a function.
+    """
+    if not callable(namespace):
+        _labels(namespace)
+
+
 def _labels(namespace: str | Sequence[str]) -> Labels:
-    labels = namespace if isinstance(namespace, str) else tuple(namespace)
+    labels = namespace if isinstance(namespace, str) else tuple(namespace) if isinstance(namespace, Sequence) else ()
     if not labels or not all(isinstance(label, str) and label for label in labels):
         raise InputError(f"{namespace!r} is no namespace; give a name or several, none of them empty.")
     return labels

@@ -19,6 +19,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, SummarizationMiddleware
+from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
@@ -253,6 +254,12 @@ def test_the_config_may_name_the_user_and_a_blank_one_is_a_failure(lance_uri: st
         ask(strict, BUDDY, context={"user_id": " "})
 
 
+@pytest.mark.parametrize("place", [None, 5, ""])
+def test_what_is_no_place_is_refused(place: Any) -> None:
+    with pytest.raises(InputError, match="no place for memories"):
+        MemoryMiddleware(place)
+
+
 def test_a_place_is_a_folder_a_store_or_a_bank(tmp_path: Path) -> None:
     bank = MemoryBank(InMemoryStore(), "mine")
     for place, namespace in ((tmp_path, None), (InMemoryStore(), ("org", "{user_id}")), (bank, None)):
@@ -429,6 +436,10 @@ def test_recall_may_fail_too(tmp_path: Path, ask: Ask, caplog: pytest.LogCapture
         ({"on_error": "ignore"}, "on_error"),
         ({"related_k": 0}, "at least 1"),
         ({"top_k": -1}, "top_k"),
+        ({"model": ""}, "name is empty"),
+        ({"redact": "x"}, "function"),
+        ({"namespace": ()}, "no namespace"),
+        ({"namespace": 5}, "no namespace"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(lance_uri: str, options: dict[str, Any], told: str) -> None:
@@ -528,7 +539,7 @@ def test_updates_can_be_reviewed_and_additions_pass(lance_uri: str, ask: Ask) ->
 
 def test_a_function_says_what_is_reviewed_and_the_tool_is_too(lance_uri: str, ask: Ask) -> None:
     memory = MemoryMiddleware(
-        lance_uri, model="rules", review=lambda operation: "dog" in str(operation["before"]), tools=["manage_memory"]
+        lance_uri, model="rules", review=lambda operation: "dog" in str(operation["before"]), tools="manage_memory"
     )
     dog, cat = memory.bank("ann@example.com").apply([Add("Ann has a dog."), Add("Ann has a cat.")])
 
@@ -569,6 +580,37 @@ def test_the_background_remembers_by_itself_after_its_delay(lance_uri: str) -> N
     memory = MemoryMiddleware(lance_uri, model="rules", write="background", delay=0.05)
     create_agent(silent(), middleware=[memory]).invoke({"messages": BUDDY}, context=ANN)
     until(lambda: texts(memory) == ["User adopted a dog called Buddy."])
+
+
+class Listener(BaseCallbackHandler):
+    """Notes which roles of the memory a model plays."""
+
+    def __init__(self) -> None:
+        self.roles: list[str] = []
+
+    def on_chat_model_start(self, *_: Any, metadata: dict[str, Any] | None = None, **__: Any) -> None:
+        self.roles += [str(role)] if (role := (metadata or {}).get("memory_role")) else []
+
+
+class AsyncListener(AsyncCallbackHandler):
+    """The same for async runs."""
+
+    def __init__(self) -> None:
+        self.roles: list[str] = []
+
+    async def on_chat_model_start(self, *_: Any, metadata: dict[str, Any] | None = None, **__: Any) -> None:
+        self.roles += [str(role)] if (role := (metadata or {}).get("memory_role")) else []
+
+
+@pytest.mark.parametrize("write", ["inline", "background"])
+def test_the_callbacks_of_a_run_see_what_its_memory_asks(lance_uri: str, write: Any) -> None:
+    memory = MemoryMiddleware(lance_uri, model="rules", write=write, delay=30)
+    agent, one, two = create_agent(silent(), middleware=[memory]), Listener(), AsyncListener()
+    agent.invoke({"messages": BUDDY}, {"callbacks": [one]}, context=ANN)
+    memory.flush(10)
+    asyncio.run(agent.ainvoke({"messages": SCOUT}, {"callbacks": [two]}, context=ANN))
+    memory.flush(10)
+    assert one.roles == two.roles == ["extract", "manage"]
 
 
 def until(true: Callable[[], bool], seconds: float = 10) -> None:

@@ -8,6 +8,8 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 
+from langchain_core.runnables import RunnableConfig
+
 from langgraph_memory_r1.agents import Progress
 from langgraph_memory_r1.bank import MemoryBank
 from langgraph_memory_r1.effects import drive
@@ -32,6 +34,8 @@ class Job:
     heard: Heard
     crew: Crew
     thread: str | None
+    config: RunnableConfig = field(default_factory=RunnableConfig)
+    """The callbacks of the run, which see the calls of models after it."""
 
     @property
     def key(self) -> Hashable:
@@ -90,7 +94,7 @@ class Later:
         progress, outcome, failed = Progress(), Outcome(), None
         with progress.timing():
             try:
-                drive(decide(job.bank, job.bank, job.heard, job.crew, progress, outcome))
+                drive(decide(job.bank, job.bank, job.heard, job.crew, progress, outcome), job.config)
             except Exception as error:
                 failed = error
                 log.warning("Memory failed in the background, %d turns wait: %r", len(job.heard.turns), error)

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 from langchain.agents.middleware.types import (
     AgentMiddleware,
@@ -34,9 +34,10 @@ from langgraph.runtime import Runtime
 from langgraph_memory_r1.agents import Progress
 from langgraph_memory_r1.bank import MemoryBank
 from langgraph_memory_r1.effects import Do, Steps, adrive, drive
-from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.errors import MemoryR1Error
 from langgraph_memory_r1.graph import Model, agent_for, create_memory_nodes
 from langgraph_memory_r1.middleware.later import Job, Later
+from langgraph_memory_r1.middleware.options import Write, check_options, wanted_tools
 from langgraph_memory_r1.middleware.proposal import Saved, apply_approved, propose
 from langgraph_memory_r1.middleware.recall import best, query_of, with_memories
 from langgraph_memory_r1.middleware.remember import Crew, Outcome, Redact, decide, redacted_operation
@@ -47,12 +48,11 @@ from langgraph_memory_r1.prompts import Style
 from langgraph_memory_r1.schemas import Change, Operation
 from langgraph_memory_r1.scope import Namespace, Place, labels_of
 from langgraph_memory_r1.state import OperationRecord, failure
-from langgraph_memory_r1.tools import MANAGE, SEARCH, ToolName, apply_one, tools_of
+from langgraph_memory_r1.tools import ToolName, apply_one, tools_of
 from langgraph_memory_r1.turns import Limits, hear_messages
 
 log = logging.getLogger(__name__)
 
-Write: TypeAlias = Literal["inline", "background"]
 Called: TypeAlias = ModelResponse[Any] | AIMessage
 
 
@@ -115,17 +115,17 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         on_error: OnError = "degrade",
         review: Review | None = None,
         redact: Redact | None = None,
-        tools: bool | Sequence[ToolName] = False,
+        tools: bool | ToolName | Sequence[ToolName] = False,
         limits: Limits | None = None,
         clock: Callable[[], datetime] = utc_now,
         name: str = "memory",
     ) -> None:
+        check_options(write, delay, review, redact, namespace, name, top_k)
         nodes = create_memory_nodes(
-            place, model=model or "rules", extractor=extractor, manager=manager, embedder=embedder,
+            place, model="rules" if model is None else model, extractor=extractor, manager=manager, embedder=embedder,
             namespace=namespace, top_k=max(top_k, 1), related_k=related_k, style=style, on_error=on_error,
             limits=limits, clock=clock,
         )  # fmt: skip
-        _check(write, delay, review, name, top_k)
         self._name = name
         self._options = nodes.extract.options
         self._top_k = top_k
@@ -136,9 +136,8 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         self._asks = asks_of(review)
         self._notes = NotesOfRuns()
         self._later = Later(delay, on_error) if write == "background" else None
-        wanted = (SEARCH, MANAGE) if tools is True else tools or ()
         ending = "" if name == "memory" else f"_{name}"
-        self.tools = tools_of(wanted, self._bank_of_run, self._apply_one, ending)
+        self.tools = tools_of(wanted_tools(tools), self._bank_of_run, self._apply_one, ending)
 
     @property
     def name(self) -> str:
@@ -241,7 +240,8 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
             yield from decide(bank, bank, turn.heard, self._crew(turn.notes), turn.run.progress, turn.outcome)
 
     def _queue(self, turn: AgentTurn, later: Later) -> None:
-        job = Job(turn.run.bank(), turn.heard, self._crew(turn.notes), turn.run.speakers().thread)
+        seen_by: RunnableConfig = {"callbacks": turn.run.config.get("callbacks")}
+        job = Job(turn.run.bank(), turn.heard, self._crew(turn.notes), turn.run.speakers().thread, seen_by)
         later.collect(job, turn)
         if turn.heard.turns:
             later.submit(job)
@@ -306,22 +306,10 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
                 self._failed(turn.failures, "remember", error, turn.run.progress)
 
     def _failed(self, failures: list[OperationRecord], step: str, error: Exception, progress: Progress) -> None:
-        log.warning("Memory %r failed to %s, the agent goes on: %r", self.name, step, error, exc_info=error)
+        unexpected = None if isinstance(error, MemoryR1Error) else error  # ours say in one sentence what is wrong
+        log.warning("Memory %r failed to %s, the agent goes on: %r", self.name, step, error, exc_info=unexpected)
         failures.append(failure(step, error))
         progress.tell("error", {"operation": failures[-1]})
-
-
-def _check(write: str, delay: float, review: object, name: str, top_k: int) -> None:
-    if write not in get_args(Write):
-        raise InputError(f"There is no write {write!r}; give one of {', '.join(get_args(Write))}.")
-    if write == "background" and review is not None:
-        raise InputError('A review interrupts the run, which is over in the background; give write="inline".')
-    if top_k < 0:
-        raise InputError(f"top_k={top_k} counts memories; give 0 to recall none, or more.")
-    if delay < 0:
-        raise InputError(f"delay={delay} lies in the past; give seconds, 0 or more.")
-    if not name or not name.replace("_", "").replace("-", "").isalnum():
-        raise InputError(f"The name {name!r} cannot be a part of a tool's name; give letters, digits, - and _.")
 
 
 def _done(action: Callable[[], None]) -> Steps[None]:
