@@ -2,7 +2,7 @@
 
     python graphs/agent.py    adopts Buddy, then Scout, and asks how many dogs there are
 
-    MEMORY_R1_DB     folder or URI of the bank; ./memory-r1-db without it
+    MEMORY_R1_DB     folder or URI of the bank; ./memory without it
     MEMORY_R1_MODEL  "provider:model"; without it "rules", the baseline that needs no model and no key
 
 Whose memories a run uses: `user_id` in its context, else the user who is logged in to the server, else "default".
@@ -17,7 +17,7 @@ from langchain.agents import create_agent
 from langgraph_memory_r1 import MemoryContext, MemoryMiddleware, load_chat_model
 
 model = load_chat_model(os.environ.get("MEMORY_R1_MODEL", "rules"))
-memory = MemoryMiddleware(os.environ.get("MEMORY_R1_DB", "memory-r1-db"), tools=True)
+memory = MemoryMiddleware(os.environ.get("MEMORY_R1_DB", "memory"), tools=True)
 graph = create_agent(model, middleware=[memory], context_schema=MemoryContext)
 
 if __name__ == "__main__":

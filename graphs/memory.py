@@ -1,6 +1,6 @@
 """The memory graph itself, as `langgraph dev` serves it: messages and turns in, operations on the bank and answers out.
 
-    MEMORY_R1_DB     folder or URI of the bank; ./memory-r1-db without it
+    MEMORY_R1_DB     folder or URI of the bank; ./memory without it
     MEMORY_R1_MODEL  "provider:model"; without it "rules", the baseline that needs no model and no key
 
 Whose memories a run uses: `user_id` in its context, else the user who is logged in to the server, else "default".
@@ -14,7 +14,7 @@ from langgraph_memory_r1 import create_memory_graph
 
 # No checkpointer and no store are compiled in: the server brings its own and refuses a graph that has one.
 graph = create_memory_graph(
-    os.environ.get("MEMORY_R1_DB", "memory-r1-db"),
+    os.environ.get("MEMORY_R1_DB", "memory"),
     model=os.environ.get("MEMORY_R1_MODEL", "rules"),
     on_error="degrade",
 )

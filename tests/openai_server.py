@@ -66,8 +66,13 @@ class Server:
 @contextmanager
 def serving(*script: Says, port: int = 0) -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer({})
+
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self._answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+        def _answer(self, body: dict[str, Any]) -> None:
             says = server.take({**body, "path": self.path}, {key.lower(): value for key, value in self.headers.items()})
             time.sleep(says.delay)
             server.done()

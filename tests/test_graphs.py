@@ -59,7 +59,7 @@ def test_a_served_graph_stands_alone_and_counts_the_dogs_without_a_key(name: str
     assert told[1][1][0][1] == "User adopted a dog called Buddy. User adopted another dog, Scout!"
     assert told[2][0] == "2"
     assert told[:3] == told[3:6] == told[6:]
-    assert [path.name for path in tmp_path.iterdir()] == ["memory-r1-db"]
+    assert [path.name for path in tmp_path.iterdir()] == ["memory"]
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import time
 from pathlib import Path
@@ -305,11 +306,51 @@ def test_the_name_in_the_history() -> None:
     assert model_name(load_chat_model("vllm:manager@http://localhost:8000")) == "vllm:manager"
 
 
+def models(**known: dict[str, Any]) -> Says:
+    """A server's list of its models, as vLLM writes it."""
+    return Says(json.dumps({"object": "list", "data": [{"id": name, **card} for name, card in known.items()]}))
+
+
+def listed(root: str) -> Says:
+    manager = {"root": "/adapters/manager", "parent": "base"}
+    return models(base={"root": root, "parent": None}, manager=manager)
+
+
 def test_an_adapter_that_the_server_has_loaded_is_checked_too(tmp_path: Path) -> None:
-    write_manifest(tmp_path, Manifest(base="base", role="manage", data="d", rank=8))
-    spec = "vllm:manager@http://localhost:8000"
-    assert model_name(load_chat_model(spec, tmp_path, role="manage")) == "vllm:manager"
-    with pytest.raises(InputError, match="plays the role 'manage', not 'answer'"):
-        load_chat_model(spec, tmp_path, role="answer")
+    write_manifest(tmp_path, Manifest(base="Qwen/Qwen3-4B", role="manage", data="d", rank=8))
+    for root in ("Qwen/Qwen3-4B", "/on/another/machine/Qwen3-4B"):
+        with serving(listed(root)) as server:
+            spec = f"vllm:manager@{server.url}"
+            assert model_name(load_chat_model(spec, tmp_path, role="manage")) == "vllm:manager"
+            assert [asked["path"] for asked in server.asked] == ["/v1/models"]
+            with pytest.raises(InputError, match="plays the role 'manage', not 'answer'"):
+                load_chat_model(spec, tmp_path, role="answer")
+    with serving(models(manager={})) as server:  # a server that tells no bases
+        load_chat_model(f"vllm:manager@{server.url}", tmp_path)
     with pytest.raises(InputError, match="takes no adapter"):
         load_chat_model("openai:gpt-5-mini", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "says", "told"),
+    [
+        ("manager", listed("Qwen/Qwen3-8B"), r"sits on 'Qwen/Qwen3-4B', not on 'Qwen/Qwen3-8B'; start a server of"),
+        ("manager", listed("/on/another/machine/Qwen3-8B"), "sits on 'Qwen/Qwen3-4B', not on '/on/another"),
+        ("base", listed("Qwen/Qwen3-4B"), "'base' is the base of its server, not an adapter"),
+        ("nobody", listed("Qwen/Qwen3-4B"), "no model 'nobody'; give one of 'base', 'manager'"),
+        ("manager", Says("<html>"), "no list of models"),
+        ("manager", Says("no", 404), "answered 404"),
+    ],
+)
+def test_an_adapter_that_the_server_has_not_or_on_another_base_is_refused(
+    tmp_path: Path, name: str, says: Says, told: str
+) -> None:
+    write_manifest(tmp_path, Manifest(base="Qwen/Qwen3-4B", role="manage", data="d", rank=8))
+    with serving(says) as server, pytest.raises((InputError, ModelError), match=told):
+        load_chat_model(f"vllm:{name}@{server.url}", tmp_path)
+
+
+def test_an_adapter_cannot_be_checked_while_its_server_is_down(tmp_path: Path) -> None:
+    write_manifest(tmp_path, Manifest(base="Qwen/Qwen3-4B", role="manage", data="d", rank=8))
+    with pytest.raises(ModelError, match=r"cannot be reached; is the server running\?"):
+        load_chat_model("vllm:manager@http://127.0.0.1:9", tmp_path)

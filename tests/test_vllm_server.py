@@ -92,7 +92,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     (folder / "lessons.json").write_text(json.dumps(lessons(folder / "taught")))
     start = time.perf_counter()
     build = [PYTHON, str(Path(__file__).parent / "vllm" / "build.py"), str(folder / "lessons.json"), str(folder)]
-    subprocess.run(build, check=True, env=os.environ | OFFLINE)
+    subprocess.run(build, check=True, env=os.environ | OFFLINE, timeout=START_SECONDS)
     tell(f"models made in {time.perf_counter() - start:.0f} s")
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -218,3 +218,11 @@ def test_an_adapter_for_another_role_is_refused_before_the_server_is_asked(serve
     load_chat_model(f"vllm:manager@{served.url}", folder, role="manage")
     with pytest.raises(InputError, match="plays the role 'manage', not 'answer'"):
         load_chat_model(f"vllm:manager@{served.url}", folder, role="answer")
+
+
+def test_an_adapter_for_another_base_is_refused(served: Served) -> None:
+    folder = served.folder / "manager"
+    write_manifest(folder, Manifest(base="Qwen/Qwen3-4B", role="manage", data="none", rank=16))
+    with pytest.raises(InputError, match=r"sits on 'Qwen/Qwen3-4B', not on '.*base'; start a server of") as caught:
+        load_chat_model(f"vllm:manager@{served.url}", folder)
+    tell(f"{caught.value}")

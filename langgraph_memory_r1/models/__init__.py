@@ -54,8 +54,8 @@ def load_chat_model(
 
     Args:
         spec: `"rules"`, `"provider:model"`, `"vllm:NAME@http://host:port"`, `"hf:NAME_OR_FOLDER"`, or a chat model.
-        adapter: The folder of a LoRA adapter. `hf:` loads it; a server behind `vllm:` must have loaded it under NAME,
-            here only its manifest is checked.
+        adapter: The folder of a LoRA adapter. `hf:` loads it; a server behind `vllm:` must have loaded it under NAME:
+            its manifest is checked, also against the base that the server, which has to be up, has below NAME.
         role: What the model is for: an adapter for something else is refused, and a server behind `vllm:` holds the
             model to the JSON of this role.
         retries: Further tries, with growing waits, after a rate limit or a time-out; for models behind a network, on
@@ -116,11 +116,11 @@ def _served(spec: str, adapter: str | Path | None, role: Role | None, settings: 
 
     if adapter is not None:
         check_adapter(adapter, role=role)
-    return served_model(
-        spec,
-        **({"response_format": response_format(role)} if role and settings.get("structured", True) else {}),
-        **settings,
-    )
+    held = {"response_format": response_format(role)} if role and settings.get("structured", True) else {}
+    model = served_model(spec, **held, **settings)
+    if adapter is not None:
+        check_adapter(adapter, base=model.served_base(), role=role, served=True)
+    return model
 
 
 def _provided(spec: str, settings: dict[str, Any]) -> BaseChatModel:

@@ -73,13 +73,16 @@ def read_manifest(folder: str | Path) -> Manifest:
         raise InputError(f"{str(path)!r} is no manifest of an adapter: {where}: {first['msg']}.") from error
 
 
-def check_adapter(folder: str | Path, *, base: str | None = None, role: Role | None = None) -> Manifest:
+def check_adapter(
+    folder: str | Path, *, base: str | None = None, role: Role | None = None, served: bool = False
+) -> Manifest:
     """The manifest of an adapter that fits.
 
     Args:
         folder: The adapter.
         base: The model that it is going to sit on; None where that cannot be known.
         role: The role that it is going to play; None accepts any.
+        served: The base is a server's, so that its folder may lie on another machine: then the folder's name counts.
 
     Raises:
         InputError: It was trained for another base, prompt version or role, or its weights have another rank than it
@@ -87,8 +90,9 @@ def check_adapter(folder: str | Path, *, base: str | None = None, role: Role | N
     """
     manifest = read_manifest(folder)
     refuse = _refusal(folder)
-    if base is not None and not _same_base(manifest.base, base):
-        raise refuse(f"sits on {manifest.base!r}, not on {base!r}", f"load it with hf:{manifest.base}")
+    if base is not None and not (_same_base(manifest.base, base) or (served and _same_name(manifest.base, base))):
+        fix = f"start a server of {manifest.base!r} with it" if served else f"load it with hf:{manifest.base}"
+        raise refuse(f"sits on {manifest.base!r}, not on {base!r}", fix)
     if manifest.prompt_version != PROMPT_VERSION:
         versions = f"prompt version {manifest.prompt_version}, this library speaks {PROMPT_VERSION}"
         raise refuse(f"was trained with {versions}", "train it again, or install the version that it was trained with")
@@ -116,6 +120,12 @@ def _same_base(trained: str, given: str) -> bool:
         return here.samefile(there)
     name = there if here.is_dir() else here
     return here.is_dir() != there.is_dir() and not name.is_absolute() and here.name == there.name
+
+
+def _same_name(trained: str, given: str) -> bool:
+    """A folder that is not on this machine, with the name of the base."""
+    there = Path(given)
+    return there.is_absolute() and not there.is_dir() and there.name == Path(trained).name
 
 
 def _peft_rank(folder: Path) -> int | None:

@@ -158,6 +158,18 @@ class ServedChatModel(BaseChatModel):
             choice = {"type": "function", "function": {"name": choice}}
         return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], tool_choice=choice, **kwargs)
 
+    def served_base(self) -> str | None:
+        """The base below this adapter, as its server knows it; None where the server does not tell.
+
+        Raises:
+            InputError: The server has no adapter of this name.
+            ModelError: The server cannot be asked.
+        """
+        with self._explained(), httpx.Client(**self._connection()) as client:
+            response = client.get("models")
+        self._check(response)
+        return wire.base_of(self.model, response.text)
+
     def _fields(self, stop: list[str] | None, kwargs: dict[str, Any]) -> dict[str, Any]:
         ours = {
             name: getattr(self, name)

@@ -19,7 +19,7 @@ from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.output_parsers.openai_tools import make_invalid_tool_call, parse_tool_call
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
-from langgraph_memory_r1.errors import ModelError
+from langgraph_memory_r1.errors import InputError, ModelError
 from langgraph_memory_r1.prompts import Role, schema
 
 _QUOTED = 200
@@ -66,6 +66,32 @@ def chunk_of(line: str) -> ChatGenerationChunk | None:
         return ChatGenerationChunk(message=_chunk(body, choice["delta"]), generation_info=_info(body, choice))
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise _no_completion(data) from error
+
+
+def base_of(name: str, text: str) -> str | None:
+    """The base of an adapter in a server's list of its models: a folder or a name; None where it tells no bases.
+
+    Raises:
+        InputError: There is no such adapter.
+        ModelError: The text is no list of models.
+    """
+    try:
+        cards = {card["id"]: card for card in json.loads(text)["data"]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{text.strip()[:_QUOTED]!r} is no list of models; is this the address of a server?"
+        ) from error
+    if name not in cards:
+        raise InputError(f"The server has no model {name!r}; give one of {', '.join(map(repr, cards))}.")
+    if "parent" not in cards[name]:
+        return None
+    parent = cards[name]["parent"]
+    if parent is None:
+        raise InputError(
+            f"{name!r} is the base of its server, not an adapter; start the server with --lora-modules NAME=FOLDER and "
+            "give that NAME."
+        )
+    return str(cards.get(parent, {}).get("root") or parent)
 
 
 def complaint_of(text: str) -> str:
