@@ -56,6 +56,15 @@ async def test_rules_manage_through_the_prompt_and_ids_come_back(style: prompts.
     assert update.source == ("D2:1",) and add.source == ("D2:3",)
 
 
+def test_rules_keep_the_first_facts_of_a_wall_of_text():
+    said = "I adopted a dog. " + "I like tea. " * 150 + " ".join(f"I own book number {n}." for n in range(150))
+    given = prompts.ExtractInput((Turn("Ann", said),))
+    facts = prompts.parse(load_chat_model("rules").invoke(prompts.render(given)).text, given)
+    texts = [fact.text for fact in facts]
+    assert texts[:2] == ["Ann adopted a dog.", "Ann likes tea."]
+    assert len(texts) == len(set(texts)) == 100
+
+
 def test_rules_answer_through_the_prompt():
     memories = (
         Memory("a", "Ann loves sushi.", "Ann", AT),

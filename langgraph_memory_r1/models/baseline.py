@@ -12,6 +12,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable
 
 from langgraph_memory_r1 import prompts, rules
+from langgraph_memory_r1.prompts.extract import MOST_FACTS
 from langgraph_memory_r1.prompts.recall import read_recalled
 from langgraph_memory_r1.rules.sentences import is_question
 
@@ -43,7 +44,8 @@ class RulesChatModel(BaseChatModel):
 
 def _play(given: prompts.RoleInput) -> str:
     if isinstance(given, prompts.ExtractInput):
-        return prompts.write(tuple(rules.extract_facts(given.turns)), given)
+        facts = dict.fromkeys(rules.extract_facts(given.turns))  # a wall of text may say the same a thousand times
+        return prompts.write(tuple(facts)[:MOST_FACTS], given)
     if isinstance(given, prompts.ManageInput):
         return prompts.write(tuple(rules.decide(given.facts, given.memories)), given)
     return prompts.write(rules.answer(given.question, given.memories, given.at), given)
