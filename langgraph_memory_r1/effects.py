@@ -18,7 +18,6 @@ from typing import Any, TypeAlias, TypeVar
 
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig
-from langchain_core.runnables.config import merge_configs
 from langgraph.constants import TAG_NOSTREAM
 
 from langgraph_memory_r1.prompts import PROMPT_VERSION, Style
@@ -105,5 +104,11 @@ async def _aperform(effect: Ask | Do, config: RunnableConfig | None) -> Any:
 
 def _config(agent: Agent, config: RunnableConfig | None) -> RunnableConfig:
     """Says in traces which role spoke, and keeps the JSON of the roles out of a chat's token stream."""
+    known = config or {}
     metadata = {"memory_role": agent.role, "prompt_version": PROMPT_VERSION, "prompt_style": agent.style}
-    return merge_configs(config, {"run_name": f"memory_{agent.role}", "tags": [TAG_NOSTREAM], "metadata": metadata})
+    return {
+        **known,
+        "run_name": f"memory_{agent.role}",
+        "tags": [*(known.get("tags") or []), TAG_NOSTREAM],
+        "metadata": {**(known.get("metadata") or {}), **metadata},
+    }

@@ -35,7 +35,7 @@ class Feed:
 
     def too_large(self) -> bool:
         """The namespace should be searched in the store, not read into memory."""
-        return isinstance(self._store, LanceDBStore) and self._store.changes(self._namespace, self._state) is None
+        return isinstance(self._store, LanceDBStore) and not self._store.mirrored(self._namespace)
 
     def refresh(self) -> tuple[list[Stored], list[str]]:
         """Items that are new or changed, and keys that are gone."""

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias, get_args
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.base import RunnableBindingBase
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -145,10 +145,26 @@ def create_memory_graph(
     builder.add_node("manage", nodes.manage)
     builder.add_node("answer", nodes.answer)
     builder.add_edge(START, "extract")
-    builder.add_conditional_edges("extract", after_extract, ["manage", "answer", END])
-    builder.add_conditional_edges("manage", after_manage, ["answer", END])
+    builder.add_conditional_edges("extract", Route(after_extract), ["manage", "answer", END])
+    builder.add_conditional_edges("manage", Route(after_manage), ["answer", END])
     builder.add_edge("answer", END)
     return builder.compile(checkpointer=checkpointer, name=name)
+
+
+class Route(Runnable[MemoryState, str]):
+    """A conditional edge that is followed where it is: LangGraph sends a bare function through a thread."""
+
+    def __init__(self, follow: Callable[[MemoryState], str]) -> None:
+        self.name = follow.__name__
+        self._follow = follow
+
+    def invoke(self, input: MemoryState, config: RunnableConfig | None = None, **kwargs: Any) -> str:
+        """The next node."""
+        return self._follow(input)
+
+    async def ainvoke(self, input: MemoryState, config: RunnableConfig | None = None, **kwargs: Any) -> str:
+        """The next node."""
+        return self._follow(input)
 
 
 def after_extract(state: MemoryState) -> str:

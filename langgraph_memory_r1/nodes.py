@@ -81,6 +81,11 @@ class Run:
         """The bank of the run's owner; may block."""
         return self.options.banks.of(labels_of(self.options.namespace, self.runtime, self.config))
 
+    def open_bank(self) -> Steps[MemoryBank]:
+        """The same as a step; a bank that is open already takes none."""
+        opened = self.options.banks.opened(labels_of(self.options.namespace, self.runtime, self.config))
+        return opened if opened is not None else (yield Do(self.bank))
+
     def speakers(self) -> Speakers:
         """How the sides of the chat are called."""
         thread = self.config.get("configurable", {}).get("thread_id")
@@ -152,7 +157,7 @@ class ExtractNode(MemoryNode):
             run.update["memory_cursor"] = heard.last
 
     def _batches(self, heard: Heard, run: Run) -> Steps[list[roles.Batch]]:
-        bank: MemoryBank = yield Do(run.bank)
+        bank = yield from run.open_bank()
         new: Heard = yield Do(partial(roles.news, bank, heard, self.options.limits))
         run.progress.tell("heard", {"turns": len(new.turns), "skipped": dict(new.skipped)})
         return roles.groups(new, self.options.limits)
@@ -168,7 +173,7 @@ class ManageNode(MemoryNode):
         """Pending facts to operations on the bank; the cursor follows the batches that are done."""
         done = list(state.get("memory_ops", []))
         run.update.update(pending=[], memory_ops=done)
-        bank: MemoryBank = yield Do(run.bank)
+        bank = yield from run.open_bank()
         for batch in [as_batch(pending) for pending in state.get("pending", [])]:
             changes = yield from roles.manage(bank, self.agent, batch, self.options.related_k, run.progress)
             done += [operation_of(change) for change in changes]
@@ -182,7 +187,7 @@ class AnswerNode(MemoryNode):
     def steps(self, state: MemoryState, run: Run) -> Steps[None]:
         """A question to an answer; it is taken out of the state, so that the next run does not ask it again."""
         run.update.update(question=None, memory_ops=state.get("memory_ops", []))
-        bank: MemoryBank = yield Do(run.bank)
+        bank = yield from run.open_bank()
         at = self.options.clock()
         said = yield from roles.answer(bank, self.agent, question_of(state), self.options.top_k, at, run.progress)
         run.update.update(

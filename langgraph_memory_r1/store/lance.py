@@ -29,6 +29,7 @@ from langgraph_memory_r1.store.locks import FileLock
 from langgraph_memory_r1.store.rows import Row, Vectors, encode_namespace
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from lancedb.table import Table
 
 TABLE = "items"
@@ -76,6 +77,7 @@ class LanceTable:
         self._seen_stamp = -1
         self._db: Any = None
         self._table: Table | None = None
+        self._schema: pa.Schema | None = None
         self._opening = threading.Lock()
 
     # Opening
@@ -136,7 +138,7 @@ class LanceTable:
             raise StoreFormatError(
                 f"The table {TABLE!r} in {self.uri} {what}; this version reads format {FORMAT!r}. Use another folder."
             )
-        self._table = table
+        self._table, self._schema = table, None
         self._named = self._manifests is not None and os.path.exists(self._manifest(int(table.version)))
 
     def _open(self) -> Table:
@@ -151,6 +153,10 @@ class LanceTable:
         """The newest committed version."""
         with self._errors("read"):
             return int(self._open().version)
+
+    def changed(self) -> None:
+        """Somebody else has committed; it may have been a table with another schema."""
+        self._schema = None
 
     def newest(self, known: int) -> int:
         """The newest committed version; where that is still the one known, two `stat` calls tell on a local disk."""
@@ -228,8 +234,9 @@ class LanceTable:
     def write(self, rows: Sequence[Row]) -> tuple[int, int]:
         """Commit rows at once. Returns how many took effect (the others were stale) and the new version."""
         table = self._open()
-        data = to_arrow(rows, table.schema)
         with self._errors("written"):
+            self._schema = schema = self._schema or table.schema
+            data = to_arrow(rows, schema)
             if self.lock.works and all(row.rev == 1 for row in rows):
                 return len(rows), int(_retried(lambda: table.add(data)).version)
             merge = table.merge_insert("id").when_matched_update_all(where="target.rev = source.rev - 1")

@@ -190,6 +190,11 @@ class LanceDBStore(BaseStore):
             rows = [row for row in mirror.changes(-1 if whole else known[1]) if row.namespace == namespace]
             return Changes((mirror, mirror.tick), [row for row in rows if not whole or row.alive(now)], whole)
 
+    def mirrored(self, namespace: tuple[str, ...]) -> bool:
+        """Whether a namespace is small enough to be held in memory, for `changes` to follow it there."""
+        self._require_open()
+        return self._reader.mirrored(encode_namespace(namespace))
+
     def scan(self, namespace: tuple[str, ...]) -> Iterator[Row]:
         """All rows of exactly this namespace, read from disk in batches."""
         self._require_open()
@@ -330,8 +335,9 @@ class LanceDBStore(BaseStore):
         self._check_embedder(writing=True)
         self._create()
         self._expiring |= any(put.ttl is not None for put in puts)
-        self._writer.submit(Request(puts, {(tuple(ns), key): wanted for (ns, key), wanted in expect.items()}, fresh))
-        self._upkeep.committed(self._expiring)
+        conditions = {(tuple(ns), key): wanted for (ns, key), wanted in expect.items()}
+        if self._writer.submit(Request(puts, conditions, fresh)):
+            self._upkeep.committed(self._expiring)
 
     def _put(self, op: PutOp, vectors: dict[str, Vectors]) -> Put:
         namespace = tuple(op.namespace)
@@ -345,8 +351,7 @@ class LanceDBStore(BaseStore):
     def _refresh(self, rows: Sequence[Row]) -> None:
         now = datetime.now(UTC)
         due = [row for row in rows if row.ttl is not None and _worn(row, row.ttl, now)]
-        if due:
-            self._writer.submit(Request(touch=[(row.namespace, row.key) for row in due]))
+        if due and self._writer.submit(Request(touch=[(row.namespace, row.key) for row in due])):
             self._upkeep.committed(True)
 
     def _check_embedder(self, writing: bool) -> None:

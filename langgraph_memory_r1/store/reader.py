@@ -57,8 +57,10 @@ class Reader:
             if not self._table.open():
                 return False
             newest = self._table.newest(self.version)
-            if newest != self.version and self._census is not None:
-                self._follow(newest, self._census)
+            if newest != self.version:
+                self._table.changed()
+                if self._census is not None:
+                    self._follow(newest, self._census)
             self.version = newest
             return True
 
@@ -160,6 +162,11 @@ class Reader:
         while len(self._mirrors) > 1 and sum(map(len, self._mirrors.values())) > self._total_rows:
             self._mirrors.popitem(last=False)
         return mirror
+
+    def mirrored(self, prefix: str) -> bool:
+        """Whether there is, or can be, a mirror of an encoded prefix."""
+        with self.lock:
+            return prefix in self._mirrors or not self.sync() or self.mirror(prefix) is not None
 
     def _covering(self, namespace: str) -> Mirror | None:
         return next((self._mirrors[prefix] for prefix in ancestors(namespace) if prefix in self._mirrors), None)

@@ -35,10 +35,15 @@ class Tail:
         self.path = path
         self._mark = b""
         self._offset = 0
+        self._stamp: tuple[int, int, int] | None = None
+        """The file as it was last time: nothing is read while it is still like that."""
 
     def read(self) -> tuple[bool, list[dict[str, Any]]]:
         """Whether the file is another one than last time (nothing read before counts), and its new records."""
         try:
+            stamp = self._stamp_now()
+            if stamp == self._stamp:
+                return False, []
             with self.path.open("rb") as file:
                 mark = file.readline()
                 anew = mark != self._mark
@@ -47,11 +52,16 @@ class Tail:
                 file.seek(self._offset)
                 text = file.read()
         except (FileNotFoundError, NotADirectoryError):
-            anew, self._mark, self._offset = bool(self._mark), b"", 0
+            anew, self._mark, self._offset, self._stamp = bool(self._mark), b"", 0, None
             return anew, []
+        self._stamp = stamp  # Taken before it was read: what comes in between is read once more, and found again.
         whole = text.rfind(b"\n") + 1  # A line that is being written is read next time.
         self._offset += whole
         return anew, [record for line in text[:whole].splitlines() if (record := _record(line)) is not None]
+
+    def _stamp_now(self) -> tuple[int, int, int]:
+        state = os.stat(self.path)
+        return state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def _record(line: bytes) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """Writes of a store: one commit for all that waits, conditions checked under the lock, nothing half done.
 
-Threads that want to write queue up; the one that gets the lock commits for all of them. Each request is all or
-nothing: its conditions and its rows are checked against the state that the commit goes on from.
+Threads that want to write queue up while one commits; then the first of them commits for all that wait. Each request
+is all or nothing: its conditions and its rows are checked against the state that the commit goes on from.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
-from langgraph_memory_r1.errors import ConflictError
+from langgraph_memory_r1.errors import ConflictError, StoreError
 from langgraph_memory_r1.store.lance import LanceTable
 from langgraph_memory_r1.store.reader import Reader
 from langgraph_memory_r1.store.rows import Row, Vectors, encode_namespace, is_flat, item_id
@@ -52,7 +52,10 @@ class Request:
     touch: Sequence[Address] = ()
     """Items whose time to live starts again."""
     error: Exception | None = None
-    done: bool = False
+    leads: bool = False
+    """It is for its thread to commit what waits."""
+    news: threading.Lock = field(default_factory=threading.Lock)
+    """Its thread waits for this to be released: by then the request is done, or leads."""
 
 
 class Writer:
@@ -62,32 +65,69 @@ class Writer:
         self._table = table
         self._reader = reader
         self._waiting: deque[Request] = deque()
-        self._turn = threading.Lock()
+        self._busy = False
+        """Some thread commits, or has been told to."""
+        self._queue = threading.Lock()
 
-    def submit(self, request: Request) -> None:
-        """Commit a request, together with those of other threads that wait.
+    def submit(self, request: Request) -> bool:
+        """Commit a request, together with those of other threads that wait; whether it was this thread that did it.
 
         Raises:
             ConflictError: a condition does not hold; nothing of the request was written.
             StoreError: the table cannot be written.
         """
-        self._waiting.append(request)
-        with self._turn:
-            if not request.done:
-                self._commit([self._waiting.popleft() for _ in range(len(self._waiting))])
+        request.news.acquire()
+        with self._queue:
+            self._waiting.append(request)
+            request.leads, self._busy = not self._busy, True
+        try:
+            if not request.leads:
+                request.news.acquire()
+            if request.leads:
+                self._lead()
+        except BaseException:
+            self._leave(request)
+            raise
         if request.error is not None:
             raise request.error
+        return request.leads
+
+    def _lead(self) -> None:
+        """Commit what waits; then it is the turn of the first who came meanwhile."""
+        with self._queue:
+            requests = list(self._waiting)
+            self._waiting.clear()
+        try:
+            self._commit(requests)
+        finally:
+            with self._queue:
+                self._pass_on()
+            for request in requests:
+                request.news.release()
+
+    def _leave(self, request: Request) -> None:
+        """The thread of a request that waits was interrupted."""
+        with self._queue:
+            if request in self._waiting:
+                self._waiting.remove(request)
+                if request.leads:
+                    self._pass_on()
+
+    def _pass_on(self) -> None:
+        self._busy = bool(self._waiting)
+        if self._busy:
+            self._waiting[0].leads = True
+            self._waiting[0].news.release()
 
     def _commit(self, requests: list[Request]) -> None:
         try:
             with self._table.lock, self._reader.leading():
                 self._write(requests, self._stage(requests))
         except Exception as error:  # Every waiting thread has to hear of it, not only the one that happened to commit.
-            for request in requests:
-                request.error = request.error or error
-        finally:
-            for request in requests:
-                request.done = True
+            _fail(requests, error)
+        except BaseException:
+            _fail(requests, StoreError(f"A commit to {self._table.uri} was interrupted; read again what is there."))
+            raise
 
     def _stage(self, requests: list[Request]) -> dict[str, Row]:
         """The new rows of all requests whose conditions hold, each request seeing those before it."""
@@ -141,6 +181,11 @@ class Writer:
         if refused := [row.key for row in lost if row.id in conditional]:
             raise _conflict(refused)
         return [replace(row, rev=now[row.id].rev + 1, seq=self._reader.version + 1) for row in lost]
+
+
+def _fail(requests: Iterable[Request], error: Exception) -> None:
+    for request in requests:
+        request.error = request.error or error
 
 
 def _addresses(request: Request) -> Iterable[tuple[str, str]]:

@@ -1,0 +1,199 @@
+"""What memory costs an agent: 64 conversations at once, recall before a model call, remembering a turn.
+
+python benchmarks/run.py agents recall remember
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware, ModelRequest
+from langchain_core.messages import AIMessage, BaseMessage
+from langgraph.store.base import PutOp
+from langgraph.store.memory import InMemoryStore
+from measure import Measure, index, p50, quiet_collector, seconds, sentence
+
+from langgraph_memory_r1 import Add, LanceDBStore, MemoryBank, MemoryMiddleware, create_memory_graph
+from langgraph_memory_r1.graph import MemoryGraph
+from langgraph_memory_r1.testing import ScriptedChatModel
+
+CONVERSATIONS, TURNS = 64, 10
+LATENCY = 0.2
+CALLS = 2
+"""Model calls of a turn, one after the other: extract, then manage."""
+LARGE, RECALLS, TOP_K = 10_000, 200, 20
+REMEMBERED, WARM_UP = 60, 10
+
+
+def agents_measures(folder: Path) -> Iterator[Measure]:
+    """64 owners, ten turns each, a memory out of every turn, beside the same model calls without anything around them.
+
+    The inverse of the ratio is the share of the throughput that the model alone allows.
+    """
+    model = ScriptedChatModel(decide, delay=LATENCY)
+    graph = create_memory_graph(folder / "async", model=model)
+    remember(graph, CONVERSATIONS)  # a server that has been running for a turn
+    yield Measure("conversations_async", together(graph), together_alone(model), 1 / 0.85)
+    graph = create_memory_graph(folder / "threads", model=model)
+    remember(graph, CONVERSATIONS)
+    threaded = in_threads(lambda owner: [remember(graph, owner, turn) for turn in range(TURNS)])
+    alone = in_threads(lambda _: [model.invoke(PROMPT) for _ in range(CALLS * TURNS)])
+    yield Measure("conversations_threads", threaded, alone, 1 / 0.7)
+
+
+PROMPT = "Turns:\n[0] user: nothing"
+
+
+def decide(messages: list[BaseMessage]) -> str:
+    """One fact of a turn, one ADD of a fact."""
+    head, _, line = messages[-1].text.rpartition("\n")
+    text = line.partition(": ")[2]
+    if head.startswith("Turns:"):
+        return json.dumps({"facts": [{"text": text, "turns": [0]}]})
+    return json.dumps({"operations": [{"event": "ADD", "fact": 0, "text": text}]})
+
+
+def said(owner: int, turn: int) -> dict[str, Any]:
+    return {"messages": [("user", sentence(owner * TURNS + turn))]}
+
+
+def remember(graph: MemoryGraph, owner: int, turn: int = 0) -> None:
+    result = graph.invoke(said(owner, turn), context={"user_id": f"owner{owner}"})
+    assert [operation["event"] for operation in result["memory_ops"]] == ["ADD"]
+
+
+def together(graph: MemoryGraph) -> float:
+    """Seconds until the last conversation on one event loop is over."""
+
+    async def converse(owner: int) -> None:
+        for turn in range(TURNS):
+            result = await graph.ainvoke(said(owner, turn), context={"user_id": f"owner{owner}"})
+            assert [operation["event"] for operation in result["memory_ops"]] == ["ADD"]
+
+    return _together(converse)
+
+
+def together_alone(model: ScriptedChatModel) -> float:
+    """The same for what the conversations ask the model."""
+
+    async def converse(_: int) -> None:
+        for _call in range(CALLS * TURNS):
+            await model.ainvoke(PROMPT)
+
+    return _together(converse)
+
+
+def _together(converse: Callable[[int], Any]) -> float:
+    async def all_of_them() -> None:
+        await asyncio.gather(*(converse(owner) for owner in range(CONVERSATIONS)))
+
+    return seconds(lambda: asyncio.run(all_of_them()))
+
+
+def in_threads(converse: Callable[[int], object]) -> float:
+    """Seconds until the last conversation is over, each in a thread of its own."""
+    with ThreadPoolExecutor(CONVERSATIONS) as threads:
+        return seconds(lambda: list(threads.map(converse, range(CONVERSATIONS))))
+
+
+class Stopwatch(AgentMiddleware[Any, Any]):
+    """Notes when a model call comes by: one outside and one inside of a middleware tell what that costs the call."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+        self.moments: list[float] = []
+
+    @property
+    def name(self) -> str:
+        """Two of them stand in one agent."""
+        return self._name
+
+    def wrap_model_call(self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Any]) -> Any:
+        """Let the call pass."""
+        self.moments.append(time.perf_counter())
+        return handler(request)
+
+
+def recall_measures(folder: Path) -> Iterator[Measure]:
+    """What `MemoryMiddleware` adds to an agent's model call with 10,000 memories of one owner, 384-d vectors.
+
+    The vectors of the queries are at hand, so that the embedder costs next to nothing, here and there.
+    """
+    queries = [sentence(10 * number) for number in range(RECALLS)]
+    with LanceDBStore(str(folder / "recall"), index=index()) as store:
+        bank = MemoryBank(store, "ann")
+        for start in range(0, LARGE, 500):
+            bank.apply([Add(sentence(number), speaker="Ann") for number in range(start, start + 500)])
+        ours = recall_times(store, queries)
+        assert len(bank) == LARGE
+    other = InMemoryStore(index=index())
+    space = ("memories", "ann")
+    other.batch([PutOp(space, str(number), {"text": sentence(number)}) for number in range(LARGE)])
+    searches = [seconds(lambda q=query: other.search(space, query=q, limit=TOP_K)) for query in queries[:20]]
+    yield Measure("recall_of_10000_in_5_ms", p50(ours), 0.005, 1)
+    yield Measure("recall_vs_inmemorystore", p50(ours), p50(searches), 1)
+
+
+def recall_times(store: LanceDBStore, queries: Sequence[str]) -> list[float]:
+    """Seconds between the two sides of the middleware; every turn is remembered too, and says nothing new."""
+    silent = ScriptedChatModel(lambda _: '{"facts":[]}')
+    outside, inside = Stopwatch("outside"), Stopwatch("inside")
+    memory = MemoryMiddleware(store, model=silent, top_k=TOP_K)
+    agent = create_agent(ScriptedChatModel(lambda _: "Yes."), middleware=[outside, memory, inside])
+    for query in queries:
+        store.embed_query(query)
+        with quiet_collector():
+            agent.invoke({"messages": [("user", query)]}, context={"user_id": "ann"})
+    return [after - before for before, after in zip(outside.moments, inside.moments, strict=True)][WARM_UP:]
+
+
+def remember_measures(folder: Path) -> Iterator[Measure]:
+    """One turn that becomes one memory, beside langmem's store manager with its defaults; neither waits for a model."""
+    if importlib.util.find_spec("langmem") is None:
+        print("remember_vs_langmem skipped: langmem is not here; pip install langmem")
+        return
+    theirs = langmem_manager()
+    graph = create_memory_graph(folder / "ours", model=ScriptedChatModel(decide))
+    ours: list[float] = []
+    reference: list[float] = []
+    with quiet_collector():
+        for turn in range(WARM_UP + REMEMBERED):
+            ours.append(seconds(lambda n=turn: remember(graph, 0, n)))
+            reference.append(seconds(lambda n=turn: theirs(sentence(n))))
+    yield Measure("remember_vs_langmem", p50(ours[WARM_UP:]), p50(reference[WARM_UP:]), 0.5)
+
+
+def langmem_manager() -> Callable[[str], None]:
+    """Remembers a text with langmem; its model calls the tool that it is given for it."""
+    with warnings.catch_warnings(action="ignore"):  # it imports names that LangGraph has moved
+        from langmem import create_memory_store_manager
+
+    def call(messages: list[BaseMessage]) -> AIMessage:
+        text = messages[-1].text.strip().splitlines()[-1]
+        return AIMessage("", tool_calls=[{"name": "Memory", "args": {"content": text}, "id": str(len(model.calls))}])
+
+    model = ScriptedChatModel(call)
+    store = InMemoryStore()
+    manager = create_memory_store_manager(model, namespace=("memories", "ann"), store=store)
+    held = 0
+
+    def remember_text(text: str) -> None:
+        nonlocal held
+        manager.invoke({"messages": [{"role": "user", "content": text}]})
+        held += 1
+        assert len(store.search(("memories", "ann"), limit=held + 1)) == held
+
+    return remember_text
+
+
+MEASURES = {"agents": agents_measures, "recall": recall_measures, "remember": remember_measures}
