@@ -24,6 +24,15 @@ BOTH = ("lancedb", "lancedb-async", "memory", "memory-async")
 """The contract that every LangGraph store shares, through its sync and its async methods."""
 
 
+FACES = tuple(pytest.param(name, marks=pytest.mark.slow if name == "memory-async" else ()) for name in BOTH)
+"""`BOTH` as parameters; the async methods of LangGraph's own store are looked at in the slow tests."""
+
+
+def slow(*parameters: object) -> Any:
+    """Parameters of one test that say the same in another way, for the slow tests."""
+    return pytest.param(*parameters, marks=pytest.mark.slow)
+
+
 class WordEmbeddings(Embeddings):
     """A text is the sum of its words' fixed random vectors: equal words give equal vectors, in every process."""
 

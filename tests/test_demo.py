@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
 
 from langgraph_memory_r1 import LanceDBStore, MemoryBank
 from langgraph_memory_r1.demo import Answered, Remembered, Said, Scene, Undone, conversation, play
 
 
-@pytest.fixture(params=["lancedb", "in-memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseStore]:
+@pytest.fixture(params=["lancedb", "in-memory"], scope="module")
+def bank(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemoryBank]:
     if request.param == "in-memory":
-        yield InMemoryStore()
+        yield MemoryBank(InMemoryStore(), "demo")
         return
-    with LanceDBStore(tmp_path / "bank") as opened:
-        yield opened
+    with LanceDBStore(tmp_path_factory.mktemp("demo") / "bank") as opened:
+        yield MemoryBank(opened, "demo")
 
 
-@pytest.fixture
-def scenes(store: BaseStore) -> list[Scene]:
-    return list(play(MemoryBank(store, "demo")))
+@pytest.fixture(scope="module")
+def scenes(bank: MemoryBank) -> list[Scene]:
+    """The whole play; the tests look at it, and change nothing."""
+    return list(play(bank))
 
 
 def said(scenes: list[Scene], words: str) -> list[dict[str, Any]]:
@@ -87,9 +86,7 @@ def test_one_operation_is_undone_and_the_bank_shows_it(scenes: list[Scene]) -> N
     }
 
 
-def test_history_is_complete_and_names_the_model(store: BaseStore) -> None:
-    bank = MemoryBank(store, "demo")
-    scenes = list(play(bank))
+def test_history_is_complete_and_names_the_model(bank: MemoryBank, scenes: list[Scene]) -> None:
     operations = [operation for scene in scenes if isinstance(scene, Said) for operation in scene.operations]
     history = bank.history()
     assert [change.id for change in history[:-1]] == [operation["op"] for operation in operations]

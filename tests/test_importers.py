@@ -309,10 +309,7 @@ JSON = st.recursive(
 )
 
 
-@given(value=JSON)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_json_is_read_or_refused_in_a_sentence(write: Any, value: Any) -> None:
-    path = write(value)
+def read_or_refused(path: Any) -> None:
     for format in ("auto", "mem0", "langmem", "messages", "telegram", "facebook"):
         try:
             harvest = read_export(path, format)
@@ -321,6 +318,19 @@ def test_any_json_is_read_or_refused_in_a_sentence(write: Any, value: Any) -> No
         else:
             assert all(turn.text and turn.id for turn in turns(harvest))
             assert all(wording.text != "" for kept in harvest.kept for wording in kept.wordings)
+
+
+@given(value=JSON)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_json_is_read_or_refused_in_a_sentence(write: Any, value: Any) -> None:
+    read_or_refused(write(value))
+
+
+@pytest.mark.slow
+@given(value=JSON)
+@settings(max_examples=1_000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_lot_of_json_is_read_or_refused_in_a_sentence(write: Any, value: Any) -> None:
+    read_or_refused(write(value))
 
 
 @pytest.mark.parametrize(

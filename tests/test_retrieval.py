@@ -317,6 +317,7 @@ def test_ten_thousand_memories_are_ranked_and_forked_fast() -> None:
     assert statistics.median(forking) < 0.0005
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not LOCOMO.exists(), reason="needs LoCoMo's data beside the checkout, in ../shared/data")
 def test_recall_on_the_locomo_chats_that_the_weights_were_not_tuned_on() -> None:
     shares: list[list[float]] = []

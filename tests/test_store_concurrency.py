@@ -311,7 +311,10 @@ def check_bank(folder: Path, turns: int, acks: Path) -> None:
 
 @pytest.mark.parametrize(
     ("turns", "kills"),
-    [pytest.param(20, 1, id="short"), pytest.param(620, 10, id="2000 operations each", marks=pytest.mark.slow)],
+    [
+        pytest.param(20, 1, id="short", marks=pytest.mark.slow),
+        pytest.param(620, 10, id="2000 operations each", marks=pytest.mark.slow),
+    ],
 )
 def test_a_killed_writer_leaves_every_acknowledged_turn_once(folder: Path, turns: int, kills: int) -> None:
     acks = folder.with_suffix(".acks")

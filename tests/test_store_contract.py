@@ -19,14 +19,14 @@ from langgraph.store.base import (
     PutOp,
     SearchOp,
 )
-from stores import BOTH, Store, keys, lancedb_only, opened
+from stores import FACES, Store, keys, lancedb_only, opened
 
 from langgraph_memory_r1 import LanceDBStore
 
 NS = ("docs",)
 
 
-@pytest.fixture(params=BOTH)
+@pytest.fixture(params=FACES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     with opened(request.param, tmp_path / "db") as store:
         yield store
@@ -297,6 +297,14 @@ def test_invalid_labels_of_raw_operations_are_refused(store: Store, namespace: A
 TREE = [("a", "b", "c"), ("a", "b", "d"), ("a", "x"), ("a_b", "c"), ("axb", "c"), ("b", "b", "c"), ("z",)]
 
 
+@pytest.fixture(params=FACES, scope="module")
+def tree(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store that is only read."""
+    with opened(request.param, tmp_path_factory.mktemp("tree") / "db") as store:
+        fill(store, *TREE)
+        yield store
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -324,9 +332,8 @@ TREE = [("a", "b", "c"), ("a", "b", "d"), ("a", "x"), ("a_b", "c"), ("axb", "c")
     ],
     ids=repr,
 )
-def test_list_namespaces(store: Store, options: dict[str, Any], expected: list[tuple[str, ...]]) -> None:
-    fill(store, *TREE)
-    assert store.list_namespaces(**options) == sorted(expected)
+def test_list_namespaces(tree: Store, options: dict[str, Any], expected: list[tuple[str, ...]]) -> None:
+    assert tree.list_namespaces(**options) == sorted(expected)
 
 
 @lancedb_only("InMemoryStore lists namespaces that were emptied or only read")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from langgraph.store.base import PutOp
-from stores import BOTH, Store, index, keys, lancedb_only, opened
+from stores import BOTH, Store, index, keys, lancedb_only, opened, slow
 
 from langgraph_memory_r1 import LanceDBStore
 
@@ -66,7 +66,10 @@ for _ in range(60):
     VALUES["deep"] = {"in": VALUES["deep"]}
 
 
-@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow if "async" in name else ()) for name in BOTH])
+HERE = [slow(name) if "async" in name else name for name in BOTH]
+
+
+@pytest.fixture(params=HERE)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     with opened(request.param, tmp_path / "db", index("text")) as store:
         yield store
@@ -109,12 +112,20 @@ def test_values_come_back_after_reopening(tmp_path: Path) -> None:
         assert all(repr(item.value) == repr(VALUES) for item in store.search((), limit=100))
 
 
+@pytest.fixture(params=HERE, scope="module")
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store for several tests, each in a namespace of its own."""
+    with opened(request.param, tmp_path_factory.mktemp("shared") / "db", index("text")) as store:
+        yield store
+
+
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: ascii(text[:20]))
-def test_any_text_is_found_by_its_meaning_and_by_a_filter(store: Store, text: str) -> None:
-    store.put(NS, "a", {"text": text, "id": text})
-    store.put(NS, "b", {"text": "something else", "id": "other"})
-    assert keys(store.search(NS, query=text))[0] == "a"
-    assert keys(store.search(NS, filter={"id": text})) == ["a"]
+def test_any_text_is_found_by_its_meaning_and_by_a_filter(shared: Store, text: str) -> None:
+    mine = (f"text {TEXTS.index(text)}",)
+    other = {"text": "something else", "id": "other"}
+    shared.batch([PutOp(mine, "a", {"text": text, "id": text}), PutOp(mine, "b", other)])
+    assert keys(shared.search(mine, query=text))[0] == "a"
+    assert keys(shared.search(mine, filter={"id": text})) == ["a"]
 
 
 @lancedb_only("InMemoryStore never turns text into bytes")
@@ -191,7 +202,7 @@ def snapshot(store: Store, prefix: tuple[str, ...]) -> list[tuple[Any, ...]]:
     return sorted((hit.namespace, hit.key, repr(hit.value), hit.created_at, hit.updated_at) for hit in hits)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, slow(1), slow(2)])
 def test_no_operation_reaches_another_namespace(store: Store, seed: int) -> None:
     """A property test with a fixed alphabet: whatever is done to one owner, the witness next door stays as it was."""
     store.batch([PutOp(("witness", "'"), str(n), {"text": str(n), "n": n}) for n in range(5)])

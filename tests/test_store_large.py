@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from langgraph.store.base import PutOp, SearchItem
-from stores import folder_bytes, index, keys
+from stores import folder_bytes, index, keys, slow
 
 from langgraph_memory_r1 import LanceDBStore
 
@@ -73,7 +73,7 @@ def test_listing_is_the_same(pair: Pair, prefix: tuple[str, ...], condition: dic
 
 
 @pytest.mark.parametrize("prefix", [(), ("docs", "d1"), ("docs", "d1", "it's"), ("doc",)], ids=repr)
-@pytest.mark.parametrize("query", ["red apple pear", "changed", "nothing like it"])
+@pytest.mark.parametrize("query", ["red apple pear", "changed", slow("nothing like it")])
 def test_semantic_search_is_the_same(pair: Pair, prefix: tuple[str, ...], query: str) -> None:
     mirrored, direct = pair
     for condition in (None, {"n": {"$lt": 40}}):

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 from langgraph.store.base import PutOp, SearchOp
-from stores import BOTH, DIMS, Store, WordEmbeddings, cosine, index, keys, lancedb_only, opened
+from stores import BOTH, DIMS, FACES, Store, WordEmbeddings, cosine, index, keys, lancedb_only, opened
 
 from langgraph_memory_r1 import LanceDBStore
 
 NS = ("docs",)
 
 
-@pytest.fixture(params=BOTH)
+@pytest.fixture(params=FACES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     with opened(request.param, tmp_path / "db", index("title", "body")) as store:
         yield store

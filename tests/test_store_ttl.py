@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 from langgraph.store.base import GetOp, PutOp, TTLConfig
-from stores import Store, folder_bytes, index, keys, opened
+from stores import Store, folder_bytes, index, keys, opened, slow
 
 from langgraph_memory_r1 import LanceDBStore
 
 NS = ("notes",)
-LIFE = 0.6
+LIFE = 0.4
 """Seconds that the items of these tests live; the store takes minutes."""
 TTL = LIFE / 60
 
 
-@pytest.fixture(params=["lancedb", "lancedb-async"])
+@pytest.fixture(params=["lancedb", slow("lancedb-async")])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     with opened(request.param, tmp_path / "db", index("text")) as store:
         yield store

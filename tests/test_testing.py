@@ -64,6 +64,7 @@ def test_tools_can_be_bound_and_called_by_the_script():
     assert reply.tool_calls[0]["args"] == {"query": "dog"}
 
 
+@pytest.mark.slow
 def test_embeddings_are_normalised_and_the_same_in_another_process():
     texts = ["Ann adopted a dog", "", "\ud800 odd", "日本語"]
     vectors = HashEmbeddings(32).embed_documents(texts)
