@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,16 @@ class Command:
         path = self.folder / name
         path.write_text(text, encoding="utf-8")
         return str(path)
+
+    def hear_of_dogs(self, kept: Path) -> Command:
+        """Three turns about dogs; they are said once in a process, after that their bank is copied."""
+        if kept.exists():
+            shutil.copytree(kept, self.db)
+            return self
+        for said in (DOG, "hello there", SCOUT):
+            self("remember", said)
+        shutil.copytree(self.db, kept)
+        return self
 
     def bank(self, user: str = "default") -> MemoryBank:
         return MemoryBank(LanceDBStore(self.db), user)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import os
 import socket
@@ -52,6 +53,12 @@ def _block_network(event: str, args: tuple[object, ...]) -> None:
 
 
 sys.addaudithook(_block_network)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported for the tests stays: the garbage collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

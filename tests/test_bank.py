@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
-from stores import folder_bytes, index, versions
+from stores import folder_bytes, index, slow, versions
 
 from langgraph_memory_r1 import (
     Add,
@@ -347,6 +347,7 @@ OWNERS: list[str | tuple[str, ...]] = [
 ]
 
 
+@pytest.mark.parametrize("store", ["lancedb", slow("lancedb-index"), "memory"], indirect=True)
 def test_owners_of_any_name_are_apart(store: BaseStore) -> None:
     banks = [MemoryBank(store, owner) for owner in OWNERS]
     for number, bank in enumerate(banks):

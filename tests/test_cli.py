@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command import DOG, SCOUT, Command
+from command import DOG, Command
 
 from langgraph_memory_r1 import (
     Add,
@@ -29,11 +29,8 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 @pytest.fixture
-def dogs(cli: Command) -> Command:
-    cli("remember", DOG)
-    cli("remember", "hello there")
-    cli("remember", SCOUT)
-    return cli
+def dogs(cli: Command, tmp_path_factory: pytest.TempPathFactory) -> Command:
+    return cli.hear_of_dogs(tmp_path_factory.getbasetemp() / "dogs")
 
 
 # Help, version, usage

@@ -14,11 +14,8 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 @pytest.fixture
-def dogs(cli: Command) -> Command:
-    cli("remember", DOG)
-    cli("remember", "hello there")
-    cli("remember", SCOUT)
-    return cli
+def dogs(cli: Command, tmp_path_factory: pytest.TempPathFactory) -> Command:
+    return cli.hear_of_dogs(tmp_path_factory.getbasetemp() / "dogs")
 
 
 # Looking, undoing, forgetting

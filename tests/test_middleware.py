@@ -471,7 +471,11 @@ def reviewed(place: Any, review: Any = "delete", **options: Any) -> tuple[Any, M
     return create_agent(silent(), middleware=[memory], checkpointer=InMemorySaver()), memory, model
 
 
-@pytest.mark.parametrize("reply", [True, "approve", "list", "map"])
+@pytest.mark.parametrize(
+    ("ask", "reply"),
+    [("invoke", True), ("ainvoke", "list"), ("invoke", "map"), ("ainvoke", "approve")],
+    indirect=["ask"],
+)
 def test_a_deletion_waits_for_approval(lance_uri: str, ask: Ask, reply: Any) -> None:
     agent, memory, model = reviewed(lance_uri)
     waiting = ask(agent, "I sold Buddy.", THREAD)
@@ -488,7 +492,11 @@ def test_a_deletion_waits_for_approval(lance_uri: str, ask: Ask, reply: Any) -> 
     assert memory.bank("ann@example.com").undo().event == "ADD"
 
 
-@pytest.mark.parametrize("reply", [False, "no", [], "map"])
+@pytest.mark.parametrize(
+    ("ask", "reply"),
+    [("ainvoke", False), ("invoke", []), ("ainvoke", "map"), ("invoke", "no")],
+    indirect=["ask"],
+)
 def test_what_is_turned_down_is_not_done_and_not_asked_again(lance_uri: str, ask: Ask, reply: Any) -> None:
     agent, memory, _ = reviewed(lance_uri)
     (request,) = ask(agent, "I sold Buddy.", THREAD)["__interrupt__"]

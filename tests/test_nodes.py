@@ -14,6 +14,7 @@ import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
+from stores import slow
 
 from langgraph_memory_r1 import Add, InputError, LanceDBStore, MemoryBank, Turn, Update, create_memory_graph
 from langgraph_memory_r1.graph import create_memory_nodes
@@ -30,9 +31,15 @@ TURNS = [{"speaker": "Ana", "text": "I have a dog, Buddy.", "id": "t1"}]
 Ask = Callable[..., dict[str, Any]]
 
 
-@pytest.fixture(params=["lancedb", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseStore]:
-    if request.param == "memory":
+@pytest.fixture(params=["lancedb invoke", "memory ainvoke", slow("lancedb ainvoke"), slow("memory invoke")])
+def face(request: pytest.FixtureRequest) -> list[str]:
+    """Which store, and which way to run a graph: each of them in the fast tests, every pair in the slow ones."""
+    return str(request.param).split()
+
+
+@pytest.fixture
+def store(face: list[str], tmp_path: Path) -> Iterator[BaseStore]:
+    if face[0] == "memory":
         yield InMemoryStore()
         return
     with LanceDBStore(tmp_path / "db") as store:
@@ -44,12 +51,12 @@ def bank(store: BaseStore) -> MemoryBank:
     return MemoryBank(store, "default")
 
 
-@pytest.fixture(params=["invoke", "ainvoke"])
-def ask(request: pytest.FixtureRequest) -> Ask:
+@pytest.fixture
+def ask(face: list[str]) -> Ask:
     """Runs a graph, sync or async."""
 
     def run(graph: Any, state: dict[str, Any], *args: Any, **options: Any) -> dict[str, Any]:
-        if request.param == "invoke":
+        if face[1] == "invoke":
             return dict(graph.invoke(state, *args, **options))
         return dict(asyncio.run(graph.ainvoke(state, *args, **options)))
 
