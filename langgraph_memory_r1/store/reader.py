@@ -79,6 +79,7 @@ class Reader:
         """Files were merged and old versions dropped while leading: there is a newer version with the same rows."""
         with self.lock:
             if self._leading:
+                self._table.changed()
                 self.version = self._table.newest(self.version)
 
     def clear(self) -> None:

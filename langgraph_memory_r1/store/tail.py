@@ -15,10 +15,14 @@ from langgraph_memory_r1.store.rows import dump_value
 
 def append_lines(path: Path, records: Sequence[dict[str, Any]], head: dict[str, Any]) -> None:
     """Add records with one write, so that processes do not mix theirs; a new file begins with `head` and a mark."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    first = "" if path.exists() else json.dumps(head | {"mark": secrets.token_hex(8)}) + "\n"
+    flags, first = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, ""
     lines = "".join(dump_value(record) + "\n" for record in records)
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        handle = os.open(path, flags)
+    except FileNotFoundError:
+        first = json.dumps(head | {"mark": secrets.token_hex(8)}) + "\n"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, flags | os.O_CREAT, 0o644)
     try:
         # A line feed before them: a line that a crash cut short does not swallow the next one.
         text = f"{first}\n{lines}".encode()
@@ -54,7 +58,7 @@ class Tail:
         except (FileNotFoundError, NotADirectoryError):
             anew, self._mark, self._offset, self._stamp = bool(self._mark), b"", 0, None
             return anew, []
-        self._stamp = stamp  # Taken before it was read: what comes in between is read once more, and found again.
+        self._stamp = stamp  # Of before it was read: what is written meanwhile makes the next look find another one.
         whole = text.rfind(b"\n") + 1  # A line that is being written is read next time.
         self._offset += whole
         return anew, [record for line in text[:whole].splitlines() if (record := _record(line)) is not None]
