@@ -165,16 +165,12 @@ def wearing(model: Any, adapter: str | None) -> Iterator[None]:
 
 @contextmanager
 def _inference(model: Any) -> Iterator[None]:
-    """Without dropout, and with the cache that gradient checkpointing turns off."""
-    training, checkpointing = model.training, getattr(model, "is_gradient_checkpointing", False)
+    """Without dropout."""
+    training = model.training
     model.eval()
-    if checkpointing:
-        model.gradient_checkpointing_disable()
     try:
         yield
     finally:
-        if checkpointing:
-            model.gradient_checkpointing_enable()
         model.train(training)
 
 
