@@ -6,10 +6,10 @@ they ask, and has it answered in one batch. So a rollout and an evaluation do ex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from langchain_core.messages import AIMessage, BaseMessage
 
@@ -21,12 +21,13 @@ from langgraph_memory_r1.prompts import Style
 from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.roles import Batch
 from langgraph_memory_r1.schemas import Answer, Question
-from langgraph_memory_r1.train.policy import Policy
+from langgraph_memory_r1.train.policy import Policy, Reply
 
 T = TypeVar("T")
 
-Ready = Callable[[Sequence[Sequence[BaseMessage]]], Sequence[str]]
-"""Replies to prompts, all at once."""
+Prompt: TypeAlias = Sequence[BaseMessage]
+Ready: TypeAlias = Callable[[Mapping[int, Prompt]], Mapping[int, str]]
+"""Replies to the prompts of some runs, all at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,16 @@ class Episode:
     id: str
     steps: tuple[Batch, ...]
     questions: tuple[Question, ...] = ()
-    sessions: tuple[str, ...] = ()
-    """The session of every step."""
+
+    @property
+    def sessions(self) -> tuple[str, ...]:
+        """The session of every step."""
+        return tuple(step.turns[0].session or "" for step in self.steps)
+
+    def within(self, session: str) -> Episode:
+        """The episode's steps of one session."""
+        steps = zip(self.steps, self.sessions, strict=True)
+        return replace(self, steps=tuple(step for step, at in steps if at == session))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,34 +58,52 @@ class Deciding:
     k: int = 10
     temperature: float = 0.0
 
-    def ready(self, prompts: Sequence[Sequence[BaseMessage]]) -> list[str]:
+    def ready(self, prompts: Mapping[int, Prompt]) -> dict[int, str]:
         """The replies, as texts."""
-        return [reply.text for reply in self.policy.reply(prompts, temperature=self.temperature)]
+        return {place: reply.text for place, reply in self.replies(prompts).items()}
+
+    def replies(self, prompts: Mapping[int, Prompt]) -> dict[int, Reply]:
+        """The replies to the prompts of some runs."""
+        said = self.policy.reply(list(prompts.values()), temperature=self.temperature)
+        return dict(zip(prompts, said, strict=True))
+
+
+@dataclass(slots=True)
+class Rollout:
+    """An episode as it went: where the bank stands, and what was said on the way."""
+
+    episode: Episode
+    bank: MemoryFork
+    moves: list[tuple[str, Reply]] = field(default_factory=list)
+    """The session and the reply of every model call."""
+    before: dict[str, MemoryFork] = field(default_factory=dict)
+    """The bank as it was when a session began."""
 
 
 def drive_all(runs: Sequence[Steps[T]], ready: Ready) -> list[T]:
     """The results of all runs, in their order; what they ask at the same time is asked in one batch."""
     results: dict[int, T] = {}
-    waiting = {place: effect for place, run in enumerate(runs) if (effect := _advance(run, None, place, results))}
-    while waiting:
-        replies = ready([effect.messages for effect in waiting.values()])
-        answered = zip(list(waiting), replies, strict=True)
-        moved = {place: _advance(runs[place], AIMessage(reply), place, results) for place, reply in answered}
-        waiting = {place: effect for place, effect in moved.items() if effect is not None}
+    moved = {place: _advance(run, None, place, results) for place, run in enumerate(runs)}
+    while waiting := {place: effect.messages for place, effect in moved.items() if effect is not None}:
+        replies = ready(waiting)
+        moved = {place: _advance(runs[place], AIMessage(replies[place]), place, results) for place in waiting}
     return [results[place] for place in range(len(runs))]
 
 
-def remember(episodes: Sequence[Episode], manager: Deciding) -> list[MemoryFork]:
-    """The banks at the end of the episodes: empty at first, then step by step what the manager decides."""
-    banks = [MemoryFork(Index()) for _ in episodes]
-    agent = Agent("manage", _NOBODY, manager.policy.label, manager.style)
+def roll(
+    episodes: Sequence[Episode], manager: Deciding, starts: Sequence[MemoryFork] | None = None
+) -> list[Rollout]:
+    """Run episodes side by side, each from an empty bank or from a fork of the one that is given for it."""
+    banks = [start.fork() for start in starts] if starts else [MemoryFork(Index()) for _ in episodes]
+    rollouts = [Rollout(episode, bank) for episode, bank in zip(episodes, banks, strict=True)]
     for step in range(max((len(episode.steps) for episode in episodes), default=0)):
-        there = [place for place, episode in enumerate(episodes) if step < len(episode.steps)]
-        runs = [
-            roles.manage(banks[place], agent, episodes[place].steps[step], manager.k, Progress()) for place in there
-        ]
-        drive_all(runs, manager.ready)
-    return banks
+        _decide([rollout for rollout in rollouts if step < len(rollout.episode.steps)], step, manager)
+    return rollouts
+
+
+def remember(episodes: Sequence[Episode], manager: Deciding) -> list[MemoryFork]:
+    """The banks at the end of the episodes."""
+    return [rollout.bank for rollout in roll(episodes, manager)]
 
 
 def ask(asked: Sequence[tuple[MemoryFork, Question]], answerer: Deciding) -> list[Answer]:
@@ -86,6 +113,24 @@ def ask(asked: Sequence[tuple[MemoryFork, Question]], answerer: Deciding) -> lis
         roles.answer(bank, agent, question.text, answerer.k, question.at, Progress()) for bank, question in asked
     ]
     return drive_all(runs, answerer.ready)
+
+
+def _decide(rollouts: Sequence[Rollout], step: int, manager: Deciding) -> None:
+    """One step of every rollout."""
+    agent = Agent("manage", _NOBODY, manager.policy.label, manager.style)
+    sessions = [rollout.episode.sessions[step] for rollout in rollouts]
+    for rollout, session in zip(rollouts, sessions, strict=True):
+        rollout.before.setdefault(session, rollout.bank.fork())
+
+    def ready(prompts: Mapping[int, Prompt]) -> dict[int, str]:
+        replies = manager.replies(prompts)
+        for place, reply in replies.items():
+            rollouts[place].moves.append((sessions[place], reply))
+        return {place: reply.text for place, reply in replies.items()}
+
+    drive_all(
+        [roles.manage(r.bank, agent, r.episode.steps[step], manager.k, Progress()) for r in rollouts], ready
+    )
 
 
 def _advance(run: Steps[T], value: Any, place: int, results: dict[int, T]) -> Ask | None:

@@ -67,10 +67,11 @@ class Judge:
         new = {key: given for key, given in every if key not in self._answers}
         self.asked, self.found = self.asked + len(every), self.found + len(every) - len(new)
         unknown = {key: given for key, given in new.items() if given.memories}
-        replies = self.answerer.ready([render(given, self.answerer.style) for given in unknown.values()])
+        prompts = [render(given, self.answerer.style) for given in unknown.values()]
+        replies = self.answerer.ready(dict(enumerate(prompts)))
         self._answers |= dict.fromkeys(new, roles.DONT_KNOW)
         self._answers |= {
-            key: answer_of(reply, given) for (key, given), reply in zip(unknown.items(), replies, strict=True)
+            key: answer_of(replies[place], given) for place, (key, given) in enumerate(unknown.items())
         }
 
 
