@@ -79,7 +79,9 @@ class Run:
 
     def bank(self) -> MemoryBank:
         """The bank of the run's owner; may block."""
-        return self.options.banks.of(labels_of(self.options.namespace, self.runtime, self.config))
+        bank = self.options.banks.of(labels_of(self.options.namespace, self.runtime, self.config))
+        self.progress.bank = bank.key
+        return bank
 
     def speakers(self) -> Speakers:
         """How the sides of the chat are called."""
