@@ -17,11 +17,13 @@ from langgraph_memory_r1 import roles
 from langgraph_memory_r1.agents import Progress
 from langgraph_memory_r1.effects import Agent, Ask, Do, Steps
 from langgraph_memory_r1.memories import MemoryFork
+from langgraph_memory_r1.models import RulesChatModel
 from langgraph_memory_r1.prompts import Style
 from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.roles import Batch
-from langgraph_memory_r1.schemas import Answer, Question
-from langgraph_memory_r1.train.policy import Policy, Reply
+from langgraph_memory_r1.schemas import Answer, Conversation, Question
+from langgraph_memory_r1.train.policy import ChatPolicy, Policy, Reply
+from langgraph_memory_r1.turns import Limits, hear_turns
 
 T = TypeVar("T")
 
@@ -42,6 +44,10 @@ class Episode:
     def sessions(self) -> tuple[str, ...]:
         """The session of every step."""
         return tuple(step.turns[0].session or "" for step in self.steps)
+
+    def part(self, start: int, stop: int) -> Episode:
+        """The episode's steps from one to before another."""
+        return replace(self, steps=self.steps[max(0, start) : stop])
 
     def within(self, session: str) -> Episode:
         """The episode's steps of one session."""
@@ -76,8 +82,40 @@ class Rollout:
     bank: MemoryFork
     moves: list[tuple[str, Reply]] = field(default_factory=list)
     """The session and the reply of every model call."""
-    before: dict[str, MemoryFork] = field(default_factory=dict)
-    """The bank as it was when a session began."""
+    before: list[MemoryFork] = field(default_factory=list)
+    """The bank as it was before every step."""
+
+    def at(self, session: str) -> MemoryFork:
+        """The bank as it was when a session began."""
+        return self.before[self.episode.sessions.index(session)]
+
+
+def episodes_of(
+    conversations: Sequence[Conversation], extractor: Deciding | None = None, limits: Limits | None = None
+) -> list[Episode]:
+    """Conversations as episodes: their facts are extracted once, by `rules` or by a model.
+
+    Args:
+        conversations: With questions.
+        extractor: A model that finds the facts.
+        limits: How many turns are one step; as in the graph that will be deployed.
+    """
+    limits = limits or Limits(batch_turns=1)
+    extractor = extractor or Deciding(ChatPolicy(RulesChatModel()), style="full")
+    agent = Agent("extract", _NOBODY, extractor.policy.label, extractor.style)
+    groups = [
+        (place, group)
+        for place, conversation in enumerate(conversations)
+        for group in roles.groups(hear_turns(conversation.turns, None), limits)
+    ]
+    found = drive_all([roles.extract(agent, group, Progress()) for _, group in groups], extractor.ready)
+    steps: dict[int, list[Batch]] = {}
+    for (place, _), batch in zip(groups, found, strict=True):
+        steps.setdefault(place, []).append(batch)
+    return [
+        Episode(conversation.id, tuple(steps.get(place, ())), conversation.questions)
+        for place, conversation in enumerate(conversations)
+    ]
 
 
 def drive_all(runs: Sequence[Steps[T]], ready: Ready) -> list[T]:
@@ -119,8 +157,8 @@ def _decide(rollouts: Sequence[Rollout], step: int, manager: Deciding) -> None:
     """One step of every rollout."""
     agent = Agent("manage", _NOBODY, manager.policy.label, manager.style)
     sessions = [rollout.episode.sessions[step] for rollout in rollouts]
-    for rollout, session in zip(rollouts, sessions, strict=True):
-        rollout.before.setdefault(session, rollout.bank.fork())
+    for rollout in rollouts:
+        rollout.before.append(rollout.bank.fork())
 
     def ready(prompts: Mapping[int, Prompt]) -> dict[int, str]:
         replies = manager.replies(prompts)

@@ -95,7 +95,7 @@ class NodeLoGoTrainer(NodeGRPOTrainer):
 
     def _global(self, rollouts: Sequence[Rollout]) -> Iterator[Sample]:
         """The calls of a session, judged by the bank at the end of the episode."""
-        states = [(rollout, session) for rollout in rollouts for session in rollout.before]
+        states = [(rollout, session) for rollout in rollouts for session in dict.fromkeys(rollout.episode.sessions)]
         scores = self.judge.scores(
             [(rollout.bank, probes_of(rollout.episode, {session})) for rollout, session in states]
         )
@@ -109,7 +109,7 @@ class NodeLoGoTrainer(NodeGRPOTrainer):
         again = [(anchor, session) for anchor, session in anchors for _ in range(self.logo.local_rolls)]
         rolled = roll(
             [anchor.episode.within(session) for anchor, session in again], manager,
-            [anchor.before[session] for anchor, session in again],
+            [anchor.at(session) for anchor, session in again],
         )  # fmt: skip
         probes = [self._probes_until(anchor.episode, session) for anchor, session in again]
         scores = self.judge.scores([(rollout.bank, asked) for rollout, asked in zip(rolled, probes, strict=True)])
@@ -123,7 +123,7 @@ class NodeLoGoTrainer(NodeGRPOTrainer):
         for rollout in rollouts:
             by_episode.setdefault(rollout.episode.id, []).append(rollout)
         for group in by_episode.values():
-            for session in group[0].before:
+            for session in dict.fromkeys(group[0].episode.sessions):
                 if self._draw() < self.logo.local_probability:
                     yield group[int(self._draw() * len(group))], session
 
