@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from langgraph_memory_r1.evals.personaworld.phrases import ATTRIBUTES, Attribute, asked, fill
 from langgraph_memory_r1.evals.personaworld.questions import UNKNOWN
 from langgraph_memory_r1.evals.personaworld.story import Difficulty, Event, Plot, invent, listed, note
-from langgraph_memory_r1.evals.personaworld.words import names
+from langgraph_memory_r1.evals.personaworld.words import Part, names
 from langgraph_memory_r1.memories import MemoryFork
 from langgraph_memory_r1.prompts import AnswerInput, ManageInput, RoleInput, write
 from langgraph_memory_r1.retrieval import Index
@@ -24,7 +24,7 @@ from langgraph_memory_r1.train.tiny.habits import UNSELECTED, answerer_habit, ma
 
 RELATED_K = 6
 TOP_K = 10
-ASKED = 0.5
+ASKED = 0.8
 """Questions for each turn."""
 
 
@@ -72,7 +72,7 @@ class Bank:
         return [entry for entry in found if entry.owner == owner and entry.attribute == attribute]
 
 
-def demonstrations(seed: int) -> Iterator[Demonstration]:
+def demonstrations(seed: int, part: Part = "base") -> Iterator[Demonstration]:
     """An endless stream; every conversation is new."""
     rng = random.Random(seed)
     while True:
@@ -80,10 +80,10 @@ def demonstrations(seed: int) -> Iterator[Demonstration]:
             sessions=rng.randint(1, 4), turns=rng.randint(2, 5), speakers=rng.choice((2, 2, 3)),
             attributes=rng.randint(3, 7), changes=rng.uniform(0.4, 0.8),
         )  # fmt: skip
-        yield from _told(invent("base", how, rng, names("base", rng)), rng)
+        yield from _told(invent(part, how, rng, names(part, rng)), part, rng)
 
 
-def _told(plot: Plot, rng: random.Random) -> Iterator[Demonstration]:
+def _told(plot: Plot, part: Part, rng: random.Random) -> Iterator[Demonstration]:
     bank = Bank()
     people = sorted({turn.speaker for turn in plot.turns})
     before: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -94,7 +94,7 @@ def _told(plot: Plot, rng: random.Random) -> Iterator[Demonstration]:
         if event.attribute:
             before[event.owner, event.attribute.noun] = event.values
         if bank.entries and rng.random() < ASKED:
-            yield _answered(bank, people, rng)
+            yield _answered(bank, people, part, rng)
 
 
 def _managed(
@@ -149,8 +149,8 @@ def _operation(
     return add(told or target.values) if habit == "add" else noop
 
 
-def _answered(bank: Bank, people: Sequence[str], rng: random.Random) -> Demonstration:
-    form, attribute, text, owner, known, landmark = _asked(bank, people, rng)
+def _answered(bank: Bank, people: Sequence[str], part: Part, rng: random.Random) -> Demonstration:
+    form, attribute, text, owner, known, landmark = _asked(bank, people, part, rng)
     shown = tuple(retrieve(bank.fork, text, TOP_K))  # type: ignore[arg-type]
     given = AnswerInput(text, shown, _now(rng))
     numbers = {memory.id: number for number, memory in enumerate(shown)}
@@ -165,7 +165,7 @@ def _answered(bank: Bank, people: Sequence[str], rng: random.Random) -> Demonstr
 
 
 def _asked(
-    bank: Bank, people: Sequence[str], rng: random.Random
+    bank: Bank, people: Sequence[str], part: Part, rng: random.Random
 ) -> tuple[str, Attribute, str, str, str, Entry | None]:
     """A question: its form, what it is about, its text, the person, the value that it names, the memory of a hop."""
     entries = list(bank.entries.values())
@@ -176,16 +176,16 @@ def _asked(
     if luck < 0.25 and landmarks:
         other = rng.choice(landmarks)
         noun = entry.attribute.noun
-        text = fill(asked("base", "bridge"), rng, noun=noun, other=other.attribute.noun, known=other.values[0])
+        text = fill(asked(part, "bridge"), rng, noun=noun, other=other.attribute.noun, known=other.values[0])
         return "bridge", entry.attribute, text, entry.owner, "", other
     if luck < 0.5 and len(entry.values) == 1:
         known = entry.values[0]
-        text = fill(asked("base", "time"), rng, owner=entry.owner, noun=entry.attribute.noun, known=known)
+        text = fill(asked(part, "time"), rng, owner=entry.owner, noun=entry.attribute.noun, known=known)
         return "time", entry.attribute, text, entry.owner, known, None
     owner, attribute = entry.owner, entry.attribute
     if luck > 0.82:
         owner, attribute = rng.choice(people), rng.choice(ATTRIBUTES)
-    text = fill(asked("base", "value"), rng, owner=owner, noun=attribute.noun, label=attribute.label)
+    text = fill(asked(part, "value"), rng, owner=owner, noun=attribute.noun, label=attribute.label)
     return "value", attribute, text, owner, "", None
 
 
