@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from langgraph_memory_r1.prompts.answer import AnswerInput
 from langgraph_memory_r1.prompts.extract import ExtractInput
@@ -18,10 +18,10 @@ from langgraph_memory_r1.schemas import Fact, Memory
 References: TypeAlias = Mapping[str, Sequence[Any]]
 """`memories`: their ids; `turns`: for each turn or fact the ids of its turns; `sessions`: where there are any."""
 
-Given = TypeVar("Given", ExtractInput, ManageInput, AnswerInput)
+Given: TypeAlias = ExtractInput | ManageInput | AnswerInput
 
 
-def references(given: ExtractInput | ManageInput | AnswerInput) -> dict[str, list[Any]]:
+def references(given: Given) -> dict[str, list[Any]]:
     """The ids behind the numbers, as plain lists."""
     if isinstance(given, ExtractInput):
         return _told([[turn.id] for turn in given.turns], [turn.session for turn in given.turns])
