@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 SUFFIXES = (".jsonl", ".json")
 FULL = 64_000_000
 """Bytes after which a file is full."""
-_FIRST = b"\n"
 
 
 class Appender:
@@ -90,12 +89,12 @@ def append_shared(path: Path, line: bytes) -> None:
         StoreError: It cannot be written.
     """
     try:
-        with path.open("ab+") as file:
+        with open(path, "ab+", opener=_private) as file:
             size = file.seek(0, os.SEEK_END)
             if size:
                 file.seek(-1, os.SEEK_END)
             ending = file.read(1) if size else b"\n"
-            os.write(file.fileno(), line if ending == b"\n" else _FIRST + line)
+            os.write(file.fileno(), line if ending == b"\n" else b"\n" + line)
     except OSError as error:
         raise _unwritable(path, error) from error
 
@@ -128,6 +127,10 @@ def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
                     yield number, line
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); name a folder or a file of traces.") from error
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _begin(folder: Path) -> int:
