@@ -75,7 +75,7 @@ def list_(
     rows = [row_of(run) for run in shown]
     columns(rows, titles=("run", "when", "thread", "question or turn", "decisions", "operations", "feedback"))
     if len(shown) < len(found):
-        note(f"{len(found) - len(shown):,} older runs are not shown.")
+        note(f"{counted(len(found) - len(shown), 'older run')} not shown.")
 
 
 @traces.command()

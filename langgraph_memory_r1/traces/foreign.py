@@ -34,7 +34,7 @@ def is_export(file: Path) -> bool:
         found = json.loads(first)
     except ValueError:
         return first.strip()[:1] == b"[" or first.strip() == b"{"
-    records = found[:1] if isinstance(found, list) else [found]
+    records = _entries(found)[:1]
     return any(isinstance(record, dict) and (is_run(record) or is_span(record)) for record in records)
 
 
@@ -57,6 +57,12 @@ def decisions_of_export(file: Path, skip: OnSkip) -> Iterator[Decision]:
     yield from _decisions(found)
 
 
+def _entries(document: Any) -> list[Any]:
+    """The entries of a JSON document: of a list, of an answer of LangSmith's API, or the document itself."""
+    inner = document.get("runs") if isinstance(document, dict) else document
+    return inner if isinstance(inner, list) else [document]
+
+
 def _decisions(found: Exported) -> Iterable[Decision]:
     decisions = [
         with_feedback(decision, found.feedback)
@@ -73,8 +79,7 @@ def _records(file: Path, skip: OnSkip) -> Iterator[tuple[str, Record]]:
     except ValueError:
         yield from _lines(file, skip)
         return
-    entries = whole if isinstance(whole, list) else whole.get("runs", [whole])
-    for number, entry in enumerate(entries, 1):
+    for number, entry in enumerate(_entries(whole), 1):
         yield from _object(f"{file}, entry {number}", entry, skip)
 
 

@@ -68,6 +68,7 @@ def _finished(run: Record, outputs: Mapping[str, Any], root: str, parent: str) -
 
 def _reply(run: Record, outputs: Mapping[str, Any]) -> Reply:
     generations = outputs.get("generations") or [outputs]  # some exporters keep the message alone
-    reply = reply_from(generations[0][0] if isinstance(generations[0], list) else generations[0])
+    first = generations[0] if isinstance(generations[0], list) else generations[:1]
+    reply = reply_from(first[0]) if first else Reply()
     counted = {"input_tokens": run.get("prompt_tokens"), "output_tokens": run.get("completion_tokens")}
     return reply if reply.usage else Reply(reply.text, reply.tool_calls, reply.info, counted)

@@ -244,6 +244,8 @@ class TraceRecorder(BaseCallbackHandler):
                 node.calls.append(done)
         if node is None:
             self._write([done], None)
+        if parent is None:
+            self.last_run = str(run_id)
 
     def _leave(self, run_id: UUID, outputs: Any) -> None:
         with self._lock:
