@@ -57,7 +57,7 @@ class Decision:
     id: str
     run_id: str
     """The run of the graph or agent that it is a part of: what feedback is given to."""
-    messages: tuple[Message, ...]
+    messages: tuple[Message, ...] = ()
     completion: str = ""
     tool_calls: tuple[dict[str, Any], ...] = ()
     node: str | None = None
