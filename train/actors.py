@@ -1,7 +1,7 @@
 """The models of a run: one base, and on it an adapter for each role that is trained; or all weights, a model a role.
 
-    actors = load_actors(recipe, "manage", {"answer": "run/adapters/answer"})
-    actors.answer.reply(prompts); actors.save("run/adapters/manage")
+actors = load_actors(recipe, "manage", {"answer": "run/adapters/answer"})
+actors.answer.reply(prompts); actors.save("run/adapters/manage")
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _with_adapters(
     roles: tuple[TrainedRole, ...] = ("manage", "answer")
     for role in roles:
         if role in folders:
-            check_adapter(folders[role], base=recipe.base, role=role)
+            check_adapter(str(folders[role]), base=recipe.base, role=role)
             how = {"adapter_name": role, "is_trainable": role == trained}
             if found is None:
                 found = PeftModel.from_pretrained(model, str(folders[role]), **how)

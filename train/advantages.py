@@ -1,7 +1,7 @@
 """Advantages and losses as pure functions of tensors: what GRPO, PPO and LoGo-GRPO differ in.
 
-    group_advantages   GRPO (Memory-R1, section 3.2): a reward against its group's
-    gae, value_loss    PPO (Schulman et al. 2016, 2017): a reward against what a critic expected, token by token
+group_advantages   GRPO (Memory-R1, section 3.2): a reward against its group's
+gae, value_loss    PPO (Schulman et al. 2016, 2017): a reward against what a critic expected, token by token
 """
 
 from __future__ import annotations

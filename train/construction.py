@@ -81,11 +81,9 @@ def answer_rows(episodes: Sequence[Episode], manager: Deciding, *, k: int = 60) 
                 built.skipped["an empty bank"] += 1
             else:
                 name = question.id or f"{episode.id}/q{number}"
+                name, kind = question.id or f"{episode.id}/q{number}", question.category or ""
                 built.answer.append(
-                    AnswerRow(
-                        name, question.text, question.gold, memories, question.at, episode.id,
-                        kind=question.category or "",
-                    )  # fmt: skip
+                    AnswerRow(name, question.text, question.gold, memories, question.at, episode.id, kind=kind)
                 )
     return built
 

@@ -128,9 +128,7 @@ def drive_all(runs: Sequence[Steps[T]], ready: Ready) -> list[T]:
     return [results[place] for place in range(len(runs))]
 
 
-def roll(
-    episodes: Sequence[Episode], manager: Deciding, starts: Sequence[MemoryFork] | None = None
-) -> list[Rollout]:
+def roll(episodes: Sequence[Episode], manager: Deciding, starts: Sequence[MemoryFork] | None = None) -> list[Rollout]:
     """Run episodes side by side, each from an empty bank or from a fork of the one that is given for it."""
     banks = [start.fork() for start in starts] if starts else [MemoryFork(Index()) for _ in episodes]
     rollouts = [Rollout(episode, bank) for episode, bank in zip(episodes, banks, strict=True)]
@@ -147,9 +145,7 @@ def remember(episodes: Sequence[Episode], manager: Deciding) -> list[MemoryFork]
 def ask(asked: Sequence[tuple[MemoryFork, Question]], answerer: Deciding) -> list[Answer]:
     """The Answer Agent's answers from banks."""
     agent = Agent("answer", _NOBODY, answerer.policy.label, answerer.style)
-    runs = [
-        roles.answer(bank, agent, question.text, answerer.k, question.at, Progress()) for bank, question in asked
-    ]
+    runs = [roles.answer(bank, agent, question.text, answerer.k, question.at, Progress()) for bank, question in asked]
     return drive_all(runs, answerer.ready)
 
 
@@ -166,9 +162,7 @@ def _decide(rollouts: Sequence[Rollout], step: int, manager: Deciding) -> None:
             rollouts[place].moves.append((sessions[place], reply))
         return {place: reply.text for place, reply in replies.items()}
 
-    drive_all(
-        [roles.manage(r.bank, agent, r.episode.steps[step], manager.k, Progress()) for r in rollouts], ready
-    )
+    drive_all([roles.manage(r.bank, agent, r.episode.steps[step], manager.k, Progress()) for r in rollouts], ready)
 
 
 def _advance(run: Steps[T], value: Any, place: int, results: dict[int, T]) -> Ask | None:

@@ -1,8 +1,8 @@
 """Models that reply to many prompts at once: what is being trained, and the frozen Answer Agent that judges it.
 
-    LocalPolicy(model, tokenizer, adapter="answer").reply(prompts)          greedy, in batches
-    LocalPolicy(model, tokenizer, adapter="manage").reply(prompts, temperature=1.0)
-    ChatPolicy(load_chat_model("openai:gpt-5-mini")).reply(prompts)         any chat model, as a judge only
+LocalPolicy(model, tokenizer, adapter="answer").reply(prompts)          greedy, in batches
+LocalPolicy(model, tokenizer, adapter="manage").reply(prompts, temperature=1.0)
+ChatPolicy(load_chat_model("openai:gpt-5-mini")).reply(prompts)         any chat model, as a judge only
 """
 
 from __future__ import annotations

@@ -93,9 +93,7 @@ class NodePPOTrainer(NodeGRPOTrainer):
         if "returns" not in inputs:
             return loss
         values = self.critic(self._states(inputs))
-        extra = value_loss(
-            values, inputs["old_values"], inputs["returns"], inputs["judged"], clip=self.ppo.value_clip
-        )
+        extra = value_loss(values, inputs["old_values"], inputs["returns"], inputs["judged"], clip=self.ppo.value_clip)
         self._metrics["train"]["value_loss"].append(float(extra.detach()))
         return loss + self.ppo.value_coef * extra / self.current_gradient_accumulation_steps
 

@@ -70,9 +70,7 @@ class Judge:
         prompts = [render(given, self.answerer.style) for given in unknown.values()]
         replies = self.answerer.ready(dict(enumerate(prompts)))
         self._answers |= dict.fromkeys(new, roles.DONT_KNOW)
-        self._answers |= {
-            key: answer_of(replies[place], given) for place, (key, given) in enumerate(unknown.items())
-        }
+        self._answers |= {key: answer_of(replies[place], given) for place, (key, given) in enumerate(unknown.items())}
 
 
 class RowReward:
@@ -124,7 +122,9 @@ class AnswerReward(RowReward):
 
     def rewards(self, sampled: Sequence[tuple[Row, str]]) -> list[float | None]:
         """The metric of the answers."""
-        return [self.metric(answer_of(text, row.given), row.gold) for row, text in sampled if isinstance(row, AnswerRow)]
+        return [
+            self.metric(answer_of(text, row.given), row.gold) for row, text in sampled if isinstance(row, AnswerRow)
+        ]
 
 
 class FormatReward(RowReward):

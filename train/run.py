@@ -1,11 +1,11 @@
 """A recipe carried out: stage after stage, each resumable, each ending in an adapter that the graph can load.
 
-    run/
-      recipe.yaml            what is carried out; another recipe is refused here
-      1-answer/              rows.jsonl, checkpoints, scores.json, best/, log.jsonl
-      2-manage/
-      adapters/answer        with manifest.json, for load_chat_model("hf:BASE", adapter="run/adapters/answer")
-      adapters/manage
+run/
+  recipe.yaml            what is carried out; another recipe is refused here
+  1-answer/              rows.jsonl, checkpoints, scores.json, best/, log.jsonl
+  2-manage/
+  adapters/answer        with manifest.json, for load_chat_model("hf:BASE", adapter="run/adapters/answer")
+  adapters/manage
 """
 
 from __future__ import annotations
@@ -66,9 +66,7 @@ class Trained:
     skipped: dict[str, int]
 
 
-def train(
-    recipe: Recipe, *, tell: Tell = logger.info, callbacks: Sequence[TrainerCallback] = ()
-) -> list[Trained]:
+def train(recipe: Recipe, *, tell: Tell = logger.info, callbacks: Sequence[TrainerCallback] = ()) -> list[Trained]:
     """Carry out a recipe, or go on where it was stopped.
 
     Args:
@@ -95,9 +93,7 @@ def _claim(recipe: Recipe) -> Path:
     return folder
 
 
-def _stage(
-    recipe: Recipe, number: int, folder: Path, tell: Tell, callbacks: Sequence[TrainerCallback]
-) -> Trained:
+def _stage(recipe: Recipe, number: int, folder: Path, tell: Tell, callbacks: Sequence[TrainerCallback]) -> Trained:
     stage = recipe.stages[number]
     place = folder / f"{number + 1}-{stage.role}"
     if (place / "done.json").exists():
@@ -158,9 +154,7 @@ def outcome(recipe: Recipe, rows: Sequence[Row], judge: Judge) -> RowReward:
     return AnswerReward([row for row in rows if isinstance(row, AnswerRow)], scoring.METRICS[recipe.metric])
 
 
-def _keeper(
-    recipe: Recipe, stage: Stage, actors: Actors, rows: Sequence[Row], judge: Judge, place: Path
-) -> KeepBest:
+def _keeper(recipe: Recipe, stage: Stage, actors: Actors, rows: Sequence[Row], judge: Judge, place: Path) -> KeepBest:
     reward, policy = outcome(recipe, rows, judge), actors.policy(stage.role)
     return KeepBest(
         lambda: greedy_score(policy, rows, reward, recipe.style), actors.save, place,
@@ -186,9 +180,7 @@ def _trainer(
         from langgraph_memory_r1.train.logo import LoGoSettings, NodeLoGoTrainer
 
         logo = LoGoSettings(**{"related_k": recipe.related_k, **stage.logo})  # type: ignore[arg-type]
-        return NodeLoGoTrainer(
-            actors.model, actors.tokenizer, learned.episodes, judge, args, logo=logo, **common
-        )
+        return NodeLoGoTrainer(actors.model, actors.tokenizer, learned.episodes, judge, args, logo=logo, **common)
     rewards = [Weighted(outcome(recipe, learned.rows, judge))]
     if stage.format_weight:
         rewards.append(Weighted(FormatReward(learned.rows), stage.format_weight))
@@ -229,9 +221,7 @@ def _finish(
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(keep.best, target)
     before = next(iter(keep.scores.values()), None)
-    found = Trained(
-        stage.role, stage.algorithm, target, score, before, steps, len(learned.rows), dict(learned.skipped)
-    )
+    found = Trained(stage.role, stage.algorithm, target, score, before, steps, len(learned.rows), dict(learned.skipped))
     _write(place / "done.json", found)
     return found
 

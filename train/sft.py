@@ -1,7 +1,7 @@
 """Supervised fine-tuning on right decisions: the baseline, and a warm start, where they are known.
 
-    trainer = NodeSFTTrainer(model, tokenizer, rows, args)
-    trainer.train()
+trainer = NodeSFTTrainer(model, tokenizer, rows, args)
+trainer.train()
 """
 
 from __future__ import annotations

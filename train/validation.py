@@ -1,4 +1,4 @@
-"""Greedy scores on the validation rows while training: the best adapter is kept, and a stage ends when it gets no better.
+"""Greedy scores on the validation rows while training: the best weights are kept, and a stage ends when stuck.
 
 TRL's own evaluation samples at the temperature of training; what is deployed decides greedily, and so it is here.
 """
@@ -65,9 +65,7 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
         if not self.scores:
             self._judge(state.global_step)
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Scores, at the last step too."""
         if state.global_step % self.every == 0 or state.global_step >= state.max_steps:
             self._judge(state.global_step)
