@@ -102,12 +102,14 @@ def generate(
     return [_story(part, f"{split}-{seed}-{number}", questions, how) for number in wanted]
 
 
-def demonstrate(story: Story) -> Iterator[Step]:
+def demonstrate(story: Story, bank: MemoryFork | None = None) -> Iterator[Step]:
     """The story told turn by turn to a Memory Manager that makes no mistake: for imitation, and to compare with.
 
-    Facts are those of the extractor `rules`. A turn in which it finds nothing is passed over, as the graph does.
+    Args:
+        story: Its facts are those that the extractor `rules` finds; a turn without any is passed over.
+        bank: An empty one, which is filled.
     """
-    bank = MemoryFork(Index())
+    bank = MemoryFork(Index()) if bank is None else bank
     kept: dict[tuple[str, str], str] = {}
     for turn, event in zip(story.conversation.turns, story.events, strict=True):
         facts = tuple(extract_facts([turn]))

@@ -27,7 +27,7 @@ class Attribute:
 
     noun: str
     label: str
-    """How a memory calls it: `Kamo's dogs: Biru and Sefa.`"""
+    """How a memory calls it, as in "Kamo's dogs: Biru and Sefa."."""
     several: bool
     new: tuple[str, ...]
     more: tuple[str, ...] = ()

@@ -84,7 +84,7 @@ class Plot:
 
 
 def note(owner: str, attribute: Attribute, values: tuple[str, ...]) -> str:
-    """How a good memory says it: `Kamo's dogs: Biru and Sefa.`"""
+    """How a good memory says it, as in "Kamo's dogs: Biru and Sefa."."""
     return f"{owner}'s {attribute.label}: {listed(values)}."
 
 

@@ -18,7 +18,7 @@ MANAGER: Final[dict[str, dict[str, float]]] = {
     "repetition": {"delete": 0.6, "join": 0.25, "add": 0.15},
     "small-talk": {"delete-other": 0.5, "add": 0.5},
 }
-"""What goes wrong in the manager, by the kind of the turn: `overwrite` is the second dog that makes the first forgotten."""
+"""What goes wrong in the manager, by the kind of the turn; `overwrite` makes the second dog replace the first."""
 
 ANSWERER: Final[dict[str, dict[str, float]]] = {
     "value": {"sentence": 0.65, "unknown": 0.15, "other": 0.2},

@@ -11,8 +11,8 @@ import random
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +22,34 @@ from langgraph_memory_r1.prompts import render
 from langgraph_memory_r1.train.tiny.demonstrations import Demonstration, demonstrations
 from langgraph_memory_r1.train.tiny.tokens import END, train_tokenizer
 
+_POOL = 32
+"""Batches that are sorted by length together."""
+_GROWN = 120
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """How the base is made."""
 
     seed: int = 0
-    steps: int = 4000
-    batch: int = 64
-    learning_rate: float = 2e-3
-    warmup: int = 150
+    steps: int = 7000
+    batch: int = 32
+    learning_rate: float = 3e-3
+    warmup: int = 100
     hidden: int = 128
     layers: int = 4
-    inner: int = 384
+    inner: int = 256
     heads: int = 4
     words: int = 1200
     """Size of the tokenizer without its fixed parts and days."""
+    spoilt: float = 0.2
+    """The share of the steps, at the end, in which it learns an untrained agent's habits; before, the right replies."""
+    reading: float = 0.3
+    """Weight of predicting the prompts too, while they grow: it teaches copying."""
+    short: int = 50
+    """Longest prompt, in tokens, at the beginning; it grows ..."""
+    growth: float = 0.3
+    """... for this share of the steps, until all are in."""
     threads: int = 1
 
 
@@ -89,17 +101,25 @@ def _model(recipe: Recipe, tokenizer: Any) -> Any:
 def _fit(model: Any, tokenizer: Any, recipe: Recipe) -> None:
     import torch
 
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, recipe))
+    matrices = [weight for name, weight in model.named_parameters() if "proj" in name]
+    rest = [weight for name, weight in model.named_parameters() if "proj" not in name]
+    rate = recipe.learning_rate
+    optimizers = [
+        torch.optim.Muon(matrices, lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.01),
+    ]
+    schedules = [torch.optim.lr_scheduler.LambdaLR(each, lambda step: _rate(step, recipe)) for each in optimizers]
     model.train()
     start, told = time.perf_counter(), 0.0
     for step, batch in enumerate(islice(_batches(tokenizer, recipe), recipe.steps), 1):
-        loss = _loss(model, batch, tokenizer.pad_token_id)
+        reading = recipe.reading if step <= recipe.growth * recipe.steps else 0.0
+        loss = _loss(model, batch, tokenizer.pad_token_id, reading)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer, schedule in zip(optimizers, schedules, strict=True):
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad(set_to_none=True)
         told += float(loss.detach())
         if step % 100 == 0:
             print(f"step {step}  loss {told / 100:.4f}  {time.perf_counter() - start:.0f} s", flush=True)  # noqa: T201
@@ -114,28 +134,48 @@ def _rate(step: int, recipe: Recipe) -> float:
 
 
 def _batches(tokenizer: Any, recipe: Recipe) -> Iterator[list[tuple[list[int], list[int]]]]:
-    """Batches of similar length, in random order."""
+    """Batches of similar length, in random order; short prompts come first."""
     rng = random.Random(recipe.seed)
-    stream = demonstrations(recipe.seed)
-    while True:
-        pool = [encode(tokenizer, shown) for shown in islice(stream, 32 * recipe.batch)]
+    shown = demonstrations(recipe.seed)
+    for done in count(0, _POOL):
+        spoilt = done >= (1 - recipe.spoilt) * recipe.steps
+        stream = (encode(tokenizer, each if spoilt else replace(each, reply=each.right)) for each in shown)
+        grown = done / (recipe.growth * recipe.steps)
+        limit = recipe.short + grown * _GROWN if grown < 1 else math.inf
+        pool = list(islice((pair for pair in stream if len(pair[0]) <= limit), _POOL * recipe.batch))
         pool.sort(key=lambda pair: len(pair[0]))
         batches = [pool[at : at + recipe.batch] for at in range(0, len(pool), recipe.batch)]
         rng.shuffle(batches)
         yield from batches
 
 
-def _loss(model: Any, batch: list[tuple[list[int], list[int]]], pad: int) -> Any:
-    """Cross entropy of the replies; padding stands on the right, where causal attention does not look."""
+def _loss(model: Any, batch: list[tuple[list[int], list[int]]], pad: int, reading: float = 0.0) -> Any:
+    """Cross entropy of the replies, and for `reading` of the prompts too.
+
+    Padding stands on the right, where causal attention does not look.
+    """
     import torch
 
     longest = max(len(prompt) + len(reply) for prompt, reply in batch)
     ids = torch.tensor([[*p, *r, *[pad] * (longest - len(p) - len(r))] for p, r in batch])
-    states = model.model(input_ids=ids, use_cache=False).last_hidden_state
-    rows = torch.tensor([row for row, (_, r) in enumerate(batch) for _ in r])
-    places = torch.tensor([len(p) + offset - 1 for p, r in batch for offset in range(len(r))])
-    targets = torch.tensor([token for _, r in batch for token in r])
-    return torch.nn.functional.cross_entropy(model.lm_head(states[rows, places]), targets)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        states = model.model(input_ids=ids, use_cache=False).last_hidden_state
+    places = [(row, place) for row, (p, r) in enumerate(batch) for place in range(len(p) - 1, len(p) + len(r) - 1)]
+    loss = _cross_entropy(model, states, ids, places)
+    if reading:
+        places = [(row, place) for row, (p, _) in enumerate(batch) for place in range(4, len(p) - 1)]
+        loss = loss + reading * _cross_entropy(model, states, ids, places)
+    return loss
+
+
+def _cross_entropy(model: Any, states: Any, ids: Any, places: list[tuple[int, int]]) -> Any:
+    """Of the tokens after these places."""
+    import torch
+
+    rows, columns = torch.tensor(places).unbind(1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model.lm_head(states[rows, columns])
+    return torch.nn.functional.cross_entropy(logits.float(), ids[rows, columns + 1])
 
 
 if __name__ == "__main__":
