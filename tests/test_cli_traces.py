@@ -153,3 +153,45 @@ def test_control_characters_reach_no_terminal(command: Command, tmp_path: Path) 
     ScriptedChatModel(["\x1b[2Jgone"]).invoke("\x1b[31mred", {"callbacks": [TraceRecorder(tmp_path / "traces")]})
     for name in ("list", "show"):
         assert "\x1b" not in command("traces", name, *(["last"] if name == "show" else [])).out
+
+
+def test_what_is_said_and_asked_on_the_command_line_is_recorded(command: Command, tmp_path: Path) -> None:
+    command("remember", DOG)
+    told = command("ask", "What is the dog called?")
+    (asked,) = command("traces", "list", "--limit", "1", "--json").data
+    assert asked["run_id"][-8:] in told.err
+    assert (asked["question"], asked["answer"], asked["thread"]) == ("What is the dog called?", "Buddy", "default")
+    assert command("traces", "label", asked["run_id"][-8:], "--gold", "Buddy").code == 0
+    assert len(list(read_traces(tmp_path / "traces", strict=True))) == 3
+
+
+def test_gold_answers_of_a_file_are_feedback(command: Command, tmp_path: Path) -> None:
+    turns = [{"speaker": "Ann", "text": "I moved to Denver.", "id": "1"}]
+    questions = [{"text": "Where did Ann move to?", "gold": "Denver", "evidence": ["1"]}, {"text": "Who?"}]
+    file = command.file("chat.jsonl", json.dumps({"id": "c1", "turns": turns, "questions": questions}))
+    assert command("remember", file).code == 0
+    lines = command("ask", file, "--json").out.splitlines()
+    golds = {
+        decision.run_id: decision.gold for decision in read_traces(tmp_path / "traces") if decision.role == "answer"
+    }
+    assert golds == {json.loads(lines[0])["run_id"]: "Denver", json.loads(lines[1])["run_id"]: None}
+
+
+def test_a_question_that_asks_no_model_leaves_nothing(command: Command, tmp_path: Path) -> None:
+    command("remember", "Hello!")
+    told = command("ask", "What is the dog called?")
+    assert (told.code, told.err) == (0, "")
+
+
+def test_gold_in_a_chat(command: Command, tmp_path: Path) -> None:
+    done = command("chat", stdin=f"/gold x\n{DOG}\nWhat is the dog called?\n/gold Buddy\n")
+    assert "There is no recorded answer yet" in done.out
+    assert "the right answer was 'Buddy'" in done.out
+    assert [run["feedback"] for run in command("traces", "list", "--json").data] == [[], [{"gold": "Buddy"}]]
+
+
+def test_without_traces_nothing_is_recorded(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MEMORY_R1_TRACES")
+    command("remember", DOG)
+    assert "run_id" not in command("ask", "Which dog?", "--json").data
+    assert not (tmp_path / "traces").exists()

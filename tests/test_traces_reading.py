@@ -200,3 +200,14 @@ def test_evidence_is_only_what_was_right(recorded: TraceRecorder) -> None:
     recorded.feedback(recorded.last_run, gold="Scout")
     (conversation,) = conversations_of(read_traces(recorded.path))
     assert (conversation.questions[0].gold, conversation.questions[0].evidence) == ("Scout", ())
+
+
+def test_a_recorder_knows_its_newest_runs_without_looking(recorded: TraceRecorder) -> None:
+    newest = recorded.last_run
+    for file in recorded.path.iterdir():
+        file.unlink()
+    assert recorded.has(newest)
+    assert recorded.feedback(newest, score=1).target == newest
+    assert not recorded.has("nobody")
+    with pytest.raises(InputError, match="Nothing was recorded"):
+        recorded.feedback("nobody", score=1)

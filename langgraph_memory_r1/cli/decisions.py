@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from langgraph_memory_r1.cli.output import BASELINE, COLOURS, FAINT, Part, counted, entry, note, plain, say
+from langgraph_memory_r1.cli.recording import short
 from langgraph_memory_r1.cli.records import minute, show_operation
 from langgraph_memory_r1.errors import InputError
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from langgraph_memory_r1.traces.summary import RunSummary, Stats
 
 LAST = "last"
-_SHORT = 8
 _SUBJECT = 60
 _MOST_NAMED = 5
 
@@ -62,7 +62,7 @@ def _fitting(ids: list[str], sought: str) -> list[str]:
 def row_of(run: RunSummary) -> list[Part]:
     """A run as a row of the list."""
     return [
-        (run.id[-_SHORT:], "bold"),
+        (short(run.id), "bold"),
         (minute(run.at), FAINT),
         plain(run.thread or ""),
         cut(run.subject),

@@ -41,13 +41,18 @@ def add_feedback(
         StoreError: The folder cannot be written.
     """
     told = Feedback(str(run_id or ""), gold, score, thumbs, comment, datetime.now(UTC))
-    _check(told)
+    check(told)
     _require(path, told.target)
     append_shared(Path(path) / FEEDBACK, as_line(told))
     return told
 
 
-def _check(told: Feedback) -> None:
+def check(told: Feedback) -> None:
+    """Refuse feedback that says nothing.
+
+    Raises:
+        InputError: It does not, or a score is no number.
+    """
     if told.gold is None and told.score is None and told.thumbs is None and not told.comment:
         raise InputError("This feedback says nothing; give gold=, score=, thumbs= or comment=.")
     if told.gold is not None and not told.gold.strip():

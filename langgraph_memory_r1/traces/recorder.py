@@ -28,9 +28,12 @@ from langchain_core.outputs import LLMResult
 
 from langgraph_memory_r1.traces.calls import Call, Finished, Reply, message_of, settle
 from langgraph_memory_r1.traces.decision import Feedback, Thumbs, as_line
-from langgraph_memory_r1.traces.feedback import add_feedback
-from langgraph_memory_r1.traces.folder import FULL, Appender
+from langgraph_memory_r1.traces.feedback import FEEDBACK, add_feedback, check
+from langgraph_memory_r1.traces.folder import FULL, Appender, append_shared
 from langgraph_memory_r1.traces.redaction import Redact, redacted
+
+_RECENT = 1_000
+"""Feedback on so many newest runs needs no look into the files."""
 
 
 @dataclass(slots=True)
@@ -82,6 +85,7 @@ class TraceRecorder(BaseCallbackHandler):
         self._lock = threading.Lock()
         self._nodes: dict[UUID, _Node] = {}
         self._calls: dict[UUID, tuple[Call, float, UUID | None]] = {}
+        self._recent: dict[str | None, None] = {}
         atexit.register(_flush, weakref.ref(self))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -110,7 +114,16 @@ class TraceRecorder(BaseCallbackHandler):
     ) -> Feedback:
         """Adds what is known about a run, or about one decision, by its id; see `add_feedback`."""
         self.flush()
-        return add_feedback(self.path, run_id, gold=gold, score=score, thumbs=thumbs, comment=comment)
+        if str(run_id) not in self._recent:
+            return add_feedback(self.path, run_id, gold=gold, score=score, thumbs=thumbs, comment=comment)
+        told = Feedback(str(run_id), gold, score, thumbs, comment, datetime.now(UTC))
+        check(told)
+        append_shared(self.path / FEEDBACK, as_line(told))
+        return told
+
+    def has(self, run_id: str | None) -> bool:
+        """Whether something of this run was recorded here lately; a run that asked no model leaves nothing."""
+        return run_id in self._recent
 
     def flush(self) -> None:
         """Writes what the nodes that are still at work have decided so far."""
@@ -260,6 +273,10 @@ class TraceRecorder(BaseCallbackHandler):
         if self._redact is not None:
             decisions = [redacted(decision, self._redact) for decision in decisions]
         self._appender.append(b"".join(as_line(decision) for decision in decisions))
+        with self._lock:
+            self._recent |= dict.fromkeys(decision.run_id for decision in decisions)
+            for key in list(self._recent)[:-_RECENT] if len(self._recent) > 2 * _RECENT else ():
+                del self._recent[key]
 
 
 def _message(message: BaseMessage) -> dict[str, Any]:
