@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from langgraph_memory_r1.state import MemoryContext, MemoryState
     from langgraph_memory_r1.store import LanceDBStore
     from langgraph_memory_r1.tools import create_manage_memory_tool, create_search_memory_tool
+    from langgraph_memory_r1.traces import Decision, Feedback, TraceRecorder, add_feedback, read_traces
 
 __version__ = "0.1.0"
 
@@ -61,6 +62,12 @@ __all__ = [
     # keep
     "LanceDBStore",
     "MemoryBank",
+    # record
+    "TraceRecorder",
+    "read_traces",
+    "add_feedback",
+    "Decision",
+    "Feedback",
     # the nouns, in the order in which they flow
     "Turn",
     "Question",
@@ -96,6 +103,7 @@ _MODULES = {
     "models": ["load_chat_model", "load_embeddings"],
     "store": ["LanceDBStore"],
     "bank": ["MemoryBank"],
+    "traces": ["TraceRecorder", "read_traces", "add_feedback", "Decision", "Feedback"],
     "schemas": __all__[__all__.index("Turn") : __all__.index("MemoryR1Error")],
     "errors": __all__[__all__.index("MemoryR1Error") : -1],
 }

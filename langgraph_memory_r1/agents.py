@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 
 from langgraph_memory_r1.effects import Agent, Ask, Steps
 from langgraph_memory_r1.errors import OutputError
-from langgraph_memory_r1.prompts import RoleInput, parse, render, retry
+from langgraph_memory_r1.prompts import RoleInput, parse, references, render, retry
 from langgraph_memory_r1.state import Usage
 from langgraph_memory_r1.turns import text_of
 
@@ -40,6 +40,8 @@ class Progress:
     def __init__(self, tell: Tell | None = None, so_far: Usage | None = None) -> None:
         """Goes on from the counts of the nodes before."""
         self.tell: Tell = tell or (lambda event, data: None)
+        self.bank: str | None = None
+        """Which bank the run works on; see `MemoryBank.key`."""
         self.usage: Usage = so_far or Usage(
             calls=0, input_tokens=0, output_tokens=0, unreadable=0, model_ms=0.0, ms=0.0
         )
@@ -74,10 +76,11 @@ class Progress:
 def consult(agent: Agent, given: RoleInput, progress: Progress) -> Steps[Any]:
     """What the model decides for this input, or `Unreadable`; never an `OutputError`."""
     prompt = messages = render(given, agent.style)
+    about = {"memory_bank": progress.bank, "memory_refs": references(given)}
     unreadable = Unreadable("", "")
     for _ in range(TRIES):
         start = time.perf_counter()
-        reply: BaseMessage = yield Ask(agent, messages)
+        reply: BaseMessage = yield Ask(agent, messages, about)
         progress.count(reply, start)
         text, _skipped = text_of(reply.content)
         try:

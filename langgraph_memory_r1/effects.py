@@ -10,10 +10,10 @@ awaits models and moves everything else that may block (the bank: files, locks, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 from langchain_core.messages import BaseMessage
@@ -45,6 +45,8 @@ class Ask:
 
     agent: Agent
     messages: Sequence[BaseMessage]
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What the messages do not show, such as the ids behind their numbers; stands in the metadata of the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,22 +95,22 @@ async def adrive(steps: Steps[T], config: RunnableConfig | None = None) -> T:
 def _perform(effect: Ask | Do, config: RunnableConfig | None) -> Any:
     if isinstance(effect, Do):
         return effect.action()
-    return effect.agent.model.invoke(list(effect.messages), _config(effect.agent, config))
+    return effect.agent.model.invoke(list(effect.messages), _config(effect, config))
 
 
 async def _aperform(effect: Ask | Do, config: RunnableConfig | None) -> Any:
     if isinstance(effect, Do):
         return await asyncio.get_running_loop().run_in_executor(_THREADS, copy_context().run, effect.action)
-    return await effect.agent.model.ainvoke(list(effect.messages), _config(effect.agent, config))
+    return await effect.agent.model.ainvoke(list(effect.messages), _config(effect, config))
 
 
-def _config(agent: Agent, config: RunnableConfig | None) -> RunnableConfig:
+def _config(ask: Ask, config: RunnableConfig | None) -> RunnableConfig:
     """Says in traces which role spoke, and keeps the JSON of the roles out of a chat's token stream."""
-    known = config or {}
-    metadata = {"memory_role": agent.role, "prompt_version": PROMPT_VERSION, "prompt_style": agent.style}
+    known, role = config or {}, ask.agent.role
+    metadata = {"memory_role": role, "prompt_version": PROMPT_VERSION, "prompt_style": ask.agent.style, **ask.about}
     return {
         **known,
-        "run_name": f"memory_{agent.role}",
+        "run_name": f"memory_{role}",
         "tags": [*(known.get("tags") or []), TAG_NOSTREAM],
         "metadata": {**(known.get("metadata") or {}), **metadata},
     }

@@ -79,7 +79,9 @@ class Run:
 
     def bank(self) -> MemoryBank:
         """The bank of the run's owner; may block."""
-        return self.options.banks.of(labels_of(self.options.namespace, self.runtime, self.config))
+        bank = self.options.banks.of(labels_of(self.options.namespace, self.runtime, self.config))
+        self.progress.bank = bank.key
+        return bank
 
     def open_bank(self) -> Steps[MemoryBank]:
         """The same as a step; a bank that is open already takes none."""

@@ -67,7 +67,7 @@ _BATCH = TypeAdapter(Batch)
 class Target(Protocol):
     """What is decided about: a bank, or a fork of one."""
 
-    def search(self, query: str, *, k: int = ...) -> list[Hit]:
+    def search(self, query: str, *, k: int = ..., per_speaker: int | None = ...) -> list[Hit]:
         """`MemoryBank.search`."""
 
     def apply(
@@ -134,9 +134,7 @@ def manage(bank: Target, agent: Agent, batch: Batch, k: int, progress: Progress)
     return (yield from _apply(bank, agent, [noop], {}, progress))
 
 
-def answer(
-    bank: MemoryBank, agent: Agent, question: str, k: int, at: datetime | None, progress: Progress
-) -> Steps[Answer]:
+def answer(bank: Target, agent: Agent, question: str, k: int, at: datetime | None, progress: Progress) -> Steps[Answer]:
     """Answers from at most `k` memories; without any, it does not know, and asks no model."""
     retrieved: list[Memory] = yield Do(partial(retrieve, bank, question, k))
     progress.tell("retrieved", {"memories": len(retrieved)})
@@ -167,7 +165,7 @@ def related(bank: Target, facts: Sequence[Fact], k: int) -> list[Memory]:
     return in_order(list(memories.values())[:MOST_RELATED])
 
 
-def retrieve(bank: MemoryBank, question: str, k: int) -> list[Memory]:
+def retrieve(bank: Target, question: str, k: int) -> list[Memory]:
     """The memories for a question in time order: the best, half of them from each speaker as far as there are so many.
 
     Memory-R1 reads 30 of each of two speakers; without that, the talkative one crowds out the other.

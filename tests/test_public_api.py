@@ -12,6 +12,7 @@ import langgraph_memory_r1
 PUBLIC = """
     MemoryMiddleware create_memory_graph create_manage_memory_tool create_search_memory_tool
     MemoryState MemoryContext load_chat_model load_embeddings LanceDBStore MemoryBank
+    TraceRecorder read_traces add_feedback Decision Feedback
     Turn Question Conversation Fact Memory Operation Add Update Delete Noop Change Answer
     MemoryR1Error StoreError StoreFormatError EmbedderMismatchError ConflictError UnknownMemoryError ModelError
     OutputError InputError MissingDependencyError __version__

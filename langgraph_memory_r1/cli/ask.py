@@ -18,11 +18,13 @@ from langgraph_memory_r1.cli.options import (
     Format,
     Json,
     Model,
+    Record,
     User,
 )
 from langgraph_memory_r1.cli.output import FAINT, as_json, console, counted, note, plain, say
 from langgraph_memory_r1.cli.place import named, opened, owner
 from langgraph_memory_r1.cli.progress import progress
+from langgraph_memory_r1.cli.recording import recorded, recorder_for, short
 from langgraph_memory_r1.cli.records import show_answer
 from langgraph_memory_r1.cli.sources import find, questions
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from langgraph_memory_r1.schemas import Conversation, Question
     from langgraph_memory_r1.store import LanceDBStore
+    from langgraph_memory_r1.traces import TraceRecorder
 
 
 def ask(
@@ -46,13 +49,14 @@ def ask(
     file_format: FileFormat = Format.auto,
     conversation: Conversations = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many questions of a file.")] = None,
+    traces: Record = None,
     as_data: Json = False,
     debug: Debug = False,
 ) -> None:
     """Answer a question from the memories.
 
     Shows which memories the answer rests on, and the turns that they came from. With --json, a file of questions
-    gives one line for each.
+    gives one line for each. With --traces, gold answers of a file are recorded as feedback.
     """
     from tempfile import TemporaryDirectory
 
@@ -65,9 +69,9 @@ def ask(
     chat_model = load_chat_model(model)
     many = given.path is not None
     bar = many and not console().is_terminal  # answers that scroll by are progress enough
-    start = time.perf_counter()
+    start, recorder = time.perf_counter(), recorder_for(traces)
     with opened(db, embedder, existing=True) as store, progress(len(asked), "questions", shown=bar) as advance:
-        for answer in _answers(store, asked, _owners(store, read, user, db), chat_model, k):
+        for answer in _answers(store, asked, _owners(store, read, user, db), chat_model, k, recorder):
             if as_data:
                 as_json(answer, indent=None if many else 2)
             else:
@@ -91,12 +95,16 @@ def _answers(
     owners: dict[str, str],
     model: BaseChatModel,
     k: int,
+    recorder: TraceRecorder | None,
 ) -> Iterator[dict[str, Any]]:
     from langgraph_memory_r1.bank import MemoryBank
     from langgraph_memory_r1.graph import create_memory_graph
     from langgraph_memory_r1.models import model_name
 
-    graphs = {name: create_memory_graph(MemoryBank(store, name), model=model, top_k=k) for name in set(owners.values())}
+    graphs = {
+        name: recorded(create_memory_graph(MemoryBank(store, name), model=model, top_k=k), recorder, name)
+        for name in set(owners.values())
+    }
     for conversation, question in asked:
         user = owners[conversation.id]
         said = graphs[user].invoke({"question": question.text})
@@ -109,7 +117,17 @@ def _answers(
             "model": model_name(model),
             "selected": said["selected"],
             "looked_at": len(said["memories"]),
+            **_run(recorder, question),
         }
+
+
+def _run(recorder: TraceRecorder | None, question: Question) -> dict[str, str]:
+    """The recorded run, with its gold answer as feedback; without memories no model was asked, and there is none."""
+    if recorder is None or recorder.last_run is None or not recorder.has(recorder.last_run):
+        return {}
+    if question.gold:
+        recorder.feedback(recorder.last_run, gold=question.gold)
+    return {"run_id": recorder.last_run}
 
 
 def _show(answer: dict[str, Any], model: str, *, many: bool) -> None:
@@ -118,3 +136,6 @@ def _show(answer: dict[str, Any], model: str, *, many: bool) -> None:
     show_answer(answer["answer"], answer["selected"], answer["looked_at"], model)
     if "gold" in answer:
         say((f"  gold: {plain(answer['gold'])}", FAINT))
+    elif "run_id" in answer:
+        run = short(answer["run_id"])
+        note(f"Recorded as {run}. Was it wrong? Say what is right: memory-r1 traces label {run} --gold TEXT")

@@ -13,20 +13,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from langgraph_memory_r1.cli.bank import show_change
-from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Embedder, Model, User
+from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Embedder, Model, Record, User
 from langgraph_memory_r1.cli.output import COLOURS, FAINT, counted, entry, note, plain, say
 from langgraph_memory_r1.cli.place import opened, owner
+from langgraph_memory_r1.cli.recording import recorded, recorder_for
 from langgraph_memory_r1.cli.records import by, memory_as_json, operation_of, show_answer, show_memories, show_operation
 from langgraph_memory_r1.errors import InputError, MemoryR1Error
 
 if TYPE_CHECKING:
     from langgraph_memory_r1.bank import MemoryBank
     from langgraph_memory_r1.graph import MemoryGraph
+    from langgraph_memory_r1.traces import TraceRecorder
 
 _HELP = {
     "/memories [WORDS]": "what is remembered, or what of it fits",
     "/history [N]": "the newest operations",
     "/undo [OP_ID]": "take an operation back, the newest without an id",
+    "/gold ANSWER": "with --traces: what the last answer should have been",
     "/forget yes": "remove all memories and their history for good",
     "/quit": "leave (or Ctrl-D)",
 }
@@ -44,6 +47,7 @@ def chat(
     model: Model = "rules",
     embedder: Embedder = None,
     speaker: Annotated[str, typer.Option(help="What the memories call you.")] = "user",
+    traces: Record = None,
     debug: Debug = False,
 ) -> None:
     """Talk to the memory.
@@ -58,11 +62,12 @@ def chat(
     with opened(db, embedder) as store:
         name = owner(store, user, db=db)
         bank = MemoryBank(store, name)
-        graph = create_memory_graph(bank, model=chat_model, on_error="degrade")
+        recorder = recorder_for(traces)
+        graph = recorded(create_memory_graph(bank, model=chat_model, on_error="degrade"), recorder, name)
         label = model_name(chat_model)
         if sys.stdin.isatty():
             note(f"{counted(len(bank), 'memory', 'memories')} of {plain(name)!r} in {db}; {by(label)}. /help, /quit")
-        failed = _Talk(bank, graph, speaker, label).run(_lines())
+        failed = _Talk(bank, graph, speaker, label, recorder).run(_lines())
     if failed:
         raise typer.Exit(1)
 
@@ -70,11 +75,16 @@ def chat(
 class _Talk:
     """One session of chat."""
 
-    def __init__(self, bank: MemoryBank, graph: MemoryGraph, speaker: str, label: str) -> None:
+    def __init__(
+        self, bank: MemoryBank, graph: MemoryGraph, speaker: str, label: str, recorder: TraceRecorder | None
+    ) -> None:
         self.bank = bank
         self.graph = graph
         self.speaker = speaker
         self.label = label
+        self.recorder = recorder
+        self.asked: str | None = None
+        """The run of the last answer."""
         self.failed = False
 
     def run(self, lines: Iterator[str]) -> bool:
@@ -103,6 +113,7 @@ class _Talk:
                 show_operation(operation)
         if out.get("answer") is not None:
             show_answer(out["answer"], out["selected"], len(out["memories"]), self.label)
+            self.asked = self.recorder.last_run if self.recorder else None
 
     def _failure(self, reason: str) -> None:
         self.failed = True
@@ -123,11 +134,21 @@ class _Talk:
                 show_operation(operation_of(self.bank.undo(rest or None)))
             case "/forget":
                 self._forget(rest)
+            case "/gold":
+                self._gold(rest)
             case "/help":
                 for command, meaning in _HELP.items():
                     entry((command, "bold"), meaning, width=20)
             case _:
                 raise InputError(f"There is no command {name}; /help lists them.")
+
+    def _gold(self, answer: str) -> None:
+        if self.recorder is None or self.asked is None:
+            raise InputError(
+                "There is no recorded answer yet; begin with `memory-r1 chat --traces DIR` and ask something."
+            )
+        self.recorder.feedback(self.asked, gold=answer)
+        say((f"Recorded: the right answer was {plain(answer)!r}.", FAINT))
 
     def _forget(self, rest: str) -> None:
         if rest != "yes":

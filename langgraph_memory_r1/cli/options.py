@@ -58,6 +58,16 @@ Embedder: TypeAlias = Annotated[
         help="Adds search by meaning: none, hash, minilm or provider:model; keep to one per folder.",
     ),
 ]
+Record: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--traces",
+        envvar="MEMORY_R1_TRACES",
+        metavar="DIR",
+        callback=place,
+        help="Record every decision there, for `memory-r1 traces` and for training.",
+    ),
+]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Debug: TypeAlias = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Conversations: TypeAlias = Annotated[

@@ -19,11 +19,13 @@ from langgraph_memory_r1.cli.options import (
     Format,
     Json,
     Model,
+    Record,
     User,
 )
 from langgraph_memory_r1.cli.output import COLOURS, FAINT, Part, as_json, counted, entry, note, plain, say
 from langgraph_memory_r1.cli.place import DEFAULT_USER, named, opened
 from langgraph_memory_r1.cli.progress import progress
+from langgraph_memory_r1.cli.recording import recorded, recorder_for
 from langgraph_memory_r1.cli.records import by, show_operation
 from langgraph_memory_r1.cli.sources import conversations, find
 
@@ -50,6 +52,7 @@ def remember(
     at: Annotated[datetime | None, typer.Option(help="When it was said. [default: now]", show_default=False)] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse a file with a broken line.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every operation.")] = False,
+    traces: Record = None,
     as_data: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -66,7 +69,8 @@ def remember(
         read = conversations(given, conversation or (), strict=strict, speaker=speaker, at=_aware(at))
     words, show = given.path is None, (verbose or given.path is None) and not as_data
     # A file goes on where a turn fails; of a sentence the failure itself is what there is to say.
-    job = _Job([(_owner(found, read, user), found) for found in read], db, model, "raise" if words else "degrade")
+    plan = [(_owner(found, read, user), found) for found in read]
+    job = _Job(plan, db, model, "raise" if words else "degrade", traces)
     with opened(db, embedder) as store:
         job.run(store, show=show, bar=not show and not words)
     if as_data:
@@ -80,7 +84,9 @@ def remember(
 class _Job:
     """Conversations on their way into the banks of their owners."""
 
-    def __init__(self, plan: Sequence[tuple[str, Conversation]], db: str, model: str, on_error: OnError) -> None:
+    def __init__(
+        self, plan: Sequence[tuple[str, Conversation]], db: str, model: str, on_error: OnError, traces: str | None
+    ) -> None:
         from langgraph_memory_r1.models import load_chat_model, model_name
 
         self.plan = plan
@@ -88,6 +94,7 @@ class _Job:
         self.model = load_chat_model(model)
         self.label = model_name(self.model)
         self.on_error = on_error
+        self.recorder = recorder_for(traces)
         self.tally = Tally()
         self.interrupted = False
 
@@ -110,7 +117,7 @@ class _Job:
 
         bank = MemoryBank(store, name)
         graph = create_memory_graph(bank, model=self.model, on_error=self.on_error)
-        return ingest(bank, graph, conversation.turns, self.tally)
+        return ingest(bank, recorded(graph, self.recorder, conversation.id), conversation.turns, self.tally)
 
     def as_json(self) -> dict[str, Any]:
         """The summary for scripts."""

@@ -7,8 +7,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
-from langchain_core.runnables import RunnableConfig
+from langchain_core.callbacks import BaseCallbackManager
+from langchain_core.runnables import RunnableConfig, RunnableLambda
 
 from langgraph_memory_r1.agents import Progress
 from langgraph_memory_r1.bank import MemoryBank
@@ -35,7 +38,7 @@ class Job:
     crew: Crew
     thread: str | None
     config: RunnableConfig = field(default_factory=RunnableConfig)
-    """The callbacks of the run, which see the calls of models after it."""
+    """Who is told about the work: the handlers of the conversation's newest run."""
 
     @property
     def key(self) -> Hashable:
@@ -92,9 +95,10 @@ class Later:
 
     def _work(self, job: Job) -> Job | None:
         progress, outcome, failed = Progress(), Outcome(), None
+        remember = RunnableLambda(partial(_remember, job, progress, outcome), name="memory_background")
         with progress.timing():
             try:
-                drive(decide(job.bank, job.bank, job.heard, job.crew, progress, outcome), job.config)
+                remember.invoke({"turns": len(job.heard.turns)}, job.config)
             except Exception as error:
                 failed = error
                 log.warning("Memory failed in the background, %d turns wait: %r", len(job.heard.turns), error)
@@ -108,6 +112,20 @@ class Later:
             done.usage = total(done.usage, progress.usage)
             self._errors += [failed] if failed is not None else []
         return None if failed is None else job
+
+
+def told_after(config: RunnableConfig) -> RunnableConfig:
+    """The handlers of a run, for work that goes on when it has ended: a run of its own in traces."""
+    given = config.get("callbacks")
+    handlers = given.inheritable_handlers if isinstance(given, BaseCallbackManager) else given
+    thread = config.get("metadata", {}).get("thread_id")
+    return RunnableConfig(callbacks=list(handlers or []), metadata={} if thread is None else {"thread_id": thread})
+
+
+def _remember(job: Job, progress: Progress, outcome: Outcome, _: object, config: RunnableConfig) -> dict[str, Any]:
+    progress.bank = job.bank.key
+    drive(decide(job.bank, job.bank, job.heard, job.crew, progress, outcome), config)
+    return {"memory_ops": [operation_of(change) for change in outcome.changes]}
 
 
 def merged(older: Job, newer: Job) -> Job:

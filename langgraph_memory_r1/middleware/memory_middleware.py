@@ -36,7 +36,7 @@ from langgraph_memory_r1.bank import MemoryBank
 from langgraph_memory_r1.effects import Do, Steps, adrive, drive
 from langgraph_memory_r1.errors import MemoryR1Error
 from langgraph_memory_r1.graph import Model, agent_for, create_memory_nodes
-from langgraph_memory_r1.middleware.later import Job, Later
+from langgraph_memory_r1.middleware.later import Job, Later, told_after
 from langgraph_memory_r1.middleware.options import Write, check_options, wanted_tools
 from langgraph_memory_r1.middleware.proposal import Saved, apply_approved, propose
 from langgraph_memory_r1.middleware.recall import best, query_of, with_memories
@@ -240,8 +240,8 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
             yield from decide(bank, bank, turn.heard, self._crew(turn.notes), turn.run.progress, turn.outcome)
 
     def _queue(self, turn: AgentTurn, later: Later) -> None:
-        seen_by: RunnableConfig = {"callbacks": turn.run.config.get("callbacks")}
-        job = Job(turn.run.bank(), turn.heard, self._crew(turn.notes), turn.run.speakers().thread, seen_by)
+        config = told_after(turn.run.config)
+        job = Job(turn.run.bank(), turn.heard, self._crew(turn.notes), turn.run.speakers().thread, config)
         later.collect(job, turn)
         if turn.heard.turns:
             later.submit(job)

@@ -27,6 +27,7 @@ def propose(turn: AgentTurn, crew: Crew) -> Steps[Saved]:
     bank: MemoryBank = yield Do(turn.run.bank)
     fork = yield Do(bank.fork)
     outcome, progress = Outcome(), Progress(partial(_tell, turn.run.progress))
+    progress.bank = bank.key
     yield from decide(bank, fork, turn.heard, crew, progress, outcome)
     changes = [{"id": change.id, **change_to_record(change)} for change in outcome.changes]
     return {"changes": changes, "cursor": outcome.cursor, "usage": progress.usage}

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
@@ -30,6 +30,9 @@ from langgraph_memory_r1.errors import InputError, MissingDependencyError
 from langgraph_memory_r1.models.adapters import check_adapter
 from langgraph_memory_r1.models.complaints import first_line
 from langgraph_memory_r1.prompts import Role
+
+TEMPLATE: Final = {"enable_thinking": False}
+"""Settings for chat templates; a trainer has to render with the same."""
 
 
 class LocalChatModel(BaseChatModel):
@@ -47,7 +50,7 @@ class LocalChatModel(BaseChatModel):
     """`cpu`, `cuda`, `mps` ...; None: a GPU where there is one."""
     max_tokens: int = 512
     temperature: float = 0.0
-    template: dict[str, Any] = Field(default_factory=lambda: {"enable_thinking": False})
+    template: dict[str, Any] = Field(default_factory=lambda: dict(TEMPLATE))
     """Settings for the model's chat template."""
     _base: _Base | None = PrivateAttr(default=None)
 

@@ -24,11 +24,12 @@ from langgraph_memory_r1.prompts.answer import AnswerInput
 from langgraph_memory_r1.prompts.extract import ExtractInput
 from langgraph_memory_r1.prompts.lines import clean
 from langgraph_memory_r1.prompts.manage import ManageInput
+from langgraph_memory_r1.prompts.references import references, restore
 from langgraph_memory_r1.schemas import Fact, Operation
 
 __all__ = [
     "PROMPT_VERSION", "Role", "Style", "RoleInput", "RoleOutput", "ExtractInput", "ManageInput", "AnswerInput",
-    "render", "parse", "schema", "read", "write", "retry", "role_of", "is_role", "clean",
+    "render", "parse", "schema", "read", "write", "retry", "references", "restore", "role_of", "is_role", "clean",
 ]  # fmt: skip
 
 PROMPT_VERSION = "1"

@@ -1,0 +1,199 @@
+"""What a trace holds: decisions, one for each call of a model, and what people said about them later.
+
+    {"kind": "decision", "id": "...", "run_id": "...", "role": "manage", "messages": [...], "completion": "...", ...}
+    {"kind": "feedback", "target": "...", "gold": "Buddy", ...}
+
+A decision is recorded once and never changed; feedback points to it by its own id or by that of its run.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from functools import cache
+from typing import Any, Literal, TypeAlias
+
+from langchain_core.messages import HumanMessage
+from pydantic import TypeAdapter
+
+from langgraph_memory_r1.errors import InputError, OutputError
+from langgraph_memory_r1.prompts import (
+    PROMPT_VERSION,
+    RoleInput,
+    RoleOutput,
+    parse,
+    read,
+    restore,
+)
+from langgraph_memory_r1.state import OperationRecord
+
+Message: TypeAlias = dict[str, Any]
+"""`role`, `content`, and `tool_calls`, `tool_call_id`, `name` where there are any."""
+
+Thumbs: TypeAlias = Literal["up", "down"]
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What somebody knows about a run, or about one decision of it."""
+
+    target: str
+    """Id of the run or of the decision."""
+    gold: str | None = None
+    """The right answer."""
+    score: float | None = None
+    thumbs: Thumbs | None = None
+    comment: str | None = None
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One call of a model: what it saw, what it said, and what became of it."""
+
+    id: str
+    run_id: str
+    """The run of the graph or agent that it is a part of: what feedback is given to."""
+    messages: tuple[Message, ...] = ()
+    completion: str = ""
+    tool_calls: tuple[dict[str, Any], ...] = ()
+    node: str | None = None
+    node_run_id: str | None = None
+    role: str | None = None
+    """`extract`, `manage`, `answer`; None for a call that the memory did not make."""
+    thread: str | None = None
+    """The episode: the conversation's thread."""
+    bank: str | None = None
+    """Which bank it was about; see `MemoryBank.key`."""
+    references: dict[str, list[Any]] = field(default_factory=dict)
+    """The ids behind the numbers in the prompt; see `prompts.references`."""
+    operations: tuple[OperationRecord, ...] = ()
+    """What was done to the bank because of it."""
+    answer: str | None = None
+    selected: tuple[str, ...] = ()
+    """Ids of the memories that the answer rests on."""
+    model: str | None = None
+    adapter: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    """How was sampled: temperature, top_p, seed ..."""
+    prompt_version: str | None = None
+    prompt_style: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    prompt_token_ids: tuple[int, ...] = ()
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    """One for each of the `token_ids`, where the provider returns them."""
+    at: datetime | None = None
+    """When the model was asked."""
+    ms: float | None = None
+    error: str | None = None
+    feedback: tuple[Feedback, ...] = ()
+    """What was said about it or its run so far; put there by `read_traces`."""
+
+    @property
+    def retrieved(self) -> tuple[str, ...]:
+        """Ids of the memories that the model was shown, in the order of their numbers."""
+        return tuple(self.references.get("memories", ()))
+
+    @property
+    def turns(self) -> tuple[str, ...]:
+        """Ids of the turns that it was about."""
+        return tuple(dict.fromkeys(turn for ids in self.references.get("turns", ()) for turn in ids))
+
+    def given(self) -> RoleInput:
+        """What the model was shown, with real ids, sources and sessions as far as they were recorded.
+
+        Raises:
+            InputError: It played no role, or its prompt is of another version.
+        """
+        if self.role is None or self.prompt_version != PROMPT_VERSION:
+            raise InputError(
+                f"Decision {self.id} was made under prompt version {self.prompt_version or 'none'}, this is version "
+                f"{PROMPT_VERSION}; record it anew."
+            )
+        said = [HumanMessage(str(message["content"])) for message in self.messages if message["role"] == "user"]
+        return restore(read(said), self.references)
+
+    def output(self) -> RoleOutput:
+        """What the model decided.
+
+        Raises:
+            InputError: As `given`.
+            OutputError: The reply cannot be read.
+        """
+        given = self.given()
+        decided: RoleOutput = parse(self.completion, given)
+        return decided
+
+    @property
+    def complaint(self) -> str | None:
+        """What is wrong with a reply that cannot be read; None where it can, or where nobody has to read it."""
+        if self.error is not None or self.role is None or self.prompt_version != PROMPT_VERSION:
+            return None
+        try:
+            self.output()
+        except (OutputError, InputError) as error:
+            return str(error)
+        return None
+
+    @property
+    def gold(self) -> str | None:
+        """The right answer, as it was told last."""
+        return next((told.gold for told in reversed(self.feedback) if told.gold is not None), None)
+
+
+def as_line(record: Decision | Feedback) -> bytes:
+    """A record as a line of JSON, without what is empty."""
+    kind = "decision" if isinstance(record, Decision) else "feedback"
+    fields = {key: value for key, value in _fields(record).items() if value is not None and value not in ((), {}, "")}
+    text = json.dumps({"kind": kind, **fields}, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    return text.encode(errors="replace") + b"\n"
+
+
+def of_line(line: bytes) -> Decision | Feedback:
+    """The inverse of `as_line`.
+
+    Raises:
+        ValueError: It is no record of a trace.
+    """
+    found = json.loads(line)
+    kind = found.get("kind") if isinstance(found, dict) else None
+    if kind == "decision":
+        return _decisions().validate_python(found)
+    if kind == "feedback":
+        told = _feedback().validate_python(found)
+        if told.score is not None and not math.isfinite(told.score):
+            raise ValueError(f"a score of {told.score} is no number")
+        return told
+    raise ValueError(f"{str(kind)[:40]!r} is no kind of record of a trace")
+
+
+def with_feedback(decision: Decision, told: Mapping[str, list[Feedback]]) -> Decision:
+    """The decision with what was said about it and its run, in the order in which it was said."""
+    mine = [*decision.feedback, *told.get(decision.run_id, ()), *told.get(decision.id, ())]
+    return replace(decision, feedback=tuple(dict.fromkeys(mine))) if mine else decision
+
+
+def _fields(record: Decision | Feedback) -> dict[str, Any]:
+    if isinstance(record, Feedback):
+        return asdict(record)
+    fields = {name: getattr(record, name) for name in Decision.__dataclass_fields__}
+    return fields | {"feedback": tuple(asdict(told) for told in record.feedback)}
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+@cache
+def _decisions() -> TypeAdapter[Decision]:
+    return TypeAdapter(Decision)
+
+
+@cache
+def _feedback() -> TypeAdapter[Feedback]:
+    return TypeAdapter(Feedback)

@@ -1,0 +1,143 @@
+"""A folder of traces: files of lines that several processes append to, and that are read while they are written.
+
+Every process has a file of its own and begins a new one when it is full; a line is written by one call of the system,
+so that a process that is killed leaves at most its last line cut in half. Nothing is ever rewritten.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from langgraph_memory_r1.errors import InputError, StoreError
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = (".jsonl", ".json")
+FULL = 64_000_000
+"""Bytes after which a file is full."""
+
+
+class Appender:
+    """Writes lines to a file of this process.
+
+    Args:
+        folder: Made if it is not there.
+        full: Bytes after which a new file is begun.
+
+    Raises:
+        StoreError: The folder cannot be made or written.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], full: int = FULL) -> None:
+        self.folder = Path(folder)
+        self.full = full
+        self.lost = 0
+        """Lines that could not be written: a full disk must not stop an agent."""
+        self._lock = threading.Lock()
+        self._file: int | None = None
+        self._pid = 0
+        self._size = 0
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
+        if not os.access(self.folder, os.W_OK | os.X_OK):
+            raise _unwritable(self.folder, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+    def append(self, lines: bytes) -> None:
+        """Write whole lines; what cannot be written is counted, and said once."""
+        with self._lock:
+            try:
+                self._write(lines)
+            except OSError as error:
+                if not self.lost:
+                    log.warning("Traces cannot be written: %s", _unwritable(self.folder, error))
+                self.lost += lines.count(b"\n")
+
+    def close(self) -> None:
+        """Close the file; the next line begins a new one."""
+        with self._lock:
+            self._close()
+
+    def _write(self, lines: bytes) -> None:
+        if self._file is None or self._pid != os.getpid() or self._size >= self.full:
+            self._close()
+            self._file, self._pid, self._size = _begin(self.folder), os.getpid(), 0
+        written = os.write(self._file, lines)
+        self._size += written
+        if written < len(lines):
+            self._close()  # the next line must not continue the half one
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _close(self) -> None:
+        if self._file is not None and self._pid == os.getpid():
+            os.close(self._file)
+        self._file = None
+
+
+def append_shared(path: Path, line: bytes) -> None:
+    """Write a line to a file that others write to as well; a half line that somebody left is ended first.
+
+    Raises:
+        StoreError: It cannot be written.
+    """
+    try:
+        with open(path, "ab+", opener=_private) as file:
+            size = file.seek(0, os.SEEK_END)
+            if size:
+                file.seek(-1, os.SEEK_END)
+            ending = file.read(1) if size else b"\n"
+            os.write(file.fileno(), line if ending == b"\n" else b"\n" + line)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def files_of(path: str | os.PathLike[str]) -> list[Path]:
+    """The files of a folder in the order in which they were begun, or the file itself.
+
+    Raises:
+        InputError: There is nothing.
+    """
+    place = Path(path)
+    if place.is_dir():
+        return sorted(file for file in place.iterdir() if file.suffix in SUFFIXES and file.is_file())
+    if not place.exists():
+        use = f"config={{'callbacks': [TraceRecorder({str(path)!r})]}}"
+        raise InputError(f"There are no traces in {path}; record some by giving a run {use}.")
+    return [place]
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file that are not blank, with their numbers.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield number, line
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); name a folder or a file of traces.") from error
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _begin(folder: Path) -> int:
+    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
+    path = folder / f"{moment}-{os.getpid()}-{secrets.token_hex(3)}.jsonl"
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+
+
+def _unwritable(path: Path, error: OSError) -> StoreError:
+    return StoreError(f"{path} cannot be written ({error.strerror}); name a folder that can be, on a disk with space.")

@@ -1,0 +1,117 @@
+"""Reading traces: decisions in the order in which they were written, with what was said about them later."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.traces.decision import Decision, Feedback, of_line, with_feedback
+from langgraph_memory_r1.traces.folder import files_of, lines_of
+from langgraph_memory_r1.traces.foreign import decisions_of_export, is_export
+
+log = logging.getLogger(__name__)
+
+OnSkip = Callable[[InputError], None]
+
+
+def read_traces(
+    path: str | os.PathLike[str],
+    strict: bool = False,
+    *,
+    on_skip: OnSkip | None = None,
+    prompt_version: str | None = None,
+) -> Iterator[Decision]:
+    """The decisions of a folder or a file, one at a time, with their feedback.
+
+    Besides what `TraceRecorder` writes it reads run exports of LangSmith and OpenInference spans (`foreign.py`).
+
+    Example::
+
+        left_out: list[InputError] = []
+        decisions = list(read_traces("traces", on_skip=left_out.append))
+
+    Args:
+        path: A folder, or one file of it.
+        strict: Raise at the first broken line instead of skipping it.
+        on_skip: Called with the error of everything that is skipped; without it each is logged.
+        prompt_version: Only decisions under this version of the prompts: `prompts.PROMPT_VERSION` for training. Others
+            are skipped, and named once for each file and version with their number.
+
+    Raises:
+        InputError: There is nothing to read, or with `strict` something has to be skipped.
+    """
+    skip = _raise if strict else on_skip or log.warning
+    files = files_of(path)
+    told = _feedback(files)
+    for file in files:
+        others: Counter[str] = Counter()
+        for decision in _decisions(file, skip):
+            if _fits(decision, prompt_version):
+                yield with_feedback(decision, told)
+            else:
+                others[str(decision.prompt_version)] += 1
+        for version, count in others.items():
+            skip(
+                InputError(
+                    f"{file}: {count} decision(s) under prompt version {version!r}, not {prompt_version!r}; "
+                    "record them anew to train on them"
+                )
+            )
+
+
+def _fits(decision: Decision, prompt_version: str | None) -> bool:
+    return prompt_version is None or decision.role is None or decision.prompt_version == prompt_version
+
+
+def _decisions(file: Path, skip: OnSkip) -> Iterator[Decision]:
+    if is_export(file):
+        yield from decisions_of_export(file, skip)
+        return
+    for record in _records(file, skip):
+        if isinstance(record, Decision):
+            yield record
+
+
+def _feedback(files: list[Path]) -> dict[str, list[Feedback]]:
+    """What was said, by the id that it was said about; broken lines are named when the decisions are read."""
+    told: dict[str, list[Feedback]] = {}
+    for file in files:
+        for _, line in lines_of(file):
+            if not line.startswith(b'{"kind":"feedback"'):
+                continue
+            try:
+                record = of_line(line)
+            except ValueError:
+                continue
+            if isinstance(record, Feedback):
+                told.setdefault(record.target, []).append(record)
+    return told
+
+
+def _records(file: Path, skip: OnSkip) -> Iterator[Decision | Feedback]:
+    for number, line in lines_of(file):
+        try:
+            record = of_line(line)
+        except ValueError as error:
+            skip(InputError(f"{file}:{number}: {_why(line, error)}"))
+        else:
+            yield record
+
+
+def _why(line: bytes, error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    if not line.endswith(b"\n"):
+        return "the last line is cut in half; its process was stopped while it wrote, or still writes"
+    return f"no record of a trace ({str(error)[:80]})"
+
+
+def _raise(error: InputError) -> None:
+    raise error

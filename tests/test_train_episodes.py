@@ -1,0 +1,122 @@
+"""Episodes run side by side do what the graph does one by one; rows are cut out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="the extra `train` is not installed")
+
+from langchain_core.messages import BaseMessage  # noqa: E402
+from langgraph.store.memory import InMemoryStore  # noqa: E402
+
+from langgraph_memory_r1 import Conversation, InputError, MemoryBank, Question, Turn, create_memory_graph  # noqa: E402
+from langgraph_memory_r1.evals.personaworld import generate  # noqa: E402
+from langgraph_memory_r1.models import RulesChatModel  # noqa: E402
+from langgraph_memory_r1.train.construction import answer_rows, manager_rows  # noqa: E402
+from langgraph_memory_r1.train.episodes import Deciding, ask, episodes_of, remember, roll  # noqa: E402
+from langgraph_memory_r1.train.policy import ChatPolicy, Reply  # noqa: E402
+from langgraph_memory_r1.train.rows import Row, read_rows, write_rows  # noqa: E402
+from langgraph_memory_r1.turns import Limits  # noqa: E402
+
+RULES = Deciding(ChatPolicy(RulesChatModel()), "full", k=6)
+ANSWERS = replace(RULES, k=10)
+
+
+@pytest.fixture(scope="module")
+def conversations() -> list[Conversation]:
+    return [story.conversation for story in generate("train", conversations=3)]
+
+
+def test_banks_and_answers_are_those_of_the_graph(conversations: list[Conversation]) -> None:
+    episodes = episodes_of(conversations)
+    banks = remember(episodes, RULES)
+    asked = [(bank, question) for bank, told in zip(banks, conversations, strict=True) for question in told.questions]
+    answers = iter(ask(asked, ANSWERS))
+    store = InMemoryStore()
+    for conversation, bank in zip(conversations, banks, strict=True):
+        graph = create_memory_graph(
+            MemoryBank(store, conversation.id), related_k=6, top_k=10, limits=Limits(batch_turns=1)
+        )
+        graph.invoke({"turns": list(conversation.turns)})
+        assert [memory.text for memory in MemoryBank(store, conversation.id).all()] == [m.text for m in bank.all()]
+        for question in conversation.questions:
+            assert graph.invoke({"question": question.text})["answer"] == next(answers).text
+
+
+def test_all_that_is_asked_at_a_step_is_asked_in_one_batch(conversations: list[Conversation]) -> None:
+    class Batches(ChatPolicy):
+        sizes: list[int] = []  # noqa: RUF012
+
+        def reply(self, prompts: Sequence[Sequence[BaseMessage]], *, temperature: float = 0.0) -> list[Reply]:
+            self.sizes.append(len(prompts))
+            return super().reply(prompts, temperature=temperature)
+
+    episodes = episodes_of(conversations)
+    remember(episodes, replace(RULES, policy=Batches(RulesChatModel())))
+    assert len(Batches.sizes) <= max(len(episode.steps) for episode in episodes)
+    assert max(Batches.sizes) == len(conversations)
+
+
+def test_a_session_can_be_rolled_again_from_the_bank_before_it(conversations: list[Conversation]) -> None:
+    [episode] = episodes_of(conversations[:1])
+    [whole] = roll([episode], RULES)
+    last = episode.sessions[-1]
+    [again] = roll([episode.within(last)], RULES, [whole.at(last)])
+    assert [memory.text for memory in again.bank.all()] == [memory.text for memory in whole.bank.all()]
+    assert len(whole.at(last)) <= len(whole.bank)
+
+
+def test_a_manager_row_holds_the_bank_before_its_turn_and_the_questions_about_it(
+    conversations: list[Conversation],
+) -> None:
+    episodes = episodes_of(conversations)
+    built = manager_rows(episodes, RULES)
+    linked = sum(len(row.probes) for row in built.manager)
+    assert linked + sum(built.skipped.values()) == sum(len(episode.questions) for episode in episodes)
+    for row in built.manager:
+        told = {turn for probe in row.probes for turn in probe.evidence}
+        assert told & {turn for fact in row.facts for turn in fact.source}
+        assert not {turn for fact in row.facts for turn in fact.source} & {t for m in row.bank for t in m.source}
+        assert set(row.shown) <= set(row.bank)
+
+
+def test_a_window_forgets_what_lies_before_it(conversations: list[Conversation]) -> None:
+    episodes = episodes_of(conversations)
+    whole, window = manager_rows(episodes, RULES), manager_rows(episodes, RULES, window=2)
+    assert [row.id for row in whole.manager] == [row.id for row in window.manager]
+    assert all(len(row.bank) <= 2 for row in window.manager)
+    assert any(len(row.bank) > 2 for row in whole.manager)
+
+
+def test_what_gives_no_row_is_counted_by_reason() -> None:
+    turns = (Turn("Ann", "I adopted a dog called Buddy.", id="1", session="s"),)
+    questions = (
+        Question("Which dog?", "Buddy", ("1",)),
+        Question("Which cat?", None, ("1",)),
+        Question("Why?", "because", ()),
+        Question("Where?", "there", ("99",)),
+    )
+    [episode] = episodes_of([Conversation("c", turns, questions)])
+    built = manager_rows([episode], RULES)
+    assert [probe.question for row in built.manager for probe in row.probes] == ["Which dog?"]
+    assert built.skipped == {"no gold answer": 1, "no evidence": 1, "the evidence lies outside the conversation": 1}
+    assert answer_rows([episode], RULES).skipped == {"no gold answer": 1}
+
+
+def test_rows_are_read_as_they_were_written(conversations: list[Conversation], tmp_path: Path) -> None:
+    episodes = episodes_of(conversations)
+    rows: list[Row] = [*manager_rows(episodes, RULES).manager, *answer_rows(episodes, RULES).answer]
+    file = tmp_path / "rows.jsonl"
+    assert write_rows(file, rows) == len(rows)
+    assert list(read_rows(file)) == rows
+    with file.open("a") as more:
+        more.write('{"node": "manage", "id": "half\n')
+    broken: list[InputError] = []
+    assert list(read_rows(file, on_skip=broken.append)) == rows
+    assert f"rows.jsonl:{len(rows) + 1}" in str(broken[0])
+    with pytest.raises(InputError, match=r"rows\.jsonl"):
+        list(read_rows(file, strict=True))

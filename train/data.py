@@ -1,0 +1,79 @@
+"""From what a recipe names to rows and episodes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from langgraph_memory_r1.conversations import read_conversations
+from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.models import load_chat_model
+from langgraph_memory_r1.schemas import Conversation
+from langgraph_memory_r1.train.construction import answer_rows, manager_rows
+from langgraph_memory_r1.train.episodes import Deciding, Episode, episodes_of
+from langgraph_memory_r1.train.policy import ChatPolicy
+from langgraph_memory_r1.train.recipe import Data, Recipe, TrainedRole
+from langgraph_memory_r1.train.rows import Row, read_rows
+
+
+@dataclass(slots=True)
+class Material:
+    """What a stage learns from, and what was left out, counted by reason."""
+
+    rows: list[Row]
+    episodes: list[Episode] = field(default_factory=list)
+    """Only where the data are conversations."""
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+def material(data: Data, recipe: Recipe, role: TrainedRole, manager: Deciding) -> Material:
+    """The rows of a role.
+
+    Args:
+        data: What the recipe names.
+        recipe: How rows are built.
+        role: Whose rows.
+        manager: Builds the banks that rows start from, where the data are conversations.
+
+    Raises:
+        InputError: The data cannot be read.
+    """
+    if data.source == "rows":
+        return Material([row for row in read_rows(_path(data), strict=True) if row.node == role])
+    if data.source == "traces":
+        from langgraph_memory_r1.train.from_traces import rows_from_traces
+
+        return rows_from_traces(_path(data), role)
+    episodes = episodes_of(_conversations(data), _extractor(recipe))
+    if role == "manage":
+        built = manager_rows(episodes, manager, window=data.window, link=data.link)
+        return Material(list(built.manager), episodes, built.skipped)
+    built = answer_rows(episodes, manager, k=recipe.top_k)
+    return Material(list(built.answer), episodes, built.skipped)
+
+
+def _conversations(data: Data) -> Sequence[Conversation]:
+    if data.source == "personaworld":
+        from langgraph_memory_r1.evals.personaworld import generate
+
+        return [story.conversation for story in generate(data.split, seed=data.seed, conversations=data.limit)]
+    if data.source == "locomo":
+        from langgraph_memory_r1.evals.benchmark import benchmark
+
+        return benchmark("locomo").load(_path(data), data.split).conversations[: data.limit]
+    return list(islice(read_conversations(_path(data)), data.limit))
+
+
+def _extractor(recipe: Recipe) -> Deciding | None:
+    if recipe.extractor == "rules":
+        return None
+    return Deciding(ChatPolicy(load_chat_model(recipe.extractor)), style="full")
+
+
+def _path(data: Data) -> Path:
+    if data.path is None:
+        raise InputError(f"Data of the source {data.source!r} needs a path.")
+    return Path(data.path)

@@ -1,0 +1,151 @@
+"""GRPO on one node of the graph (Memory-R1, section 3.2): TRL's trainer, fed with rows, judged by outcomes.
+
+    trainer = NodeGRPOTrainer(model, tokenizer, rows, [Weighted(ManagerReward(rows, judge))], args, beta=0.01)
+    trainer.train()
+
+Of TRL only `_generate_single_turn` (another engine generates) and `_generate_and_score_completions` (other advantages)
+are overridden, here and in the subclasses; `tests/test_train_contract.py` fails first when TRL changes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from datasets import Dataset
+from transformers import TrainerCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.prompts import Style, render
+from langgraph_memory_r1.train.policy import as_chat
+from langgraph_memory_r1.train.rewards import Weighted
+from langgraph_memory_r1.train.rows import Row
+
+
+class Engine(Protocol):
+    """Generates for the trainer, outside of its process or in another way than `transformers` does."""
+
+    def publish(self, model: Any, step: int) -> None:
+        """Make the newest weights of the adapter the ones that generate."""
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], *, temperature: float, max_tokens: int
+    ) -> tuple[list[list[int]], list[list[float]]]:
+        """Completion tokens and their log-probabilities under the weights that generated, one per prompt."""
+
+
+class NodeGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
+    """TRL's GRPOTrainer on the rows of one node.
+
+    Args:
+        model: A `transformers` model, or a `peft` model whose active adapter is trained.
+        tokenizer: With a chat template.
+        rows: What the node saw.
+        rewards: Reward functions over rows that can be found by their id; evaluation rows too.
+        args: TRL's settings, except `beta`; see `check_args`.
+        beta: Weight of the KL divergence from the base: the model without its adapters.
+        style: Of the prompts.
+        eval_rows: For evaluation while training.
+        engine: Generates in place of `transformers`.
+
+    Raises:
+        InputError: The settings would train nothing, or something else than they say.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        rows: Sequence[Row],
+        rewards: Sequence[Weighted],
+        args: GRPOConfig,
+        *,
+        beta: float = 0.0,
+        style: Style = "compact",
+        eval_rows: Sequence[Row] = (),
+        engine: Engine | None = None,
+        callbacks: Sequence[TrainerCallback] = (),
+    ) -> None:
+        check_args(args, len(rows), tokenizer)
+        args.reward_weights = [weighted.weight for weighted in rewards]
+        super().__init__(
+            model,
+            [weighted.reward for weighted in rewards],
+            args,
+            train_dataset=dataset(rows, style),
+            eval_dataset=dataset(eval_rows, style) if eval_rows else None,
+            processing_class=tokenizer,
+            callbacks=list(callbacks),
+        )
+        # Set only now: given to the constructor, TRL takes a copy of some adapter for the reference, which may be
+        # the other node's; set afterwards, the reference is the model without adapters.
+        self.beta = beta
+        self.engine = engine
+        self._published = -1
+
+    def _generate_single_turn(
+        self,
+        prompt_ids: list[list[int]],
+        images: Any,
+        multimodal_fields: Any,
+        num_generations: int,
+        has_tool_images: bool = False,
+    ) -> tuple[list[list[int]], list[list[float]] | None]:
+        if self.engine is None:
+            found: tuple[list[list[int]], list[list[float]] | None] = super()._generate_single_turn(
+                prompt_ids, images, multimodal_fields, num_generations, has_tool_images
+            )
+            return found
+        if self._published != self.state.global_step:
+            self.engine.publish(self.accelerator.unwrap_model(self.model), self.state.global_step)
+            self._published = self.state.global_step
+        return self.engine.generate(
+            prompt_ids, temperature=self.args.temperature, max_tokens=self.max_completion_length
+        )
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        if "sampling_per_token_logps" in output and self.model.training:
+            # Another engine sampled these: the ratio that is clipped has to be taken to its probabilities.
+            output["old_per_token_logps"] = torch.nan_to_num(output["sampling_per_token_logps"])
+        return output
+
+
+def dataset(rows: Sequence[Row], style: Style) -> Dataset:
+    """Rows as TRL takes them: the rendered prompt, and the id by which a reward finds its row."""
+    return Dataset.from_list([{"prompt": as_chat(render(row.given, style)), "row_id": row.id} for row in rows])
+
+
+def prompts_per_step(args: GRPOConfig) -> int:
+    """Different prompts that one generation samples groups for."""
+    return int(args.generation_batch_size // args.num_generations)
+
+
+def check_args(args: GRPOConfig, rows: int, tokenizer: Any) -> None:
+    """Refuse what TRL would take without a word and then do something else.
+
+    Raises:
+        InputError: With the setting to change.
+    """
+    if args.beta:
+        raise InputError("Give beta to the trainer, not to its arguments; see NodeGRPOTrainer.")
+    if not tokenizer.chat_template:
+        raise InputError("The base model has no chat template; give a chat model, or set tokenizer.chat_template.")
+    if args.use_vllm:
+        raise InputError("use_vllm needs vLLM in the trainer's process; give engine=VLLMServerEngine(...) instead.")
+    if (args.bf16 or args.fp16) and not torch.cuda.is_available():
+        raise InputError("Half precision needs a GPU here; set bf16=false and fp16=false.")
+    needed = prompts_per_step(args)
+    if rows < needed:
+        raise InputError(
+            f"{rows} rows are fewer than the {needed} prompts of one step, so nothing would be trained; add rows, or "
+            f"lower generation_batch_size ({args.generation_batch_size}) or raise num_generations "
+            f"({args.num_generations})."
+        )
+
+
+def dropped_rows(args: GRPOConfig, rows: int) -> int:
+    """Rows that every epoch leaves out, because they do not fill a step."""
+    return rows % prompts_per_step(args)

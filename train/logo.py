@@ -1,0 +1,203 @@
+"""LoGo-GRPO (Memory-R2, arXiv 2605.21768): whole episodes against each other, and one session from the same memory.
+
+    global   n rollouts of an episode; what was decided in a session is judged by the bank at the end, on the questions
+             whose evidence lies in that session: long-range credit, but the rollouts' memories have drifted apart
+    local    m re-rolls of one session from the memory of one of the rollouts, judged right after it: fair credit
+
+Both kinds of groups stand in one batch, each normalised in itself. Re-rolls are sampled at the temperature of the
+rollouts: taken greedily, a group of them would have no variance and teach nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from trl import GRPOConfig
+
+from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.schemas import Question
+from langgraph_memory_r1.train.advantages import group_advantages, zero_variance_share
+from langgraph_memory_r1.train.episodes import Deciding, Episode, Rollout, roll
+from langgraph_memory_r1.train.grpo import NodeGRPOTrainer
+from langgraph_memory_r1.train.policy import BASE, LocalPolicy, Reply, wearing
+from langgraph_memory_r1.train.rewards import Judge, RowReward, Weighted
+from langgraph_memory_r1.train.rows import ManagerRow, Probe
+
+
+@dataclass(frozen=True, slots=True)
+class LoGoSettings:
+    """What LoGo-GRPO has beyond GRPO; the values are those of Memory-R2's released code unless said otherwise."""
+
+    local_probability: float = 0.5
+    """Of a session to be re-rolled."""
+    local_rolls: int = 4
+    local_probes: int = 16
+    """Most questions that a re-roll is judged by."""
+    related_k: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One model call, the group that it is compared in, and its reward."""
+
+    reply: Reply
+    group: tuple[str, ...]
+    reward: float | None
+
+
+class NodeLoGoTrainer(NodeGRPOTrainer):
+    """`NodeGRPOTrainer` on whole episodes: `num_generations` rollouts of each, and local re-rolls.
+
+    Args:
+        model: As for `NodeGRPOTrainer`; the active adapter manages.
+        tokenizer: As there.
+        episodes: Conversations with questions whose evidence is known.
+        judge: The frozen Answer Agent.
+        args: TRL's settings; one epoch goes once over the episodes.
+        logo: What LoGo-GRPO has beyond GRPO.
+        **kwargs: As for `NodeGRPOTrainer`.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        episodes: Sequence[Episode],
+        judge: Judge,
+        args: GRPOConfig,
+        *,
+        logo: LoGoSettings | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if args.num_iterations != 1 or args.steps_per_generation > args.gradient_accumulation_steps:
+            raise InputError("LoGo-GRPO takes one step per generation; leave num_iterations at 1 and "
+                             "steps_per_generation at gradient_accumulation_steps.")  # fmt: skip
+        rows = [ManagerRow(episode.id, (), (), (), (), episode.id) for episode in episodes]
+        super().__init__(model, tokenizer, rows, [Weighted(_Unused(rows))], args, **kwargs)
+        self.episodes = {episode.id: episode for episode in episodes}
+        self.judge, self.logo = judge, logo or LoGoSettings()
+        self._random = torch.Generator().manual_seed(args.seed)
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        episodes = [self.episodes[row["row_id"]] for row in inputs]
+        model = self.accelerator.unwrap_model(self.model)
+        policy = LocalPolicy(model, self.processing_class, max_tokens=self.max_completion_length)
+        manager = Deciding(policy, k=self.logo.related_k, temperature=self.temperature)
+        rollouts = roll(episodes, manager)
+        samples = [*self._global(rollouts), *self._local(rollouts, manager)]
+        self._count(samples, len(inputs))
+        return self._batch(samples)
+
+    def _global(self, rollouts: Sequence[Rollout]) -> Iterator[Sample]:
+        """The calls of a session, judged by the bank at the end of the episode."""
+        states = [(rollout, session) for rollout in rollouts for session in dict.fromkeys(rollout.episode.sessions)]
+        scores = self.judge.scores(
+            [(rollout.bank, probes_of(rollout.episode, {session})) for rollout, session in states]
+        )
+        for (rollout, session), score in zip(states, scores, strict=True):
+            group = ("global", rollout.episode.id, session)
+            yield from (Sample(reply, group, score) for at, reply in rollout.moves if at == session)
+
+    def _local(self, rollouts: Sequence[Rollout], manager: Deciding) -> Iterator[Sample]:
+        """The calls of re-rolled sessions, judged by the bank right after."""
+        anchors = list(self._anchors(rollouts))
+        again = [(anchor, session) for anchor, session in anchors for _ in range(self.logo.local_rolls)]
+        rolled = roll(
+            [anchor.episode.within(session) for anchor, session in again], manager,
+            [anchor.at(session) for anchor, session in again],
+        )  # fmt: skip
+        probes = [self._probes_until(anchor.episode, session) for anchor, session in again]
+        scores = self.judge.scores([(rollout.bank, asked) for rollout, asked in zip(rolled, probes, strict=True)])
+        for (anchor, session), rollout, score in zip(again, rolled, scores, strict=True):
+            group = ("local", anchor.episode.id, session)
+            yield from (Sample(reply, group, score) for _, reply in rollout.moves)
+
+    def _anchors(self, rollouts: Sequence[Rollout]) -> Iterator[tuple[Rollout, str]]:
+        """For some sessions of every episode, one of its rollouts."""
+        by_episode: dict[str, list[Rollout]] = {}
+        for rollout in rollouts:
+            by_episode.setdefault(rollout.episode.id, []).append(rollout)
+        for group in by_episode.values():
+            for session in dict.fromkeys(group[0].episode.sessions):
+                if self._draw() < self.logo.local_probability:
+                    yield group[int(self._draw() * len(group))], session
+
+    def _probes_until(self, episode: Episode, session: str) -> list[Probe]:
+        sessions = list(dict.fromkeys(episode.sessions))
+        known = probes_of(episode, set(sessions[: sessions.index(session) + 1]), every=True)
+        return known[-self.logo.local_probes :]
+
+    def _batch(self, samples: Sequence[Sample]) -> dict[str, Any]:
+        """The samples as TRL takes them, filled up with samples of advantage 0 so that no remainder is dropped."""
+        groups = {group: number for number, group in enumerate(dict.fromkeys(sample.group for sample in samples))}
+        rewards = torch.tensor([float("nan") if s.reward is None else s.reward for s in samples])
+        advantages = group_advantages(rewards, torch.tensor([groups[sample.group] for sample in samples]))
+        missing = -len(samples) % self.args.steps_per_generation
+        replies = [sample.reply for sample in samples] + [samples[-1].reply] * missing
+        device = self.accelerator.device
+        prompts, prompt_mask = _padded([reply.prompt_ids for reply in replies], "left", device)
+        completions, mask = _padded([reply.completion_ids for reply in replies], "right", device)
+        batch = {
+            "prompt_ids": prompts, "prompt_mask": prompt_mask, "completion_ids": completions, "completion_mask": mask,
+            "advantages": torch.cat([advantages, torch.zeros(missing)]).to(device),
+            "num_items_in_batch": self.accelerator.gather(mask.sum()).sum(),
+        }  # fmt: skip
+        return batch | ({"ref_per_token_logps": self._reference(batch)} if self.beta else {})
+
+    def _reference(self, batch: dict[str, Tensor]) -> Tensor:
+        """Log-probabilities under the base: (B, C)."""
+        tokens = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+        mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+        with torch.no_grad(), wearing(self.accelerator.unwrap_model(self.model), BASE):
+            found: Tensor = self._get_per_token_logps_and_entropies(
+                self.model, tokens, mask, batch["completion_ids"].shape[1],
+                batch_size=self.args.per_device_train_batch_size,
+            )[0]  # fmt: skip
+        return found
+
+    def _count(self, samples: Sequence[Sample], rollouts: int) -> None:
+        metrics = self._metrics["train"]
+        for kind in ("global", "local"):
+            rewards = [s.reward for s in samples if s.group[0] == kind and s.reward is not None]
+            if rewards:
+                metrics[f"rewards/{kind}/mean"].append(sum(rewards) / len(rewards))
+        groups = {group: number for number, group in enumerate({sample.group for sample in samples})}
+        rewards_all = torch.tensor([float("nan") if s.reward is None else s.reward for s in samples])
+        metrics["reward"].append(float(rewards_all.nanmean()))
+        metrics["frac_reward_zero_std"].append(
+            zero_variance_share(rewards_all, torch.tensor([groups[sample.group] for sample in samples]))
+        )
+        metrics["samples_per_rollout"].append(len(samples) / rollouts)
+
+    def _draw(self) -> float:
+        return float(torch.rand((), generator=self._random))
+
+
+class _Unused(RowReward):
+    """Stands where TRL wants a reward function; LoGo-GRPO judges by itself."""
+
+
+def probes_of(episode: Episode, sessions: set[str], *, every: bool = False) -> list[Probe]:
+    """The questions with evidence in these sessions: some of it, or with `every` all of it."""
+    place = {turn.id: turn.session or "" for step in episode.steps for turn in step.turns}
+
+    def belongs(question: Question) -> bool:
+        found = {place[turn] for turn in question.evidence if turn in place}
+        return bool(found) and (found <= sessions if every else bool(found & sessions))
+
+    return [
+        Probe(question.text, question.gold, question.at, question.category, question.evidence)
+        for question in episode.questions
+        if question.gold and belongs(question)
+    ]
+
+
+def _padded(rows: Sequence[Sequence[int]], side: str, device: torch.device) -> tuple[Tensor, Tensor]:
+    tokens = [torch.tensor(row, device=device) for row in rows]
+    masks = [torch.ones(len(row), dtype=torch.long, device=device) for row in rows]
+    return pad_sequence(tokens, True, 0, side), pad_sequence(masks, True, 0, side)

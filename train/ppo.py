@@ -1,0 +1,130 @@
+"""PPO on one node (Memory-R1, section 3.2; Schulman et al. 2017): the same samples, judged against a critic.
+
+A critic tells from every token on what reward to expect; the advantage is what came beyond that (GAE). It is a small
+head on the hidden states of the frozen base, without adapters, so that it costs no second model; the paper trains a
+critic of the policy's size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from langgraph_memory_r1.train.advantages import explained_variance, gae, token_rewards, value_loss, whiten
+from langgraph_memory_r1.train.grpo import NodeGRPOTrainer
+from langgraph_memory_r1.train.policy import BASE, wearing
+
+CRITIC_FILE = "critic.pt"
+
+
+@dataclass(frozen=True, slots=True)
+class PPOSettings:
+    """What PPO has beyond GRPO; the values are ours where the paper names none."""
+
+    critic_learning_rate: float = 1e-3
+    """Of the head; the paper's 1e-5 is for a critic of the policy's size."""
+    value_coef: float = 0.5
+    value_clip: float = 0.2
+    gamma: float = 1.0
+    lam: float = 0.95
+    hidden: int = 256
+    """Width of the head."""
+
+
+class Critic(nn.Module):
+    """From hidden states (B, T, H) to values (B, T)."""
+
+    def __init__(self, features: int, hidden: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.LayerNorm(features), nn.Linear(features, hidden), nn.Tanh(), nn.Linear(hidden, 1)
+        )
+        nn.init.zeros_(self.layers[-1].weight)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """The expected reward from each token on."""
+        values: Tensor = self.layers(states.float()).squeeze(-1)
+        return values
+
+
+class NodePPOTrainer(NodeGRPOTrainer):
+    """`NodeGRPOTrainer` whose advantages come from a critic, not from the group; groups only share a prompt."""
+
+    def __init__(self, *args: Any, ppo: PPOSettings | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.ppo = ppo or PPOSettings()
+        base = self.accelerator.unwrap_model(self.model)
+        self.critic = Critic(base.config.hidden_size, self.ppo.hidden).to(self.accelerator.device)
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        """The policy's optimizer, which takes the critic along at its own rate."""
+        fresh = self.optimizer is None
+        optimizer = super().create_optimizer(*args, **kwargs)
+        if fresh:
+            optimizer.add_param_group(
+                {"params": list(self.critic.parameters()), "lr": self.ppo.critic_learning_rate, "weight_decay": 0.0}
+            )
+        return optimizer
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        output = super()._generate_and_score_completions(inputs)
+        if not self.model.training:
+            return output
+        mask = output["completion_mask"]
+        rewards = self._rewards().to(mask.device)
+        states = self._states(output)
+        with torch.no_grad():
+            values = self.critic(states) * mask
+        spread = token_rewards(rewards, mask)
+        advantages, returns = gae(spread, values, mask, gamma=self.ppo.gamma, lam=self.ppo.lam)
+        judged = (~torch.isnan(rewards)).unsqueeze(1) * mask
+        output["advantages"] = whiten(advantages, judged)
+        output |= {"old_values": values, "returns": returns, "judged": judged}
+        self._metrics["train"]["explained_variance"].append(explained_variance(values, returns, judged))
+        return output
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
+        loss: Tensor = super()._compute_loss(model, inputs)
+        if "returns" not in inputs:
+            return loss
+        values = self.critic(self._states(inputs))
+        extra = value_loss(values, inputs["old_values"], inputs["returns"], inputs["judged"], clip=self.ppo.value_clip)
+        self._metrics["train"]["value_loss"].append(float(extra.detach()))
+        return loss + self.ppo.value_coef * extra / self.current_gradient_accumulation_steps
+
+    def _rewards(self) -> Tensor:
+        """The weighted sum of what the reward functions returned last: rewards as they are; NaN without any."""
+        columns = torch.tensor(
+            [[float("nan") if value is None else value for value in reward.last] for reward in self.reward_funcs]
+        )
+        total = (columns * self.reward_weights.cpu().unsqueeze(1)).nansum(dim=0)
+        return torch.where(torch.isnan(columns).all(dim=0), torch.full_like(total, float("nan")), total)
+
+    def _states(self, batch: dict[str, Any]) -> Tensor:
+        """The frozen base's hidden states before each completion token: (B, T, H)."""
+        tokens = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+        mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+        model = self.accelerator.unwrap_model(self.model)
+        with torch.no_grad(), wearing(model, BASE):
+            states = model.get_base_model() if hasattr(model, "get_base_model") else model
+            hidden = states.model(input_ids=tokens, attention_mask=mask).last_hidden_state
+        width = batch["completion_ids"].shape[1]
+        kept: Tensor = hidden[:, -width - 1 : -1].detach()
+        return kept
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        super()._save_checkpoint(*args, **kwargs)
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        torch.save(self.critic.state_dict(), folder / CRITIC_FILE)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        self.critic.load_state_dict(torch.load(Path(resume_from_checkpoint) / CRITIC_FILE, weights_only=True))
+
+
+__all__: Sequence[str] = ["NodePPOTrainer", "PPOSettings", "Critic"]

@@ -1,0 +1,189 @@
+"""A training run as a value: what a YAML file says, checked before any work starts.
+
+    recipe = read_recipe("train/recipes/tiny.yaml", ["seed=1", "stages.0.settings.max_steps=10"])
+
+Unknown keys are refused, with the ones that exist. Settings of TRL stand under `settings` by TRL's names.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, field, fields
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.prompts import Style
+from langgraph_memory_r1.train.construction import Link
+
+TrainedRole: TypeAlias = Literal["manage", "answer"]
+Algorithm: TypeAlias = Literal["sft", "grpo", "ppo", "logo"]
+
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Data:
+    """Where rows come from."""
+
+    source: Literal["personaworld", "locomo", "conversations", "rows", "traces"]
+    path: str | None = None
+    """A file or folder; none for `personaworld`."""
+    split: str = "train"
+    seed: int = 0
+    limit: int | None = None
+    """Conversations at most."""
+    window: int | None = None
+    """Steps that a manager row's bank is built from; none is all before."""
+    link: Link = "last"
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Lora:
+    """Low-rank adapters, in PEFT's words."""
+
+    r: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    target_modules: str | list[str] = "all-linear"
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Stage:
+    """One role, trained by one algorithm."""
+
+    role: TrainedRole
+    algorithm: Algorithm = "grpo"
+    settings: dict[str, Any] = field(default_factory=dict)
+    """TRL's GRPOConfig or SFTConfig."""
+    beta: float = 0.0
+    """Weight of the KL divergence from the base."""
+    format_weight: float = 0.0
+    size_weight: float = 0.0
+    ppo: dict[str, float] = field(default_factory=dict)
+    logo: dict[str, float] = field(default_factory=dict)
+    eval_every: int = 10
+    """Steps between greedy evaluations on the validation split."""
+    patience: int | None = None
+    """Evaluations without a better score before the stage ends."""
+    engine: str | None = None
+    """`http://HOST:PORT` of a vLLM server that generates; none generates in the process."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Recipe:
+    """A training run."""
+
+    base: str
+    """A model on the hub, or its folder."""
+    output: str
+    train: Data
+    validation: Data
+    stages: list[Stage]
+    """In order; a role may come again."""
+    lora: Lora | None = field(default_factory=Lora)
+    """None trains all weights."""
+    judge: str | None = None
+    """The frozen Answer Agent that managers are judged by, as for `load_chat_model`; none: this run's own."""
+    builder: str = "own"
+    """Builds the banks that rows start from: `own`, this run's manager, or a model as for `load_chat_model`."""
+    extractor: str = "rules"
+    metric: str = "em"
+    style: Style = "compact"
+    related_k: int = 10
+    top_k: int = 60
+    max_tokens: int = 256
+    """Longest reply."""
+    seed: int = 0
+    report_to: str = "none"
+    notes: str = ""
+    """Where the settings come from."""
+
+
+_RECIPE = TypeAdapter(Recipe)
+
+
+def read_recipe(path: str | os.PathLike[str], changes: Sequence[str] = ()) -> Recipe:
+    """The recipe in a YAML file.
+
+    Args:
+        path: The file; a model folder named in it relatively is looked for beside it.
+        changes: `key=value`, with dots for what lies deeper and numbers for places in a list.
+
+    Raises:
+        InputError: The file cannot be read, or a key or value is wrong; the message names it.
+    """
+    try:
+        told = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); name a recipe in YAML") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(told, dict):
+        raise InputError(f"{path} is not a recipe: it has to be a mapping that names base, output, train ...")
+    for change in changes:
+        _change(told, change)
+    try:
+        recipe = _RECIPE.validate_python(told)
+    except ValidationError as error:
+        raise InputError(f"{path}: {_complaint(error)}") from error
+    return recipe if not _beside(path, recipe.base) else _with_base(recipe, _beside(path, recipe.base))
+
+
+def as_dict(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as YAML writes it."""
+    return asdict(recipe)
+
+
+def _change(told: dict[str, Any], change: str) -> None:
+    key, equals, value = change.partition("=")
+    if not equals or not key:
+        raise InputError(f"{change!r} changes nothing; write key=value, as stages.0.settings.max_steps=10")
+    *path, last = key.split(".")
+    place: Any = told
+    for part in path:
+        place = _inside(place, part, key)
+    if isinstance(place, list):
+        _inside(place, last, key)
+        place[int(last)] = yaml.safe_load(value)
+    else:
+        place[last] = yaml.safe_load(value)
+
+
+def _inside(place: Any, part: str, key: str) -> Any:
+    if isinstance(place, list) and part.isdecimal() and int(part) < len(place):
+        return place[int(part)]
+    if isinstance(place, dict):
+        return place.setdefault(part, {})
+    raise InputError(f"There is no {key!r} in the recipe; {part!r} leads nowhere.")
+
+
+def _complaint(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    if first["type"] == "unexpected_keyword_argument":
+        known = _known(first["loc"])
+        close = difflib.get_close_matches(str(first["loc"][-1]), known, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}."
+        return f"unknown key {where!r}; {hint}"
+    return f"{where}: {first['msg']}" + (f", not {first['input']!r}" if first["type"] != "missing" else "")
+
+
+def _known(place: tuple[int | str, ...]) -> list[str]:
+    kinds = {"train": Data, "validation": Data, "stages": Stage, "lora": Lora}
+    return [item.name for item in fields(kinds.get(str(place[0]), Recipe) if len(place) > 1 else Recipe)]
+
+
+def _beside(path: str | os.PathLike[str], base: str) -> str:
+    folder = Path(path).parent / base
+    return str(folder) if (folder / "config.json").exists() else ""
+
+
+def _with_base(recipe: Recipe, base: str) -> Recipe:
+    return _RECIPE.validate_python({**asdict(recipe), "base": base})

@@ -1,0 +1,59 @@
+"""The tiny base's tokenizer: whole words of its world, syllables of names, and the fixed parts of prompts and replies.
+
+The two compact instructions are one token each, and a reply's JSON is a handful: `{"operations":[{"event":"`, `ADD`,
+`","fact":`, `0` ... So a prompt has about a hundred tokens, and choosing an operation is choosing one token. Names are
+always cut into the same syllables, which makes copying them easy. Any other text is spelt in bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, timedelta
+from typing import Any, Final
+
+from langgraph_memory_r1.prompts import answer, manage
+
+PAD, END, SYSTEM, USER, ASSISTANT = SPECIAL = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
+TEMPLATE: Final = (
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] }}"
+    "{% if message['role'] == 'assistant' %}{{ '<|end|>' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+_SHOWN: Final = 10
+_YEAR: Final = date(2024, 1, 1)
+_DAYS: Final = 366
+_FIXED: Final = (
+    manage.COMPACT, answer.COMPACT, "Memories:\n", "Facts:\n", "Question:", "Now:", "(none)\n", "[fact 0]",
+    *(f"[{number}]" for number in range(_SHOWN)),
+    '{"operations":[{"event":"', "ADD", "UPDATE", "DELETE", "NOOP", '","fact":', ',"id":', ',"text":"', '"}]}', "}]}",
+    '{"selected":[', '],"answer":"', '"}', "I don't know",
+)  # fmt: skip
+_WORDS: Final = (
+    r"\d\d|\d| ?[A-Z][aeiou]|(?<=[A-Z][aeiou])[a-z][aeiou](?![^aeiou\W][^aeiou])"
+    r"|(?<=[A-Z][aeiou][a-z][aeiou])[a-z][aeiou]|'s| ?[A-Za-z]+| ?[^\sA-Za-z\d]+\n?|\s+"
+)
+
+
+def train_tokenizer(texts: Iterable[str], size: int) -> Any:
+    """A fast tokenizer with a chat template, its words learned from the texts."""
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_WORDS), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size, special_tokens=list(SPECIAL), initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    days = ((_YEAR + timedelta(days=number)).isoformat() for number in range(_DAYS))
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in (*_FIXED, *days)])
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, model_max_length=1024)
+    fast.chat_template = TEMPLATE
+    return fast

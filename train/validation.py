@@ -1,0 +1,93 @@
+"""Greedy scores on the validation rows while training: the best weights are kept, and a stage ends when stuck.
+
+TRL's own evaluation samples at the temperature of training; what is deployed decides greedily, and so it is here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from langgraph_memory_r1.prompts import Style, render
+from langgraph_memory_r1.train.policy import Policy
+from langgraph_memory_r1.train.rewards import RowReward
+from langgraph_memory_r1.train.rows import Row
+
+SCORES_FILE = "scores.json"
+
+
+def greedy_score(policy: Policy, rows: Sequence[Row], reward: RowReward, style: Style) -> float | None:
+    """The mean reward of greedy replies; None where no row can be judged."""
+    replies = policy.reply([render(row.given, style) for row in rows])
+    rewards = reward.rewards([(row, reply.text) for row, reply in zip(rows, replies, strict=True)])
+    known = [value for value in rewards if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+class KeepBest(TrainerCallback):  # type: ignore[misc]
+    """Scores every so many steps, keeps the best weights, stops when nothing better comes.
+
+    Args:
+        score: The present score.
+        save: Writes the present weights into a folder.
+        folder: Of the stage; the scores stand in it, so that a resumed run knows them.
+        every: Steps between scores.
+        patience: Scores without a better one before training ends.
+    """
+
+    def __init__(
+        self,
+        score: Callable[[], float | None],
+        save: Callable[[Path], None],
+        folder: Path,
+        *,
+        every: int,
+        patience: int | None = None,
+    ) -> None:
+        self.score, self.save, self.folder, self.every, self.patience = score, save, folder, every, patience
+        self.scores: dict[int, float] = {}
+
+    @property
+    def best(self) -> Path:
+        """The folder of the best weights."""
+        return self.folder / "best"
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Takes up the scores so far; those of steps that will be done again are forgotten."""
+        kept = json.loads(self._file.read_text()) if self._file.exists() else {}
+        self.scores = {int(step): score for step, score in kept.items() if int(step) <= state.global_step}
+        if not self.scores:
+            self._judge(state.global_step)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Scores, at the last step too."""
+        if state.global_step % self.every == 0 or state.global_step >= state.max_steps:
+            self._judge(state.global_step)
+            if self._is_stuck():
+                control.should_training_stop = True
+
+    def _judge(self, step: int) -> None:
+        score = self.score()
+        if score is None:
+            return
+        if not self.scores or score > max(self.scores.values()):
+            self.save(self.best)
+        self.scores[step] = score
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._file.write_text(json.dumps(self.scores))
+
+    def _is_stuck(self) -> bool:
+        if self.patience is None or len(self.scores) <= self.patience:
+            return False
+        scores = list(self.scores.values())
+        return max(scores[-self.patience :]) <= max(scores[: -self.patience])
+
+    @property
+    def _file(self) -> Path:
+        return self.folder / SCORES_FILE
