@@ -35,6 +35,10 @@ class Question:
     evidence: tuple[str, ...] = ()
     """Ids of the turns that hold the answer."""
     category: str | None = None
+    id: str = ""
+    """Stable in its source, so that results of several runs can be compared question by question."""
+    at: datetime | None = None
+    """When it is asked, where that matters ("how many days ago ...?")."""
 
 
 @dataclass(frozen=True, slots=True)
