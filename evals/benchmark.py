@@ -16,11 +16,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from pathlib import Path
 from typing import ClassVar, Final
 
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.schemas import Conversation
+from langgraph_memory_r1.evals.fields import contents
+from langgraph_memory_r1.schemas import Conversation, Question
 
 __all__ = ["BENCHMARKS", "Benchmark", "Dataset", "Licence", "Skipped", "Source", "benchmark"]
 
@@ -105,8 +105,6 @@ class Benchmark(ABC):
     """The true names of the kinds of questions, in the order in which a report shows them."""
     metric: ClassVar[str]
     """The official metric, by its key among a result's scores."""
-    offline_metric: ClassVar[str]
-    """What stands in for it where there is no judge; the same one unless the official metric is a judge."""
     judge: ClassVar[str] = "generous"
     """The kind of judge that published numbers used."""
     paper_labels: ClassVar[Mapping[str, Mapping[str, str]]] = {}
@@ -132,7 +130,9 @@ class Benchmark(ABC):
             InputError: No such split; the file is missing, has another content, or is not this benchmark's; the
                 message names the place.
         """
-        content = self._read(path)
+        if path is None:
+            raise InputError(f"name {self.name}'s data file with --data, or fetch it with --download")
+        content = contents(path, f"{self.name}'s data file")
         digest = hashlib.sha256(content).hexdigest()
         source = next((each for each in self.sources if each.sha256 == digest), None)
         if source is None and not allow_modified:
@@ -157,6 +157,15 @@ class Benchmark(ABC):
                 return source
         raise InputError(f"{self.name} {chosen} cannot be downloaded; give its file with --data")
 
+    @property
+    def offline_metric(self) -> str:
+        """What stands in for the official metric where there is no judge to give it."""
+        return "f1_mem0" if self.metric.startswith("judge") else self.metric
+
+    def unanswerable(self, question: Question) -> bool:
+        """Whether the right reply is that nothing is known."""
+        return question.gold is None
+
     @abstractmethod
     def parse(self, content: bytes, place: str, skipped: Skipped) -> Iterable[Conversation]:
         """All conversations of the file; `place` begins every message about it."""
@@ -164,14 +173,6 @@ class Benchmark(ABC):
     def select(self, conversations: Sequence[Conversation], split: str) -> tuple[Conversation, ...]:
         """Those of a split; all, where a file is a split."""
         return tuple(conversations)
-
-    def _read(self, path: str | os.PathLike[str] | None) -> bytes:
-        if path is None:
-            raise InputError(f"name {self.name}'s data file with --data, or fetch it with --download")
-        try:
-            return Path(path).read_bytes()
-        except OSError as error:
-            raise InputError(f"{path} cannot be read ({error.strerror}); name {self.name}'s data file") from error
 
     def _split(self, split: str | None, source: Source | None, path: str | os.PathLike[str] | None) -> str:
         held = source.splits if source is not None and source.splits else self.splits
