@@ -143,7 +143,7 @@ class Benchmark(ABC):
         chosen = self._split(split, source, path)
         skipped = Skipped(on_skip)
         conversations = self.select(tuple(self.parse(content, str(path), skipped)), chosen)
-        return Dataset(self.name, chosen, digest, source is None, conversations, skipped.kinds, _notes(source))
+        return Dataset(self.name, chosen, digest, source is None, conversations, skipped.kinds, self.notes(source))
 
     def source(self, split: str | None = None) -> Source:
         """The file to download for a split.
@@ -174,6 +174,14 @@ class Benchmark(ABC):
         """Those of a split; all, where a file is a split."""
         return tuple(conversations)
 
+    def notes(self, source: Source | None) -> tuple[str, ...]:
+        """What a report must say beside numbers from this file; None is a file of unknown content."""
+        if source is None:
+            return ("the data file is not the published one: its numbers compare with nobody's",)
+        if source.sample:
+            return ("the data file is a sample of the benchmark: its numbers compare with nobody's",)
+        return ()
+
     def _split(self, split: str | None, source: Source | None, path: str | os.PathLike[str] | None) -> str:
         held = source.splits if source is not None and source.splits else self.splits
         chosen = split or (self.default_split if self.default_split in held else held[0])
@@ -195,11 +203,3 @@ def benchmark(name: str) -> Benchmark:
     module, _, attribute = BENCHMARKS[name].partition(":")
     found: type[Benchmark] = getattr(import_module(module), attribute)
     return found()
-
-
-def _notes(source: Source | None) -> tuple[str, ...]:
-    if source is None:
-        return ("the data file is not the published one: its numbers compare with nobody's",)
-    if source.sample:
-        return ("the data file is a sample of the benchmark: its numbers compare with nobody's",)
-    return ()

@@ -23,7 +23,7 @@ from langgraph_memory_r1.evals.benchmark import Benchmark, Licence, Skipped, Sou
 from langgraph_memory_r1.evals.fields import contents, decoded, required, typed
 from langgraph_memory_r1.schemas import Conversation, Question, Turn
 
-__all__ = ["CATEGORIES", "PAPER_LABELS", "SHA256", "SPLITS", "TRAIN", "LoCoMo", "load"]
+__all__ = ["CATEGORIES", "CONVERSATIONS", "PAPER_LABELS", "SHA256", "SPLITS", "TRAIN", "LoCoMo", "load"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,15 +36,17 @@ CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop", 
 TRAIN = ("conv-26", "conv-30")
 """The conversations that settings may be tuned on; the other eight are for reporting."""
 
-_TEST = ("conv-41", "conv-42", "conv-43", "conv-44", "conv-47", "conv-48", "conv-49", "conv-50")
+CONVERSATIONS = (*TRAIN, "conv-41", "conv-42", "conv-43", "conv-44", "conv-47", "conv-48", "conv-49", "conv-50")
+"""In the order of the file."""
+
 SPLITS: Final[Mapping[str, tuple[str, ...]]] = {
-    "test": _TEST,
+    "test": CONVERSATIONS[2:],
     "train": ("conv-26",),
     "validation": ("conv-30",),
     "memory-r2/test": ("conv-26", "conv-30", "conv-41", "conv-42", "conv-48", "conv-49", "conv-50"),
     "memory-r2/train": ("conv-43", "conv-47"),
     "memory-r2/validation": ("conv-44",),
-    "full": (*TRAIN, *_TEST),
+    "full": CONVERSATIONS,
 }
 """The conversations of each split. The first three are Memory-R1's 1,307/152/81 questions; only `full` keeps the
 adversarial questions, which neither paper asks."""

@@ -1,8 +1,8 @@
 """LongMemEval: 500 questions, each about its own history of chats between a user and an assistant.
 
-Data: https://huggingface.co/datasets/xiaowu0162/longmemeval-cleaned (Wu et al., ICLR 2025), MIT. Two splits, each a file:
-`s` with about 50 sessions a question, `oracle` with the evidence sessions alone. Every question is a conversation of
-its own, asked at its `question_date`; sessions are put in order of time, which `oracle` is not.
+Data: https://huggingface.co/datasets/xiaowu0162/longmemeval-cleaned (Wu et al., ICLR 2025), MIT. Two splits, each a
+file: `s` with about 50 sessions a question, `oracle` with the evidence sessions alone. Every question is a conversation
+of its own, asked at its `question_date`; sessions are put in order of time, which `oracle` is not.
 
 Evidence are the turns marked `has_answer`; where none is, all turns of the answer sessions. The 30 questions whose id
 ends with `_abs` ask for something that was never said: they have no evidence, and their gold answer says why.
@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from langgraph_memory_r1.errors import InputError
@@ -117,27 +118,27 @@ def _sessions(instance: dict[str, Any], place: str) -> tuple[list[list[Turn]], l
     names, dates, chats = (required(instance, key, list, place) for key in keys)
     if not len(names) == len(dates) == len(chats):
         raise InputError(f"{place}: {len(chats)} sessions have {len(names)} ids and {len(dates)} dates")
-    sessions, marked = [], []
-    seen: Counter[str] = Counter()
-    for name, date, chat in zip(names, dates, chats, strict=True):
-        seen[name] += 1
-        session = name if seen[name] == 1 else f"{name}#{seen[name]}"
-        at = _time(typed(date, str, f"{place} {session}"), f"{place} {session}")
-        turns = [_turn(raw, session, number, at, place) for number, raw in enumerate(chat, 1)]
-        sessions.append(turns)
+    sessions: list[tuple[datetime, list[Turn]]] = []
+    marked: list[str] = []
+    for name, date, chat in zip(_unique(names), dates, chats, strict=True):
+        where = f"{place} {name}"
+        at = _time(typed(date, str, where), where)
+        turns = [_turn(raw, name, number, at, where) for number, raw in enumerate(typed(chat, list, where), 1)]
         marked += [turn.id for turn, raw in zip(turns, chat, strict=True) if raw.get("has_answer") is True]
-    return sorted(sessions, key=_begin), marked
+        sessions.append((at, turns))
+    return [turns for _, turns in sorted(sessions, key=itemgetter(0))], marked
 
 
-def _begin(session: Sequence[Turn]) -> datetime:
-    return session[0].at or _NEVER if session else _NEVER
-
-
-_NEVER = datetime.min.replace(tzinfo=UTC)
+def _unique(names: list[Any]) -> Iterator[str]:
+    """The names of sessions, made different where one stands twice in a history."""
+    seen: Counter[str] = Counter()
+    for name in map(str, names):
+        seen[name] += 1
+        yield name if seen[name] == 1 else f"{name}#{seen[name]}"
 
 
 def _turn(raw: Any, session: str, number: int, at: datetime, place: str) -> Turn:
-    where = f"{place} {session} turn {number}"
+    where = f"{place} turn {number}"
     turn = typed(raw, dict, where)
     speaker, text = (required(turn, key, str, where) for key in ("role", "content"))
     return Turn(speaker, text, at, f"{session}:{number}", session)
@@ -163,9 +164,10 @@ def _evidence(
 
 def _time(text: str, place: str) -> datetime:
     found = _TIME.fullmatch(text.strip())
+    if found is None:
+        raise InputError(f"{place}: {text!r} is not a time like '2023/05/30 (Tue) 23:40'")
+    year, month, day, hour, minute = map(int, found.groups())
     try:
-        if found is not None:
-            return datetime(*map(int, found.groups()), tzinfo=UTC)  # type: ignore[misc]
+        return datetime(year, month, day, hour, minute, tzinfo=UTC)
     except ValueError as error:
         raise InputError(f"{place}: {text!r} is no time: {error}") from error
-    raise InputError(f"{place}: {text!r} is not a time like '2023/05/30 (Tue) 23:40'")
