@@ -109,16 +109,16 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 
 def answer_scores(prediction: str | None, gold: Gold | None, category: str | None = None) -> dict[str, float | None]:
     """All scores of one answer; None where there is no answer (it failed) or no gold answer to compare it with."""
+    scores: dict[str, float | None] = dict.fromkeys(("em", "f1_mem0", "f1_locomo", "bleu1_mem0", "answer_words"))
     if prediction is None:
-        return dict.fromkeys(("em", "f1_mem0", "f1_locomo", "bleu1_mem0", "answer_words"))
-    known = gold is not None and any(text.strip() for text in _texts(gold))
-    scores = {name: METRICS[name](prediction, gold) if known else None for name in ("em", "f1_mem0", "bleu1_mem0")}
-    ruled = known or category == "adversarial"
-    return {
-        **scores,
-        "f1_locomo": f1_locomo(prediction, gold, category) if ruled else None,
-        "answer_words": answer_words(prediction),
-    }
+        return scores
+    scores["answer_words"] = answer_words(prediction)
+    if gold is not None and any(text.strip() for text in _texts(gold)):
+        scores.update(em=em(prediction, gold), f1_mem0=f1_mem0(prediction, gold))
+        scores.update(f1_locomo=f1_locomo(prediction, gold, category), bleu1_mem0=bleu1_mem0(prediction, gold))
+    elif category == "adversarial":
+        scores["f1_locomo"] = f1_locomo(prediction, None, category)
+    return scores
 
 
 def _best(metric: Metric, prediction: str, gold: Gold | None) -> float:
@@ -150,14 +150,16 @@ def _f1_stems(prediction: str, gold: str) -> float:
 
 
 def _f1_parts(prediction: str, gold: str) -> float:
-    wanted = [part for part in map(words.locomo_words, gold.split(",")) if part] or [words.locomo_words(gold)]
+    wanted = [part for part in map(words.locomo_words, gold.split(",")) if part]
+    if not wanted:
+        return _f1_stems(prediction, gold)
     said = [words.locomo_words(part) for part in prediction.split(",")]
     return sum(max(_f1(part, gold_part) for part in said) for gold_part in wanted) / len(wanted)
 
 
 def _f1_before_reason(prediction: str, gold: str) -> float:
     whole = words.locomo_words(prediction) == words.locomo_words(gold)
-    return 1.0 if whole else _f1_stems(prediction, gold.split(";")[0])
+    return 1.0 if whole else _f1_stems(prediction, gold.split(";")[0].strip() or gold)
 
 
 _LOCOMO_RULES: Mapping[str, Metric] = {"multi-hop": _f1_parts, "open-domain": _f1_before_reason}

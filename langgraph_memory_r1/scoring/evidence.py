@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Literal
 
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.scoring.words import locomo_words
+from langgraph_memory_r1.scoring.words import exact_words, stem
 
 __all__ = ["content_tokens", "recall_at", "token_coverage"]
 
@@ -15,14 +15,12 @@ _CACHED_TEXT = 2_000
 """A longer text is not kept in the cache."""
 
 _FUNCTION_WORDS = frozenset(
-    locomo_words(
-        """
-        about after also am are as at be because been before being but by can could did do does during for from had has
-        have he her hers him his how i if in into is it its just like may me might mine my of off on or our ours out
-        over she should since so some such than that their theirs them then there these they this those through to too
-        under up us very was we were what when where which while who whom whose why will with would you your yours
-        """
-    )
+    """
+    about after also am and are as at be because been before being but by can could did do does during for from had has
+    have he her hers him his how i if in into is it its just like may me might mine my of off on or our ours out over
+    she should since so some such than that their theirs them then there these they this those through to too under up
+    us very was we were what when where which while who whom whose why will with would you your yours
+    """.split()
 )
 
 
@@ -54,7 +52,8 @@ def recall_at(
 def token_coverage(gold: str, texts: Iterable[str]) -> float | None:
     """The share of the gold answer's content words that stand in the texts; None if it has none.
 
-    It needs no model, and shows at once when a deleted or garbled memory has lost an answer.
+    It needs no model, and shows at once when a deleted or garbled memory has lost an answer. A date counts as found in
+    the spelling of the gold answer only, so put the day of a memory into its text (LoCoMo: "7 May 2023").
     """
     needed = content_tokens(gold)
     missing = set(needed)
@@ -71,8 +70,8 @@ def content_tokens(text: str) -> frozenset[str]:
 
 
 def _content_tokens(text: str) -> frozenset[str]:
-    stems = frozenset(locomo_words(text))
-    return stems - _FUNCTION_WORDS or stems
+    words = exact_words(text)
+    return frozenset(stem(word) for word in words if word not in _FUNCTION_WORDS) or frozenset(map(stem, words))
 
 
 _cached_tokens = lru_cache(maxsize=32_768)(_content_tokens)
