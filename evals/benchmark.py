@@ -143,6 +143,10 @@ class Benchmark(ABC):
         chosen = self._split(split, source, path)
         skipped = Skipped(on_skip)
         conversations = self.select(tuple(self.parse(content, str(path), skipped)), chosen)
+        if not any(conversation.questions for conversation in conversations):
+            raise InputError(
+                f"{path} holds no question of {self.name}'s split {chosen}; is this the benchmark's own file?"
+            )
         return Dataset(self.name, chosen, digest, source is None, conversations, skipped.kinds, self.notes(source))
 
     def source(self, split: str | None = None) -> Source:
