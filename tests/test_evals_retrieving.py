@@ -21,7 +21,7 @@ TURNS = (
     Turn("Ann", "The weather is nice.", id="3", session="s2"),
 )
 QUESTIONS = (
-    Question("What is the name of the dog?", "Buddy", ("1",), "single-hop", "c/0"),
+    Question("Which dog called Buddy was adopted?", "Buddy", ("1",), "single-hop", "c/0"),
     Question("Who plays chess, and what is the weather?", None, ("2", "3"), "multi-hop", "c/1"),
     Question("Why?", "x", (), "open-domain", "c/2"),
 )
