@@ -15,7 +15,7 @@ from langgraph_memory_r1.evals.report.compare import Comparison, Flip, compare
 from langgraph_memory_r1.evals.report.markdown import markdown
 from langgraph_memory_r1.evals.report.page import page
 from langgraph_memory_r1.evals.report.run import Run, read_run
-from langgraph_memory_r1.evals.report.sections import summary
+from langgraph_memory_r1.evals.report.sections import sections_of, summary
 from langgraph_memory_r1.evals.report.tables import Table
 
 __all__ = ["write_report", "Written", "read_run", "Run", "summary", "Table", "compare", "Comparison", "Flip"]
@@ -40,9 +40,10 @@ def write_report(folder: str | os.PathLike[str], *, paper_labels: str | None = N
         InputError: The folder is no run, or a line of it is broken.
     """
     run = read_run(folder)
+    sections = sections_of(run, paper_labels=paper_labels)
     written = Written(run.folder / "report.md", run.folder / "report.html")
-    _write(written.markdown, markdown(run, paper_labels=paper_labels))
-    _write(written.html, page(run, paper_labels=paper_labels))
+    _write(written.markdown, markdown(run, sections))
+    _write(written.html, page(run, sections))
     return written
 
 

@@ -22,7 +22,7 @@ from langgraph_memory_r1.evals.report.tables import Row, Table, answer_metrics, 
 __all__ = ["Comparison", "Flip", "compare"]
 
 _PREFERRED = "memory-r1"
-_TITLES = ("n", "A", "B", "B − A", "p", "A better", "B better")
+_TITLES = ("n", "A", "B", "B − A", "p", "p, conversations", "A better", "B better")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ class Comparison:
     tables: tuple[Table, ...]
     flips: tuple[Flip, ...]
     notes: tuple[str, ...] = ()
-    differences: Mapping[str, Mapping[str, float]] | None = None
-    """By metric, over all questions: n, a, b, difference, low, high, p."""
+    differences: Mapping[str, Mapping[str, float | None]] | None = None
+    """By metric, over all questions: n, a, b, difference, low, high, p, p_conversations."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -148,7 +148,7 @@ def _shared_metrics(a: Run, b: Run) -> tuple[str, ...]:
 def _scores(pairs: Sequence[tuple[Result, Result]], metric: str) -> _Scores | None:
     rows = [(a.scores.get(metric), b.scores.get(metric), a.conversation) for a, b in pairs]
     there = [(x, y, conversation) for x, y, conversation in rows if x is not None and y is not None]
-    return _Scores(*(list(column) for column in zip(*there, strict=True))) if there else None  # type: ignore[arg-type]
+    return _Scores(*(list(column) for column in zip(*there, strict=True))) if there else None
 
 
 def _names(a: _Side, b: _Side) -> tuple[str, str]:
@@ -160,8 +160,8 @@ def _names(a: _Side, b: _Side) -> tuple[str, str]:
 def _overall(found: Mapping[str, _Scores], names: tuple[str, str]) -> Table:
     rows = tuple(_row(metric, both) for metric, both in found.items())
     note = (
-        "Scores × 100. B − A with its 95 % interval over the same questions; a difference whose interval holds 0 may "
-        "be chance."
+        "Scores × 100. B − A with its 95 % interval over the same questions; p: how often chance alone gives so large "
+        "a difference, if questions (or whole conversations) had fallen to either side alike."
     )
     return Table(f"A: {names[0]}; B: {names[1]}", ("metric", *_TITLES), rows, note)
 
@@ -177,24 +177,22 @@ def _by_category(pairs: Sequence[tuple[Result, Result]], metric: str, categories
 
 
 def _row(name: str, both: _Scores) -> Row:
-    numbers = _numbers(both)
+    test = both.test()
     a_better = sum(x > y for x, y in zip(both.a, both.b, strict=True))
     b_better = sum(x < y for x, y in zip(both.a, both.b, strict=True))
-    interval = f"{100 * numbers['low']:+.1f} to {100 * numbers['high']:+.1f}"
-    difference = f"{100 * numbers['difference']:+.1f} ({interval})"
-    means = (f"{100 * numbers['a']:.1f}", f"{100 * numbers['b']:.1f}")
-    return (name, f"{len(both.a):,}", *means, difference, _p(numbers["p"]), f"{a_better:,}", f"{b_better:,}")
+    difference = f"{100 * test.difference:+.1f} ({100 * test.low:+.1f} to {100 * test.high:+.1f})"
+    means = (f"{100 * test.a:.1f}", f"{100 * test.b:.1f}")
+    chances = (_p(test.p), _p(test.p_conversations))
+    return (name, f"{test.n:,}", *means, difference, *chances, f"{a_better:,}", f"{b_better:,}")
 
 
-def _numbers(both: _Scores) -> dict[str, float]:
-    test, n = both.test(), len(both.a)
-    return {
-        "n": n, "a": sum(both.a) / n, "b": sum(both.b) / n,
-        "difference": test.difference, "low": test.low, "high": test.high, "p": test.p,
-    }  # fmt: skip
+def _numbers(both: _Scores) -> dict[str, float | None]:
+    return asdict(both.test())
 
 
-def _p(value: float) -> str:
+def _p(value: float | None) -> str:
+    if value is None:
+        return "–"
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 

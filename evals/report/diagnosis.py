@@ -12,12 +12,12 @@ RIGHT = 0.5
 
 DIAGNOSES = {
     "right": "the answer is right",
-    "lost": "wrong, and no memory in the bank comes from an evidence turn",
-    "not retrieved": "wrong, the bank has the evidence, but none of it was retrieved",
-    "partly retrieved": "wrong, with only a part of the evidence retrieved",
+    "lost": "no memory in the bank comes from an evidence turn",
+    "not retrieved": "the bank has the evidence, but none of it was retrieved",
+    "partly retrieved": "only a part of the evidence was retrieved",
     "misread": "wrong, although all of the evidence was retrieved",
     "wrong": "wrong, and the question names no evidence to look for",
-    "found": "not answered in this run; all of the evidence was retrieved",
+    "found": "all of the evidence was retrieved, and nothing was answered or scored in this run",
     "not scored": "not answered in this run, or not scored",
     "error": "the system failed; the question counts in no mean",
 }

@@ -11,6 +11,9 @@ from langgraph_memory_r1.evals.report.run import Run
 
 __all__ = ["Estimate", "Estimates", "is_share", "is_yes_or_no"]
 
+ENOUGH = 5
+"""With fewer conversations, how much they differ cannot be seen from them alone."""
+
 _COUNTS = ("answer_words",)
 
 
@@ -59,5 +62,13 @@ def is_yes_or_no(metric: str) -> bool:
 
 def _estimate(metric: str, values: Sequence[float], conversations: Sequence[str]) -> Estimate:
     mean = sum(values) / len(values)
-    low, high = wilson(sum(values), len(values)) if is_yes_or_no(metric) else bootstrap(values, conversations)
+    low, high = wilson(sum(values), len(values)) if is_yes_or_no(metric) else _interval(values, conversations)
     return Estimate(mean, low, high, len(values))
+
+
+def _interval(values: Sequence[float], conversations: Sequence[str]) -> tuple[float, float]:
+    """Over conversations; where they are too few to tell, no shorter than over questions."""
+    intervals = [bootstrap(values, conversations)]
+    if 1 < len(set(conversations)) < ENOUGH:
+        intervals.append(bootstrap(values, ["all"] * len(values)))
+    return min(low for low, _ in intervals), max(high for _, high in intervals)

@@ -5,20 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from langgraph_memory_r1.evals.report.facts import licence_of, overview, title_of, warnings_of
 from langgraph_memory_r1.evals.report.run import Run
-from langgraph_memory_r1.evals.report.sections import licence_of, overview, sections_of, title_of, warnings_of
+from langgraph_memory_r1.evals.report.sections import Section
 from langgraph_memory_r1.evals.report.tables import Table
 
 __all__ = ["markdown", "table"]
 
-_SPECIAL = re.compile(r"([\\|*_<>`\[\]])")
+_SPECIAL = re.compile(r"([\\|*<>`\[\]])")
 
 
-def markdown(run: Run, *, paper_labels: str | None = None) -> str:
+def markdown(run: Run, sections: Iterable[Section]) -> str:
     """The whole report; the answers to single questions are on the page."""
     parts = [f"# {_cell(title_of(run))}", _cell(", ".join(overview(run))) + "."]
     parts += [f"> **Note:** {_cell(warning)}" for warning in warnings_of(run)]
-    for section in sections_of(run, paper_labels=paper_labels):
+    for section in sections:
         parts += [f"## {section.title}", *([section.note] if section.note else [])]
         parts += [table(each) for each in section.tables]
     return "\n\n".join([*parts, _cell(licence_of(run))]) + "\n"

@@ -17,16 +17,10 @@ from urllib.parse import quote
 from langgraph_memory_r1 import __version__
 from langgraph_memory_r1.evals.report.diagnosis import verdict_of
 from langgraph_memory_r1.evals.report.embedded import embedded
+from langgraph_memory_r1.evals.report.facts import licence_of, overview, title_of, warnings_of
+from langgraph_memory_r1.evals.report.figures import Figure
 from langgraph_memory_r1.evals.report.run import Run
-from langgraph_memory_r1.evals.report.sections import (
-    Figure,
-    Section,
-    licence_of,
-    overview,
-    sections_of,
-    title_of,
-    warnings_of,
-)
+from langgraph_memory_r1.evals.report.sections import Section
 from langgraph_memory_r1.evals.report.tables import Row, Table
 
 __all__ = ["page"]
@@ -35,9 +29,8 @@ _NUMBER = re.compile(r"[\d.,–%-]+( \(.*\)| s| min)?")
 _INTERVAL = re.compile(r"([\d.,]+) (\(.*\))")
 
 
-def page(run: Run, *, paper_labels: str | None = None) -> str:
+def page(run: Run, sections: Sequence[Section]) -> str:
     """The whole page."""
-    sections = sections_of(run, paper_labels=paper_labels)
     links = [(section.id, section.title) for section in sections] + [("questions", "Questions")]
     script = _part("page.js")
     verdict = verdict_of(run)
@@ -95,12 +88,14 @@ def _table(table: Table) -> str:
 def _row(table: Table, place: int) -> str:
     first, *rest = table.rows[place]
     kind = ' class="paper"' if place >= len(table.rows) - table.quoted else ""
-    cells = "".join(_cell(cell, table.links.get((place, column))) for column, cell in enumerate(rest, 1))
+    cells = "".join(
+        _cell(cell, _numeric(table.rows, column), table.links.get((place, column)))
+        for column, cell in enumerate(rest, 1)
+    )
     return f'<tr{kind}><th scope="row">{escape(first)}</th>{cells}</tr>'
 
 
-def _cell(text: str, link: str | None) -> str:
-    kind = ' class="n"' if _NUMBER.fullmatch(text) else ""
+def _cell(text: str, kind: str, link: str | None) -> str:
     found = _INTERVAL.fullmatch(text)
     shown = f"{escape(found[1])} <small>{escape(found[2])}</small>" if found else escape(text)
     if link:

@@ -16,6 +16,9 @@ from langgraph_memory_r1.evals.report.estimates import Estimate
 __all__ = ["Line", "bars", "legend", "lines", "scatter"]
 
 COLOURS = 10
+LEFT, RIGHT, TOP, BOTTOM = 46, 360, 26, 232
+"""The frame of curves and points."""
+
 _MARKERS = (
     "M-4-4H4V4H-4Z",
     "M0-5.5L5.5 4H-5.5Z",
@@ -39,7 +42,7 @@ class Line:
 
 def bars(title: str, rows: Sequence[tuple[str, int, Estimate | None]]) -> str:
     """Horizontal bars with intervals, from 0 to 100 per cent."""
-    left, right, step = 104.0, 318.0, 22
+    left, right, step = 104.0, 310.0, 22
     parts = []
     for place, (name, colour, estimate) in enumerate(rows):
         y = 10 + place * step
@@ -62,36 +65,36 @@ def bars(title: str, rows: Sequence[tuple[str, int, Estimate | None]]) -> str:
 def lines(title: str, series: Sequence[Line], *, x_name: str, y_name: str, percent: bool = True) -> str:
     """Curves over a few points, which are evenly spaced; the axes begin at zero."""
     places = sorted({x for line in series for x, _ in line.points})
-    top = 1.0 if percent else max((y for line in series for _, y in line.points), default=1.0) or 1.0
-    at = {x: 48 + 348 * (index / (len(places) - 1) if len(places) > 1 else 0.5) for index, x in enumerate(places)}
+    top = _round_up(max((y for line in series for _, y in line.points), default=1.0))
+    at = {x: _across(index / (len(places) - 1) if len(places) > 1 else 0.5) for index, x in enumerate(places)}
     ticks = [(at[x], f"{x:g}") for x in _thinned(places, 10)]
     frame = _frame(ticks, _y_ticks(top, percent), x_name, y_name)
-    return _svg(420, 300, title, frame + "".join(_curve(line, lambda x: at[x], _scale(top)) for line in series))
+    return _svg(380, 280, title, frame + "".join(_curve(line, lambda x: at[x], _scale(top)) for line in series))
 
 
 def scatter(title: str, points: Sequence[tuple[str, int, float, Estimate]], *, x_name: str, y_name: str) -> str:
-    """Named points with vertical intervals over a logarithmic axis."""
+    """Points with vertical intervals over a logarithmic axis; their names belong in a legend."""
     low, high = _decades([x for _, _, x, _ in points])
-    top = _clip(1.15 * max((estimate.high for *_, estimate in points), default=1.0))
+    top = _round_up(max((estimate.high for *_, estimate in points), default=1.0))
 
     def across(x: float) -> float:
-        return 48 + 348 * (math.log10(max(x, 1)) - low) / (high - low)
+        return _across((math.log10(max(x, 1)) - low) / (high - low))
 
-    ticks = [(across(10.0**power), f"{10**power:,}") for power in range(low, high + 1)]
-    parts, taken = [_frame(ticks, _y_ticks(top, True), x_name, y_name)], list[tuple[float, float]]()
-    for name, colour, x, estimate in sorted(points, key=lambda point: -point[3].mean):
-        here, up = across(x), _scale(top)
+    ticks = [(across(10.0**power), _short(10**power)) for power in range(low, high + 1)]
+    parts, up = [_frame(ticks, _y_ticks(top, True), x_name, y_name)], _scale(top)
+    for name, colour, x, estimate in points:
+        here = across(x)
         parts.append(f'<path class="whisker" d="M{here:.1f} {up(estimate.low):.1f}V{up(estimate.high):.1f}"/>')
         parts.append(_marker(here, up(estimate.mean), colour, f"{name}: {estimate}, {x:,.0f} {x_name}"))
-        parts.append(_label(here, up(estimate.mean), name, taken))
-    return _svg(420, 300, title, "".join(parts))
+    return _svg(380, 280, title, "".join(parts))
 
 
-def legend(names: Sequence[tuple[str, int]]) -> str:
+def legend(names: Sequence[tuple[str, int]], *, dashes: bool = True) -> str:
     """The markers with their names, as a list."""
+    line = '<path class="curve" stroke-dasharray="{}" d="M-13 0H13"/>' if dashes else ""
     items = "".join(
         f'<li><svg width="26" height="14" viewBox="-13 -7 26 14" aria-hidden="true" class="c{colour % COLOURS}">'
-        f'<path class="curve" stroke-dasharray="{_dash(colour)}" d="M-13 0H13"/>{_shape(colour)}</svg>'
+        f"{line.format(_dash(colour))}{_shape(colour)}</svg>"
         f"{escape(name)}</li>"
         for name, colour in names
     )
@@ -112,14 +115,26 @@ def _curve(line: Line, across: Callable[[float], float], up: Callable[[float], f
 
 
 def _frame(x_ticks: Iterable[tuple[float, str]], y_ticks: Iterable[tuple[float, str]], x_name: str, y_name: str) -> str:
-    parts = [f'<path class="grid" d="M48 {y:.1f}H396"/>{_text(42, y + 4, name, "end", "tick")}' for y, name in y_ticks]
-    parts += [_text(x, 268, name, "middle", "tick") for x, name in x_ticks]
-    parts.append('<path class="axis" d="M48 250H396"/>')
-    return "".join(parts) + _text(222, 291, x_name, "middle", "tick") + _text(4, 13, y_name, "start", "tick")
+    grid = '<path class="grid" d="M{} {:.1f}H{}"/>'
+    parts = [grid.format(LEFT, y, RIGHT) + _text(LEFT - 6, y + 4, name, "end", "tick") for y, name in y_ticks]
+    parts += [_text(x, BOTTOM + 18, name, "middle", "tick") for x, name in x_ticks]
+    parts.append(f'<path class="axis" d="M{LEFT} {BOTTOM}H{RIGHT}"/>')
+    parts.append(_text((LEFT + RIGHT) / 2, BOTTOM + 40, x_name, "middle", "tick"))
+    return "".join(parts) + _text(2, 12, y_name, "start", "tick")
 
 
 def _scale(top: float) -> Callable[[float], float]:
-    return lambda y: 250 - 224 * min(max(y / top, 0), 1)
+    return lambda y: BOTTOM - (BOTTOM - TOP) * _clip(y / top)
+
+
+def _across(share: float) -> float:
+    return LEFT + (RIGHT - LEFT) * share
+
+
+def _round_up(top: float) -> float:
+    """The next end of an axis whose four steps are round numbers."""
+    power = 10.0 ** math.floor(math.log10(top / 4)) if top > 0 else 0.25
+    return 4 * power * next(step for step in (1, 2, 2.5, 5, 10) if 4 * power * step >= top * (1 - 1e-9))
 
 
 def _y_ticks(top: float, percent: bool) -> list[tuple[float, str]]:
@@ -134,17 +149,14 @@ def _decades(values: Sequence[float]) -> tuple[int, int]:
     return low, max(high, low + 1)
 
 
+def _short(number: int) -> str:
+    return (
+        f"{number // 1_000_000}M" if number >= 1_000_000 else f"{number // 1_000}k" if number >= 1_000 else f"{number}"
+    )
+
+
 def _thinned(places: Sequence[float], most: int) -> Sequence[float]:
     return places[:: max(1, math.ceil(len(places) / most))]
-
-
-def _label(x: float, y: float, name: str, taken: list[tuple[float, float]]) -> str:
-    """A name beside its point, on the side that has room, moved down past those already there."""
-    anchor, x = ("start", x + 9) if x < 300 else ("end", x - 9)
-    while any(abs(y - other) < 13 and abs(x - there) < 100 for there, other in taken):
-        y += 2
-    taken.append((x, y))
-    return _text(x, y + 4, name, anchor, "name")
 
 
 def _marker(x: float, y: float, colour: int, title: str) -> str:

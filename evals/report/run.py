@@ -14,6 +14,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -83,21 +84,21 @@ class Run:
     costs: tuple[Line, ...] = ()
     curve: tuple[Line, ...] = ()
 
-    @property
+    @cached_property
     def systems(self) -> tuple[str, ...]:
         """In the order in which they were named, else in which they came."""
         there = dict.fromkeys(result.system for result in self.results)
         named = [name for name in self.manifest.get("systems", ()) if name in there]
         return tuple(dict.fromkeys([*named, *there]))
 
-    @property
+    @cached_property
     def categories(self) -> tuple[str, ...]:
         """Those that have questions, in the benchmark's order."""
         there = dict.fromkeys(result.category for result in self.results)
         named = [name for name in self.manifest.get("categories", ()) if name in there]
         return tuple(dict.fromkeys([*named, *there]))
 
-    @property
+    @cached_property
     def questions(self) -> dict[tuple[str, str], Result]:
         """One result of each question, in the order of the file."""
         found: dict[tuple[str, str], Result] = {}
@@ -105,7 +106,7 @@ class Run:
             found.setdefault(result.key, result)
         return found
 
-    @property
+    @cached_property
     def scored(self) -> tuple[str, ...]:
         """The names of all scores that at least one answer has."""
         there: dict[str, None] = {}

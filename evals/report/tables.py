@@ -7,15 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
+from langgraph_memory_r1.evals.report.curves import QUANTITIES, Point
 from langgraph_memory_r1.evals.report.diagnosis import DIAGNOSES, diagnoses_of, verdict_of
 from langgraph_memory_r1.evals.report.estimates import Estimates, is_share
-from langgraph_memory_r1.evals.report.run import Line, Result, Run
+from langgraph_memory_r1.evals.report.run import Line, Run
 
 __all__ = [
     "Row",
     "Table",
     "answers",
+    "NOTHING",
     "by_category",
+    "category_sizes",
     "coverage",
     "operations",
     "outcomes",
@@ -70,7 +73,7 @@ def answers(run: Run, estimates: Estimates) -> Table:
 
 def by_category(run: Run, estimates: Estimates, metric: str, labels: Mapping[str, str] | None = None) -> Table:
     """One metric in every category; `labels` renames the categories."""
-    sizes = _sizes(run)
+    sizes = category_sizes(run)
     titles = [f"{(labels or {}).get(name, name)} (n {sizes[name]:,})" for name in run.categories]
     rows = [
         (system, *(str(estimates.of(system, metric, name) or NOTHING) for name in (*run.categories, None)))
@@ -139,21 +142,29 @@ def operations(run: Run) -> Table | None:
 def spending(run: Run) -> Table | None:
     """Calls, tokens and time of every stage."""
     kinds = ("calls", "cached", "input_tokens", "output_tokens")
+    times = ("seconds", "model_seconds", "p50_seconds", "p95_seconds")
     rows = [
-        (str(line["system"]), str(line["stage"]), *(f"{line.get(kind) or 0:,}" for kind in kinds), _time(line))
+        (
+            line["system"],
+            line["stage"],
+            *(f"{line.get(kind) or 0:,}" for kind in kinds),
+            *map(_time, map(line.get, times)),
+        )
         for line in run.costs
     ]
-    titles = ("system", "stage", "model calls", "from cache", "input tokens", "output tokens", "time")
-    return Table("Cost", titles, tuple(rows)) if rows else None
+    tokens = ("model calls", "from cache", "input tokens", "output tokens")
+    titles = ("system", "stage", *tokens, "time", "time in models", "p50", "p95")
+    note = "time in models: as measured when a call was first made; p50 and p95: one question, from asking to answer."
+    return Table("Cost", titles, tuple(rows), note) if rows else None
 
 
-def streaming(run: Run, points: Mapping[str, Sequence[tuple[float, Mapping[str, float]]]]) -> Table | None:
-    """The last point of each saturation curve beside the first."""
+def streaming(run: Run, curves: Mapping[str, Sequence[Point]]) -> Table | None:
+    """The first and the last point of each saturation curve."""
     rows = []
-    for system, curve in points.items():
-        for session, values in (curve[0], curve[-1]) if len(curve) > 1 else curve[:1]:
-            accuracy, lost, memories = (values.get(name) for name in ("accuracy", "lost", "memories"))
-            rows.append((system, f"{session:.0f}", _percent(accuracy), _percent(lost), _count(memories)))
+    for system, points in curves.items():
+        for point in dict.fromkeys((0, len(points) - 1)):
+            accuracy, lost, memories = (points[point].values.get(name) for name in QUANTITIES)
+            rows.append((system, f"{points[point].session:.0f}", _percent(accuracy), _percent(lost), _count(memories)))
     titles = ("system", "after session", run.official, "lost facts", "memories")
     return Table("While the bank is being built", titles, tuple(rows)) if rows else None
 
@@ -170,7 +181,8 @@ def _bank_row(system: str, banks: Sequence[Line]) -> Row:
     return (system, f"{sums['turns']:,}", facts, f"{sums['memories']:,}", *mix, _percent(share))
 
 
-def _sizes(run: Run) -> dict[str, int]:
+def category_sizes(run: Run) -> dict[str, int]:
+    """How many questions each category has."""
     sizes = dict.fromkeys(run.categories, 0)
     for result in run.questions.values():
         sizes[result.category] += 1
@@ -203,11 +215,7 @@ def _count(value: float | None) -> str:
     return NOTHING if value is None else f"{value:,.0f}"
 
 
-def _time(line: Line) -> str:
-    seconds = float(line.get("seconds") or 0)
-    return f"{seconds:,.1f} s" if seconds < 100 else f"{seconds / 60:,.1f} min"
-
-
-def results_of(run: Run, system: str) -> list[Result]:
-    """A system's results."""
-    return [result for result in run.results if result.system == system]
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return NOTHING
+    return f"{seconds:,.3g} s" if seconds < 100 else f"{seconds / 60:,.1f} min"
