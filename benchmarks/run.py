@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import growth
+import retrieval
 import store
 from measure import Measure, p50, seconds
 
@@ -41,7 +42,7 @@ def start_measures(_: Path) -> Iterator[Measure]:
     yield Measure("help_vs_bare_imports", p50(ours), p50(reference), 2)
 
 
-MEASURES = {**growth.MEASURES, **store.MEASURES, "start": start_measures}
+MEASURES = {**growth.MEASURES, **store.MEASURES, **retrieval.MEASURES, "start": start_measures}
 """Growth comes first, because it looks at this process's memory."""
 
 
