@@ -30,7 +30,7 @@ from langgraph_memory_r1.scoring.bleu import treebank_words
 DATA = Path(__file__).parents[1] / "../shared/data"
 CATEGORIES = ("multi-hop", "temporal", "open-domain", "single-hop", "adversarial")
 
-NONE = dict.fromkeys(("em", "f1_mem0", "f1_locomo", "bleu1_mem0", "answer_words"))
+NONE = dict.fromkeys(("em", "f1_mem0", "f1_locomo", "bleu1_mem0", "abstained", "answer_words"))
 
 AWKWARD = [
     "The", "A", "and", "an, the", "?!", "...", ",", ";", "; because", "yes, ", " a, b,", ",,", "No; she is adopting",
@@ -165,11 +165,20 @@ def test_gold_answers_may_be_numbers_or_several() -> None:
 
 def test_a_score_that_cannot_be_computed_is_none() -> None:
     assert answer_scores(None, "2022") == NONE
-    assert answer_scores("in 2022", None) == NONE | {"answer_words": 2}
-    assert answer_scores("in 2022", " ")["em"] is None
-    assert answer_scores("not mentioned", None, "adversarial")["f1_locomo"] == 1.0
-    assert answer_scores("", "2022") == dict.fromkeys(NONE, 0)
-    assert answer_scores("2022", "2022", "temporal")["bleu1_mem0"] == 1.0
+    assert answer_scores("in 2022", " ") == NONE | {"answer_words": 2}
+    assert answer_scores("in 2022", None) == NONE | {"answer_words": 2, "abstained": 0.0}
+    zero = {"em": 0.0, "f1_mem0": 0.0, "f1_locomo": 0.0, "bleu1_mem0": 0.0, "answer_words": 0}
+    assert answer_scores("", "2022") == NONE | zero
+    assert answer_scores("2022", "2022", "temporal") == NONE | dict.fromkeys(zero, 1.0)
+
+
+def test_a_question_without_an_answer_wants_abstention() -> None:
+    """The library's own refusal is one, but not in the words that LoCoMo's scorer knows."""
+    own = answer_scores("I don't know.", None, "adversarial")
+    assert (own["abstained"], own["f1_locomo"], own["em"]) == (1.0, 0.0, None)
+    theirs = answer_scores("Not mentioned in the conversation", None, "adversarial")
+    assert (theirs["abstained"], theirs["f1_locomo"]) == (1.0, 1.0)
+    assert answer_scores("a kayak", None, "adversarial")["abstained"] == 0.0
 
 
 def test_answer_words() -> None:

@@ -108,16 +108,22 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 
 
 def answer_scores(prediction: str | None, gold: Gold | None, category: str | None = None) -> dict[str, float | None]:
-    """All scores of one answer; None where there is no answer (it failed) or no gold answer to compare it with."""
-    scores: dict[str, float | None] = dict.fromkeys(("em", "f1_mem0", "f1_locomo", "bleu1_mem0", "answer_words"))
+    """All scores of one answer; None where there is no answer (it failed) or no gold answer to compare it with.
+
+    A question that has no answer (its gold is None) is scored by `abstained`, and by LoCoMo's rule if it is one of its
+    adversarial questions.
+    """
+    names = ("em", "f1_mem0", "f1_locomo", "bleu1_mem0", "abstained", "answer_words")
+    scores: dict[str, float | None] = dict.fromkeys(names)
     if prediction is None:
         return scores
     scores["answer_words"] = answer_words(prediction)
-    if gold is not None and any(text.strip() for text in _texts(gold)):
+    if gold is None:
+        scores["abstained"] = float(abstained(prediction))
+        scores["f1_locomo"] = f1_locomo(prediction, None, category) if category == "adversarial" else None
+    elif any(text.strip() for text in _texts(gold)):
         scores.update(em=em(prediction, gold), f1_mem0=f1_mem0(prediction, gold))
         scores.update(f1_locomo=f1_locomo(prediction, gold, category), bleu1_mem0=bleu1_mem0(prediction, gold))
-    elif category == "adversarial":
-        scores["f1_locomo"] = f1_locomo(prediction, None, category)
     return scores
 
 
