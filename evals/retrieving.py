@@ -4,7 +4,7 @@
 
 Over the turns, each a memory of its own: `bm25` ranks every turn for itself, `turns` as this library ranks memories;
 with an embedding model also `dense` (cosine alone) and `hybrid` (the library's ranking with vectors). Over what a
-memory system made of the turns: `bank`, which finds a turn where a memory has it among its sources.
+memory system made of the turns, under the system's name: a turn is found where a memory has it among its sources.
 """
 
 from __future__ import annotations
@@ -38,9 +38,8 @@ DESCRIPTIONS: Final[Mapping[str, str]] = {
     "turns": "turns, ranked as this library ranks memories, without vectors",
     "dense": "turns, ranked by the cosine of their vectors alone",
     "hybrid": "turns, ranked as this library ranks memories, words and vectors",
-    "bank": "the memories of a bank, ranked by this library",
 }
-"""What each ranking is, in the order of a report."""
+"""What each ranking of turns is, in the order of a report."""
 
 _SHOWN = 10
 """So many of the memories that were found stand in a record; more would make a run's file larger than its data."""
@@ -54,7 +53,7 @@ def retrieve(
     dataset: Dataset,
     *,
     embeddings: Embeddings | None = None,
-    banks: Mapping[str, Sequence[Memory]] | None = None,
+    banks: Mapping[str, Mapping[str, Sequence[Memory]]] | None = None,
     on_question: Callable[[str], None] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Rank every question's memories in every way that is possible, and say how much of its evidence was found.
@@ -62,7 +61,7 @@ def retrieve(
     Args:
         dataset: Conversations and questions.
         embeddings: Adds the rankings that need vectors.
-        banks: Conversation → the memories that a system made of it; adds the ranking over them.
+        banks: System → conversation → the memories that it made; adds a ranking over each system's.
         on_question: Called with the name of the ranking after each question, to show progress.
 
     Yields:
@@ -76,7 +75,7 @@ def retrieve(
         raise InputError(f"no question of {dataset.benchmark} names evidence turns; leave --retrieval-only out")
     for conversation in dataset.conversations:
         texts = {turn.id: turn.text for turn in conversation.turns}
-        for name, ranker in _rankers(conversation, embeddings, banks):
+        for name, ranker in _rankers(conversation, embeddings, banks or {}):
             for question in conversation.questions:
                 found = ranker(question.text)
                 yield {
@@ -125,7 +124,7 @@ def _first_places(found: Sequence[Memory], needed: set[str]) -> dict[str, int | 
 
 
 def _rankers(
-    conversation: Conversation, embeddings: Embeddings | None, banks: Mapping[str, Sequence[Memory]] | None
+    conversation: Conversation, embeddings: Embeddings | None, banks: Mapping[str, Mapping[str, Sequence[Memory]]]
 ) -> Iterator[tuple[str, Ranker]]:
     meaning = None if embeddings is None else _Meaning(embeddings)
     turns = [memory_of(turn) for turn in conversation.turns]
@@ -137,8 +136,8 @@ def _rankers(
     if meaning is not None:
         yield "dense", _cosine(turns, np.stack(rows), meaning)
         yield "hybrid", _ranker(index, meaning)
-    if banks is not None:
-        yield "bank", _ranker(_indexed(banks.get(conversation.id, ()), meaning)[0], meaning)
+    for system, memories in banks.items():
+        yield system, _ranker(_indexed(memories.get(conversation.id, ()), meaning)[0], meaning)
 
 
 class _Meaning:
