@@ -209,7 +209,7 @@ def _flips(pairs: Sequence[tuple[Result, Result]], metric: str) -> Iterator[Flip
 
 def _doubts(a: _Side, b: _Side, pairs: Sequence[tuple[Result, Result]]) -> Iterator[str]:
     if alone := len(a.results()) + len(b.results()) - 2 * len(pairs):
-        yield f"{alone:,} questions are on one side only and left out."
+        yield f"{alone:,} {'question is' if alone == 1 else 'questions are'} on one side only and left out."
     for name in ("judge", "benchmark", "prompt_version"):
         one, other = (side.run.manifest.get(name) for side in (a, b))
         if one != other:

@@ -27,14 +27,15 @@ class Point:
 
 
 def curves_of(run: Run) -> dict[str, tuple[Point, ...]]:
-    """The points of every system.
+    """The points of every system that was asked more than once on the way.
 
     A conversation that has ended keeps its last values, so that all points stand for the same conversations.
     """
     lines: dict[str, dict[str, dict[float, _Line]]] = defaultdict(lambda: defaultdict(dict))
     for line in run.curve:
         lines[line["system"]][line["conversation"]][line["session"]] = line
-    return {system: _means(conversations) for system, conversations in lines.items()}
+    curves = {system: _means(conversations) for system, conversations in lines.items()}
+    return {system: points for system, points in curves.items() if len(points) > 1}
 
 
 def _means(conversations: Mapping[str, Mapping[float, _Line]]) -> tuple[Point, ...]:

@@ -108,7 +108,7 @@ function seenOf([text, speaker, at, source], hit) {
 }
 
 function fromHash() {
-  const [place, query] = decodeURI(location.hash).split("?");
+  const [place, query] = location.hash.split("?");
   if (place !== "#questions" || query === undefined) return;
   const wanted = new URLSearchParams(query);
   for (const name of ["find", "category", "system", "outcome"]) form.elements[name].value = wanted.get(name) ?? "";

@@ -12,7 +12,6 @@ from hashlib import sha256
 from html import escape
 from importlib.resources import files
 from string import Template
-from urllib.parse import quote
 
 from langgraph_memory_r1 import __version__
 from langgraph_memory_r1.evals.report.diagnosis import verdict_of
@@ -99,7 +98,7 @@ def _cell(text: str, kind: str, link: str | None) -> str:
     found = _INTERVAL.fullmatch(text)
     shown = f"{escape(found[1])} <small>{escape(found[2])}</small>" if found else escape(text)
     if link:
-        shown = f'<a href="{escape(quote(link, safe="#?=&"))}">{shown}</a>'
+        shown = f'<a href="{escape(link)}">{shown}</a>'
     return f"<td{kind}>{shown}</td>"
 
 

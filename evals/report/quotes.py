@@ -26,8 +26,8 @@ def with_paper(table: Table, run: Run, metric: str) -> Table:
     if not rows:
         return table
     note = (
-        f"The rows in italics are quoted from {paper.source}, not measured here; their models, prompts and answer lengths "
-        f"are others. {paper.note}"
+        f"The rows in italics are quoted from {paper.source}, not measured here; models, prompts and answer lengths "
+        f"differ. {paper.note}"
     )
     return replace(table, rows=(*table.rows, *rows), note=note, quoted=len(rows))
 

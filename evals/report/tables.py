@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
+from urllib.parse import urlencode
 
 from langgraph_memory_r1.evals.report.curves import QUANTITIES, Point
 from langgraph_memory_r1.evals.report.diagnosis import DIAGNOSES, diagnoses_of, verdict_of
@@ -120,7 +121,7 @@ def outcomes(run: Run) -> Table:
         total = counts[system].total()
         rows.append((system, *(_share(counts[system][kind], total) for kind in kinds)))
         for column, kind in enumerate(kinds, 1):
-            links[place, column] = f"#questions?system={system}&outcome={kind}"
+            links[place, column] = f"#questions?{urlencode({'system': system, 'outcome': kind}, errors='replace')}"
     meaning = "; ".join(f"{kind}: {DIAGNOSES[kind]}" for kind in kinds)
     verdict = verdict_of(run)
     rule = f"Right means {verdict} of at least 0.5." if verdict in run.scored else "No answer was scored."
@@ -162,9 +163,9 @@ def streaming(run: Run, curves: Mapping[str, Sequence[Point]]) -> Table | None:
     """The first and the last point of each saturation curve."""
     rows = []
     for system, points in curves.items():
-        for point in dict.fromkeys((0, len(points) - 1)):
-            accuracy, lost, memories = (points[point].values.get(name) for name in QUANTITIES)
-            rows.append((system, f"{points[point].session:.0f}", _percent(accuracy), _percent(lost), _count(memories)))
+        for point in (points[0], points[-1]):
+            accuracy, lost, memories = (point.values.get(name) for name in QUANTITIES)
+            rows.append((system, f"{point.session:.0f}", _percent(accuracy), _percent(lost), _count(memories)))
     titles = ("system", "after session", run.official, "lost facts", "memories")
     return Table("While the bank is being built", titles, tuple(rows)) if rows else None
 
