@@ -90,6 +90,8 @@ class Asked:
     error: str | None = None
     cached: bool = False
     """Whether the answer was there before."""
+    right: float | None = None
+    """What a judge says."""
 
     @property
     def missing(self) -> bool:
@@ -97,24 +99,34 @@ class Asked:
         return self.said is None and self.error is None
 
 
+@dataclass(eq=False)
 class Cell:
     """One system's memory of one conversation."""
 
-    def __init__(self, job: Job, system: System, conversation: Conversation) -> None:
-        self.job = job
-        self.system = system
-        self.conversation = conversation
-        self.steps = steps(conversation, job.every)
-        self.cost = Cost()
-        self.seconds = 0.0
-        """What filling the memory has taken in this run."""
-        self._key = key_of(job.code, job.dataset.sha256, conversation.turns, system.name, system.settings)
-        self._listener: Listener | None = None
-        self._heard = 0
-        self._failed: Failed | None = None
-        self._finders: dict[int, Finder] = {}
-        self._building = asyncio.Lock()
-        self._stack = AsyncExitStack()
+    job: Job
+    system: System
+    conversation: Conversation
+    cost: Cost = field(default_factory=Cost, init=False)
+    seconds: float = field(default=0.0, init=False)
+    """What filling the memory has taken in this run, beside its calls."""
+    _listener: Listener | None = field(default=None, init=False)
+    _heard: int = field(default=0, init=False)
+    """How many steps the listener has heard."""
+    _failed: Failed | None = field(default=None, init=False)
+    _finders: dict[int, Finder] = field(default_factory=dict, init=False)
+    _building: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _stack: AsyncExitStack = field(default_factory=AsyncExitStack, init=False)
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """When questions are asked."""
+        return steps(self.conversation, self.job.every)
+
+    @cached_property
+    def _key(self) -> str:
+        """What is remembered is determined by this."""
+        job, system = self.job, self.system
+        return key_of(job.code, job.dataset.sha256, self.conversation.turns, system.name, system.settings)
 
     async def __aenter__(self) -> Cell:
         return self
@@ -126,7 +138,7 @@ class Cell:
         """The bank after the turns of this step and of those before it."""
         key = key_of("ingest", self._key, step.turns)
         known = (self.job.records.get(key) or {}).get("error")
-        bank = self._kept(key)
+        bank: Bank | Failed | None = self._kept(key)
         if bank is None and self._may(known, failed=known is not None):
             bank = self._failed or await self._filled(step, key)
         elif bank is None and known is not None:
@@ -168,9 +180,10 @@ class Cell:
         key = self._question_key("answer", question, remembered.bank, found.places, self.job.answerer.identity)
         kept = self.job.records.get(key) or {}
         if self._may(kept or None, failed="error" in kept or remembered.anew):
-            said = await self._answered(question, remembered.bank, found, key)
-            error = said.error if isinstance(said, Failed) else None
-            return Asked(question, remembered.step, found, None if isinstance(said, Failed) else said, error)
+            new = await self._answered(question, remembered.bank, found, key)
+            if isinstance(new, Failed):
+                return Asked(question, remembered.step, found, error=new.error)
+            return Asked(question, remembered.step, found, new)
         said = Said.from_dict(kept) if kept and "error" not in kept else None
         return Asked(question, remembered.step, found, said, kept.get("error"), cached=True)
 
@@ -214,13 +227,21 @@ class Cell:
             self._heard = step.number + 1
             return await self._listener.bank()
 
+    @property
+    def file(self) -> Path:
+        """Where the bank is kept as it is at the end."""
+        return self._place(key_of("ingest", self._key, self.steps[-1].turns))
+
+    def _place(self, key: str) -> Path:
+        return self.job.banks / f"{key[:_NAME]}.json"
+
     def _kept(self, key: str) -> Bank | None:
-        place = self.job.banks / f"{key[:_NAME]}.json"
+        place = self._place(key)
         return _BANK.validate_json(place.read_bytes()) if self.system.learns and place.exists() else None
 
     def _keep(self, key: str, bank: Bank) -> None:
         if self.system.learns:
-            place = self.job.banks / f"{key[:_NAME]}.json"
+            place = self._place(key)
             fresh = place.with_suffix(".new")
             fresh.write_bytes(_BANK.dump_json(bank))
             fresh.replace(place)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import reduce
 from operator import add
@@ -17,10 +17,16 @@ from langgraph_memory_r1.evals.systems.base import Bank
 __all__ = ["cost_lines"]
 
 
-def cost_lines(cells: Sequence[tuple[Cell, Remembered, Sequence[Asked]]]) -> list[dict[str, Any]]:
-    """A line for each system and stage, in the order of the systems."""
-    names = dict.fromkeys(cell.system.name for cell, _, _ in cells)
-    return [line for name in names for line in _of([each for each in cells if each[0].system.name == name], name)]
+def cost_lines(
+    cells: Sequence[tuple[Cell, Remembered, Sequence[Asked]]], judged: Mapping[str, Cost]
+) -> list[dict[str, Any]]:
+    """A line for each system and stage, in the order of the systems; `judged` is what the judge cost, by system."""
+    lines: list[dict[str, Any]] = []
+    for name in dict.fromkeys(cell.system.name for cell, _, _ in cells):
+        lines += _of([each for each in cells if each[0].system.name == name], name)
+        if name in judged:
+            lines.append(_line(name, "judge", judged[name], judged[name].model_seconds))
+    return lines
 
 
 def _of(cells: Sequence[tuple[Cell, Remembered, Sequence[Asked]]], system: str) -> Iterable[dict[str, Any]]:

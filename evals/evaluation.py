@@ -51,7 +51,7 @@ class Task(TypedDict, total=False):
 
     question: Question
     remembered: Remembered
-    found: Found | Failed
+    found: Found | Failed | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,8 @@ async def evaluate(job: Job, scorer: Scorer) -> Outcome:
         banks=[scorer.bank_line(cell, state["remembered"]) for cell, state in zip(cells, states, strict=True)],
         curve=[point for state in states for point in state["curve"]],
         costs=cost_lines(
-            [(cell, state["remembered"], state["asked"]) for cell, state in zip(cells, states, strict=True)]
+            [(cell, state["remembered"], state["asked"]) for cell, state in zip(cells, states, strict=True)],
+            scorer.judged,
         ),
         missing=sum(len(cell.conversation.questions) for cell in cells) - len(results),
     )
@@ -96,8 +97,8 @@ def create_cell_graph(scorer: Scorer) -> CellGraph:
 
     builder = StateGraph(CellState, context_schema=Cell)
     builder.add_node("ingest", _ingest, destinations=("retrieve", "score"))
-    builder.add_node("retrieve", _retrieve, destinations=("answer",))
-    builder.add_node("answer", _answer)
+    builder.add_node("retrieve", _retrieve, input_schema=Task, destinations=("answer",))
+    builder.add_node("answer", _answer, input_schema=Task)
     builder.add_node("score", score, destinations=("ingest", END))
     builder.add_edge(START, "ingest")
     builder.add_edge("answer", "score")
@@ -118,13 +119,13 @@ async def _ingest(state: CellState, runtime: Runtime[Cell]) -> Command[Any]:
     return Command(update={"remembered": remembered}, goto=asked or "score")
 
 
-async def _retrieve(task: Task, runtime: Runtime[Cell]) -> Command[Any]:
-    found = await runtime.context.find(task["question"], task["remembered"])
-    return Command(goto=Send("answer", {**task, "found": found}))
+async def _retrieve(state: Task, runtime: Runtime[Cell]) -> Command[Any]:
+    found = await runtime.context.find(state["question"], state["remembered"])
+    return Command(goto=Send("answer", {**state, "found": found}))
 
 
-async def _answer(task: Task, runtime: Runtime[Cell]) -> CellState:
-    return {"asked": [await runtime.context.ask(task["question"], task["remembered"], task["found"])]}
+async def _answer(state: Task, runtime: Runtime[Cell]) -> CellState:
+    return {"asked": [await runtime.context.ask(state["question"], state["remembered"], state["found"])]}
 
 
 async def _score(scorer: Scorer, state: CellState, cell: Cell) -> Command[Any]:

@@ -2,35 +2,52 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
 from langgraph_memory_r1.evals.benchmark import Benchmark
+from langgraph_memory_r1.evals.calls import Cost, metered
 from langgraph_memory_r1.evals.cells import Asked, Cell, Remembered
+from langgraph_memory_r1.evals.failures import ends_the_run, told
+from langgraph_memory_r1.evals.judge import Judge
+from langgraph_memory_r1.evals.retrieving import recalls
 from langgraph_memory_r1.evals.streaming import Step
 from langgraph_memory_r1.evals.systems.base import Bank, Found
 from langgraph_memory_r1.schemas import Memory, Question
-from langgraph_memory_r1.scoring import answer_scores, content_tokens, recall_at, token_coverage
+from langgraph_memory_r1.scoring import answer_scores, content_tokens, token_coverage
 
-__all__ = ["CUTS", "Scorer"]
+__all__ = ["Scorer"]
 
-CUTS = (1, 5, 10, 30, 60)
 _MOST_SHOWN = 60
 """So many retrieved memories stand in a result, and all that hold evidence."""
 
 
 class Scorer:
-    """Scores what was answered, without any model of its own."""
+    """Scores what was answered: by counting words, and by a judge where there is one.
 
-    def __init__(self, benchmark: Benchmark, split: str, metric: str) -> None:
+    Args:
+        benchmark: Whose questions they are.
+        split: Which part of it.
+        judge: A model that says what is right.
+    """
+
+    def __init__(self, benchmark: Benchmark, split: str, judge: Judge | None = None) -> None:
         self.benchmark = benchmark
         self.split = split
-        self.metric = metric
+        self.judge = judge
+        named = benchmark.metric.removeprefix("judge_")
+        self.metric = benchmark.metric if judge and named == judge.kind else benchmark.offline_metric
         """What accuracy is measured by."""
+        self.judged: dict[str, Cost] = {}
+        """What the judge cost, by system."""
 
     async def lines(self, cell: Cell, remembered: Remembered, asked: Sequence[Asked]) -> list[dict[str, Any]]:
         """A result for each question."""
+        if self.judge is not None:
+            asked = await self._judged(self.judge, cell, asked)
         bank = remembered.bank if isinstance(remembered.bank, Bank) else None
         known = _union(bank.memories) if bank else frozenset()
         texts = {turn.id: f"{turn.speaker}: {turn.text}" for turn in cell.conversation.turns}
@@ -49,6 +66,7 @@ class Scorer:
             "output_tokens": bank.cost.output_tokens, "seconds": bank.seconds,
             "lost_facts": lost_facts(questions, bank.memories),
             "evidence_memories": _evidence_memories(questions, bank.memories),
+            **({"file": f"{cell.file.parent.name}/{cell.file.name}"} if cell.system.learns else {}),
         }  # fmt: skip
 
     def curve_point(
@@ -65,6 +83,12 @@ class Scorer:
             "memories": len(bank.memories) if bank else None,
         }  # fmt: skip
 
+    async def _judged(self, judge: Judge, cell: Cell, asked: Sequence[Asked]) -> list[Asked]:
+        with metered() as meter:
+            judged = await asyncio.gather(*(_verdict(judge, cell, each) for each in asked))
+        self.judged[cell.system.name] = self.judged.get(cell.system.name, Cost()) + meter.cost
+        return judged
+
     def _line(
         self, cell: Cell, bank: Bank | None, known: frozenset[str], texts: dict[str, str], asked: Asked
     ) -> dict[str, Any]:
@@ -80,6 +104,7 @@ class Scorer:
             "looked_at": len(found), "retrieved": _shown(found, question, asked.found),
             "scores": {
                 **answer_scores(said.text if said else None, question.gold, question.category),
+                **({f"judge_{self.judge.kind}": asked.right} if self.judge else {}),
                 **_evidence_scores(question, found, asked.found, bank, known),
             },
             "tokens": said and {
@@ -87,6 +112,23 @@ class Scorer:
                 "estimated": said.estimated,
             },
         }  # fmt: skip
+
+
+async def _verdict(judge: Judge, cell: Cell, asked: Asked) -> Asked:
+    """The answer with the judge's verdict; one that the judge failed on keeps its other scores."""
+    job = cell.job
+    try:
+        async with job.slots:
+            verdict = await judge.ajudge(asked.question, asked.said.text if asked.said else None)
+    except Exception as error:
+        if ends_the_run(error):
+            raise
+        failed = f"judge: {told(error)}"
+        job.failures.failure(error, lambda: None)  # asked again by every later run, as a score is no answer
+        return replace(asked, error=asked.error or failed)
+    job.failures.success()
+    job.advance("verdicts", 1, cell.where)
+    return replace(asked, right=verdict.score)
 
 
 def lost_facts(questions: Sequence[Question], memories: Iterable[Memory]) -> float | None:
@@ -99,7 +141,6 @@ def lost_facts(questions: Sequence[Question], memories: Iterable[Memory]) -> flo
 def _evidence_scores(
     question: Question, found: Sequence[Memory], how: Found | None, bank: Bank | None, known: frozenset[str]
 ) -> dict[str, float | None]:
-    ranks = [memory.source for memory in found]
     ranked = how is not None and how.ranked
     wanted = content_tokens(question.gold) if question.gold else frozenset()
     gold = question.gold if how else None
@@ -107,7 +148,7 @@ def _evidence_scores(
         "coverage": token_coverage(gold, [memory.text for memory in found]) if gold else None,
         "bank_coverage": len(wanted & known) / len(wanted) if wanted and bank else None,
         "evidence_in_bank": _share(question.evidence, _sources(bank.memories)) if bank else None,
-        **{f"recall@{k}": recall_at(ranks, question.evidence, k) if ranked else None for k in CUTS},
+        **(recalls(found, question.evidence) if ranked else dict.fromkeys(recalls((), ()))),
     }
 
 

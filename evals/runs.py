@@ -15,7 +15,6 @@ import json
 import os
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,9 +22,6 @@ from typing import Any
 
 import langgraph_memory_r1
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.evals.calls import CallCache
-from langgraph_memory_r1.evals.records import Records
-from langgraph_memory_r1.store.locks import FileLock
 
 __all__ = ["RunFolder", "code_digest", "git_commit", "versions"]
 
@@ -36,7 +32,7 @@ _NO_PART = ("cli", "evals", "graphs", "importers", "middleware", "scoring", "tra
 
 
 class RunFolder:
-    """A folder that one run at a time writes to."""
+    """What a run wrote, and where."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -47,27 +43,6 @@ class RunFolder:
             raise InputError(
                 f"{path} cannot be written to ({error.strerror}); give another folder with --out"
             ) from error
-
-    @contextmanager
-    def open(self) -> Iterator[tuple[Records, CallCache]]:
-        """What is done so far, for as long as nobody else writes to the folder.
-
-        Raises:
-            InputError: somebody else does.
-        """
-        lock = FileLock(self.path / "lock")
-        if not lock.acquire(blocking=False):
-            raise InputError(f"Another run is writing to {self.path}; wait for it, or give another folder with --out.")
-        try:
-            records, calls = Records(self.path / "stages.jsonl"), CallCache(self.path / "calls.sqlite")
-            try:
-                yield records, calls
-            finally:
-                records.close()
-                calls.close()
-        finally:
-            lock.release()
-            lock.close()
 
     def manifest(self) -> dict[str, Any]:
         """What the last run was; empty before the first."""

@@ -56,8 +56,8 @@ class Found:
 class Listener(Protocol):
     """A memory of one conversation while it is being filled."""
 
-    async def hear(self, turns: Sequence[Turn]) -> int:
-        """Take in the next turns of one session; returns how many of them were dealt with."""
+    async def hear(self, turns: Sequence[Turn]) -> None:
+        """Take in the turns of the next session."""
 
     async def bank(self) -> Bank:
         """What is remembered now."""

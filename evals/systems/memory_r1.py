@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 from langgraph_memory_r1.bank import MemoryBank
-from langgraph_memory_r1.evals.calls import CachedChatModel, CachedEmbeddings, metered
+from langgraph_memory_r1.evals.calls import CachedChatModel, CachedEmbeddings
 from langgraph_memory_r1.evals.systems.base import Bank, Finder, Listener, System
 from langgraph_memory_r1.evals.systems.turns import IndexFinder
 from langgraph_memory_r1.graph import MemoryGraph, create_memory_graph
@@ -80,20 +79,18 @@ class _Listener:
         self._turns = 0
         self._facts = 0
         self._operations: Counter[str] = Counter()
-        self._seconds = 0.0
 
     async def hear(self, turns: Sequence[Turn]) -> None:
-        start = time.perf_counter()
+        state: dict[str, Any] = {}
+        told: Any
         async for mode, told in self._graph.astream({"turns": turns}, stream_mode=["custom", "values"]):
-            if mode == "custom" and told["event"] == "facts":
+            if mode == "values":
+                state = told
+            elif told["event"] == "facts":
                 self._facts += len(told["facts"])
-            elif mode == "custom" and told["event"] == "operation":
-                self._operations[told["operation"]["event"]] += 1
+        self._operations.update(operation["event"] for operation in state["memory_ops"])
         self._turns += len(turns)
-        self._seconds += time.perf_counter() - start
 
     async def bank(self) -> Bank:
         memories = await self._bank.aall()
-        return Bank(
-            tuple(memories), self._turns, self._facts, dict(sorted(self._operations.items())), seconds=self._seconds
-        )
+        return Bank(tuple(memories), self._turns, self._facts, dict(sorted(self._operations.items())))

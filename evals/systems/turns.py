@@ -13,22 +13,15 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 
+from langgraph_memory_r1.evals.retrieving import DESCRIPTIONS, PLAIN_BM25, memory_of
 from langgraph_memory_r1.evals.systems.base import Bank, Finder, Found, Listener, System
-from langgraph_memory_r1.retrieval import Hit, Index, Weights
+from langgraph_memory_r1.retrieval import Hit, Index
 from langgraph_memory_r1.roles import ranked
 from langgraph_memory_r1.schemas import Conversation, Memory, Question, Turn
 
-__all__ = ["BM25", "Dense", "FullContext", "Hybrid", "NoMemory", "Oracle", "RankedTurns", "memory_of"]
+__all__ = ["BM25", "Dense", "FullContext", "Hybrid", "NoMemory", "Oracle", "RankedTurns"]
 
 T = TypeVar("T")
-
-PLAIN_BM25 = Weights(earlier=(), later=(), session=0.0, speaker=0.0)
-"""Every turn for itself: no neighbours, no session, no speaker."""
-
-
-def memory_of(turn: Turn) -> Memory:
-    """A turn as a memory of its own."""
-    return Memory(turn.id, turn.text, turn.speaker, turn.at, (turn.id,), turn.session)
 
 
 class _Turns:
@@ -39,10 +32,9 @@ class _Turns:
         self._kept: list[Memory] = []
         self._heard = 0
 
-    async def hear(self, turns: Sequence[Turn]) -> int:
+    async def hear(self, turns: Sequence[Turn]) -> None:
         self._kept += [memory_of(turn) for turn in turns if self._keep(turn)]
         self._heard += len(turns)
-        return len(turns)
 
     async def bank(self) -> Bank:
         return Bank(tuple(self._kept), self._heard)
@@ -120,7 +112,7 @@ class BM25(TurnSystem):
     """Plain BM25 over the turns."""
 
     name: ClassVar[str] = "bm25"
-    description: ClassVar[str] = "turns, ranked by BM25 alone"
+    description: ClassVar[str] = DESCRIPTIONS["bm25"]
 
     def finder(self, conversation: Conversation, bank: Bank) -> Finder:
         """Ranks every turn for itself."""
@@ -140,7 +132,7 @@ class RankedTurns(TurnSystem):
     """The library's own ranking, over raw turns: what is left of the difference to it is the memory's."""
 
     name: ClassVar[str] = "turns"
-    description: ClassVar[str] = "turns, ranked as this library ranks memories, without vectors"
+    description: ClassVar[str] = DESCRIPTIONS["turns"]
 
     def finder(self, conversation: Conversation, bank: Bank) -> Finder:
         """Ranks by words, neighbours, session and speaker."""
@@ -151,7 +143,7 @@ class Hybrid(TurnSystem):
     """The library's own ranking with vectors, over raw turns."""
 
     name: ClassVar[str] = "hybrid"
-    description: ClassVar[str] = "turns, ranked as this library ranks memories, words and vectors"
+    description: ClassVar[str] = DESCRIPTIONS["hybrid"]
 
     def __init__(self, embeddings: Embeddings, model: str) -> None:
         self._embeddings = embeddings
@@ -192,7 +184,7 @@ class Dense(TurnSystem):
     """Vectors alone over the turns."""
 
     name: ClassVar[str] = "dense"
-    description: ClassVar[str] = "turns, ranked by the cosine of their vectors alone"
+    description: ClassVar[str] = DESCRIPTIONS["dense"]
 
     def __init__(self, embeddings: Embeddings, model: str) -> None:
         self._embeddings = embeddings
@@ -242,5 +234,5 @@ def vectors_of(memories: Sequence[Memory], embeddings: Embeddings | None) -> Seq
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    lengths: NDArray[np.float32] = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(lengths > 0, lengths, 1)
+    unit: NDArray[np.float32] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(1e-9))
+    return unit

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,43 +20,6 @@ eval_app = typer.Typer(
 )
 
 DEFAULT_SYSTEMS = "memory-r1,bm25,oracle"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What was asked for on the command line."""
-
-    benchmark: str
-    data: Path | None
-    split: str | None
-    systems: str
-    model: str
-    extractor: str | None
-    manager: str | None
-    answerer: str | None
-    extractor_adapter: Path | None
-    manager_adapter: Path | None
-    answerer_adapter: Path | None
-    temperature: float | None
-    style: str
-    judge: str | None
-    judge_kind: str | None
-    embedder: str | None
-    k: int
-    out: Path | None
-    limit: int | None
-    conversation: list[str] | None
-    concurrency: int
-    every: int | None
-    only_failed: bool
-    rescore: bool
-    retrieval_only: bool
-    paper_labels: str | None
-    audit: Path | None
-    audit_how: str
-    allow_modified: bool
-    download: bool
-    as_data: bool
 
 
 def _benchmark_command(name: str, about: str) -> Callable[..., None]:
@@ -109,7 +71,7 @@ def _benchmark_command(name: str, about: str) -> Callable[..., None]:
         debug: Debug = False,
     ) -> None:
         given: dict[str, Any] = {key: value for key, value in locals().items() if key not in ("debug", "name", "about")}
-        from langgraph_memory_r1.cli.evaluation import run_benchmark
+        from langgraph_memory_r1.cli.evaluation import Wanted, run_benchmark
 
         run_benchmark(Wanted(benchmark=name, **given))
 
@@ -123,3 +85,45 @@ for _name, _about in (
     ("msc", "Multi-Session Chat: a question about the sessions before."),
 ):
     eval_app.command(_name)(_benchmark_command(_name, _about))
+
+
+@eval_app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="Folder of a run.")],
+    b: Annotated[Path | None, typer.Argument(metavar="B", help="Another one; without it two systems of A.")] = None,
+    system: Annotated[str | None, typer.Option(metavar="A,B", help="Which system of each; one name for both.")] = None,
+    metric: Annotated[str | None, typer.Option(metavar="M,...", help="Which scores. [default: all]")] = None,
+    as_data: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Whether B is better than A, on the questions that both answered, with a paired test."""
+    from langgraph_memory_r1.cli.comparison import show_comparison
+
+    show_comparison(a, b, _names(system), _names(metric), as_data=as_data)
+
+
+@eval_app.command()
+def calibrate_judge(
+    judge: Annotated[str, typer.Option(metavar="SPEC", help="The model that judges.")],
+    data: Annotated[Path, typer.Option(metavar="FILE", help="The data file of the benchmark.")],
+    benchmark: Annotated[str, typer.Option(help="Whose questions are used.")] = "locomo",
+    split: Annotated[str | None, typer.Option(help="Which part of it.")] = None,
+    judge_kind: Annotated[str, typer.Option(help="generous, strict or longmemeval.")] = "generous",
+    labelled: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Answers with labels, as the LoCoMo audit gives them.")
+    ] = None,
+    per_kind: Annotated[int, typer.Option(min=1, help="How many answers of each kind.")] = 50,
+    concurrency: Annotated[int, typer.Option(min=1, help="Most model calls at the same time.")] = 8,
+    as_data: Json = False,
+    debug: Debug = False,
+) -> None:
+    """How far a judge can be trusted: what it says of answers that are known to be right or wrong."""
+    from langgraph_memory_r1.cli.comparison import Trial, show_calibration
+
+    show_calibration(
+        Trial(judge, judge_kind, benchmark, data, split, tuple(labelled or ()), per_kind, concurrency), as_data=as_data
+    )
+
+
+def _names(given: str | None) -> list[str]:
+    return [name.strip() for name in (given or "").split(",") if name.strip()]
