@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langgraph_memory_r1.cli.dataset import WantedData, about, material
-from langgraph_memory_r1.cli.output import as_json, columns, counted, heading, note, plain, say
+from langgraph_memory_r1.cli.output import counted
 from langgraph_memory_r1.cli.progress import progress
+from langgraph_memory_r1.cli.tables import show_run
 from langgraph_memory_r1.errors import InputError
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def run_retrieval(wanted: WantedData, embedder: str | None) -> None:
         folder.write_lines("results.jsonl", ranked)
     folder.write_manifest(about(wanted, found) | _configuration(embedder, banks))
     write_report(folder.path, paper_labels=wanted.paper_labels)
-    _show(folder.path, f"{counted(questions, 'question')} in {time.perf_counter() - start:.1f} s.", wanted.as_data)
+    took = f"{counted(questions, 'question')} in {time.perf_counter() - start:.1f} s."
+    show_run(folder.path, took, as_data=wanted.as_data)
 
 
 def _rankings(embeddings: Embeddings | None, banks: Banks) -> int:
@@ -93,20 +95,3 @@ def _configuration(embedder: str | None, banks: Banks) -> dict[str, Any]:
     systems = {name: {"description": DESCRIPTIONS[name], "baseline": True} for name in shown}
     systems |= {name: {"description": f"memories of {name}, ranked by this library"} for name in banks}
     return {"systems": systems, "embedder": embedder, "retrieval_only": True, "official_metric": "recall@10"}
-
-
-def _show(folder: Path, done: str, as_data: bool) -> None:
-    from langgraph_memory_r1.evals.report import read_run, summary
-
-    tables = summary(read_run(folder))
-    if as_data:
-        shown = [{"title": each.title, "columns": each.titles, "rows": each.rows} for each in tables]
-        as_json({"folder": str(folder), "tables": shown})
-        return
-    for table in tables:
-        heading(table.title)
-        columns(table.rows, titles=table.titles)
-        if table.note:
-            note(table.note)
-    say()
-    say(f"{done} Report: {plain(str(folder / 'report.html'))}")
