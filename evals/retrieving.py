@@ -61,7 +61,8 @@ def retrieve(
     Args:
         dataset: Conversations and questions.
         embeddings: Adds the rankings that need vectors.
-        banks: System → conversation → the memories that it made; adds a ranking over each system's.
+        banks: System → conversation → the memories that it made; adds a ranking over each system's, for the
+            conversations that it knows.
         on_question: Called with the name of the ranking after each question, to show progress.
 
     Yields:
@@ -137,7 +138,8 @@ def _rankers(
         yield "dense", _cosine(turns, np.stack(rows), meaning)
         yield "hybrid", _ranker(index, meaning)
     for system, memories in banks.items():
-        yield system, _ranker(_indexed(memories.get(conversation.id, ()), meaning)[0], meaning)
+        if conversation.id in memories:
+            yield system, _ranker(_indexed(memories[conversation.id], meaning)[0], meaning)
 
 
 class _Meaning:

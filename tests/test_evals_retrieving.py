@@ -55,7 +55,7 @@ def test_records_are_lines_of_json() -> None:
 
 
 def test_an_embedding_model_adds_its_rankings() -> None:
-    records = by_system(list(retrieve(DATA, embeddings=HashEmbeddings(), banks={"memory-r1": {}})))
+    records = by_system(list(retrieve(DATA, embeddings=HashEmbeddings(), banks={"memory-r1": {"c": []}, "none": {}})))
     assert list(records) == [*DESCRIPTIONS, "memory-r1"]
     assert records["dense"][0]["retrieved"][0]["source"] == ["1"]
     assert len(records["hybrid"]) == 3
@@ -71,7 +71,7 @@ def test_a_banks_memories_are_found_by_their_sources() -> None:
         f"{name}@{cut}": 1.0 for cut in CUTS for name in ("recall", "recall_any", "recall_all")
     }
     assert found[0]["scores"]["recall@60"] == 0.0
-    assert by_system(list(retrieve(DATA, banks={"mine": {}})))["mine"][0]["looked_at"] == 0
+    assert by_system(list(retrieve(DATA, banks={"mine": {"c": []}})))["mine"][0]["looked_at"] == 0
 
 
 def test_progress_is_told() -> None:

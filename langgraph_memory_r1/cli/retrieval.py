@@ -18,6 +18,7 @@ from langgraph_memory_r1.errors import InputError
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
 
+    from langgraph_memory_r1.evals.benchmark import Dataset
     from langgraph_memory_r1.schemas import Memory
 
     Banks = Mapping[str, Mapping[str, tuple[Memory, ...]]]
@@ -38,7 +39,7 @@ def run_retrieval(wanted: WantedData, embedder: str | None) -> None:
     questions = sum(len(each.questions) for each in found.dataset.conversations)
     with (
         _embeddings(embedder, found.folder.path) as embeddings,
-        progress(questions * _rankings(embeddings, banks), "rankings", shown=not wanted.as_data) as advance,
+        progress(_rankings(found.dataset, embeddings, banks), "rankings", shown=not wanted.as_data) as advance,
     ):
         ranked = retrieve(found.dataset, embeddings=embeddings, banks=banks, on_question=lambda name: advance(1, name))
         folder.write_lines("results.jsonl", ranked)
@@ -48,8 +49,13 @@ def run_retrieval(wanted: WantedData, embedder: str | None) -> None:
     show_run(folder.path, took, as_data=wanted.as_data)
 
 
-def _rankings(embeddings: Embeddings | None, banks: Banks) -> int:
-    return (2 if embeddings is None else 4) + len(banks)
+def _rankings(dataset: Dataset, embeddings: Embeddings | None, banks: Banks) -> int:
+    """How often something will be ranked."""
+    of_turns = 2 if embeddings is None else 4
+    return sum(
+        len(each.questions) * (of_turns + sum(each.id in memories for memories in banks.values()))
+        for each in dataset.conversations
+    )
 
 
 @contextmanager
