@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,16 @@ _FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--hide-scrollbars", "--remote-debugging-pipe",
 )  # fmt: skip
 
+_LAUNCHER = """
+import os, sys
+for given, between in ((sys.argv[1], 100), (sys.argv[2], 101)):
+    os.dup2(int(given), between)
+for between, wanted in ((100, 3), (101, 4)):
+    os.dup2(between, wanted)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""The browser reads commands from descriptor 3 and writes answers to descriptor 4."""
+
 
 class Browser:
     """One page in a browser; close it or use it as a context manager."""
@@ -28,11 +39,11 @@ class Browser:
         assert PROGRAM is not None
         from_browser, to_us = os.pipe()
         from_us, to_browser = os.pipe()
-        arguments = [PROGRAM, *_FLAGS, f"--user-data-dir={profile}", "about:blank"]
-        # The browser reads commands from descriptor 3 and writes answers to descriptor 4.
-        shell = f'exec 3<&{from_us} 4>&{to_us}; exec "$@"'
+        arguments = [PROGRAM, *_FLAGS, f"--user-data-dir={profile}", "--no-startup-window"]
         self._process = subprocess.Popen(
-            ["sh", "-c", shell, "sh", *arguments], pass_fds=(from_us, to_us), stderr=subprocess.DEVNULL
+            [sys.executable, "-IS", "-c", _LAUNCHER, str(from_us), str(to_us), *arguments],
+            pass_fds=(from_us, to_us),
+            stderr=subprocess.DEVNULL,
         )
         os.close(from_us)
         os.close(to_us)
@@ -40,8 +51,8 @@ class Browser:
         self._number, self._read = 0, b""
         self.events: list[dict[str, Any]] = []
         self._session = ""
-        target = next(each for each in self("Target.getTargets")["targetInfos"] if each["type"] == "page")
-        self._session = self("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
+        target = self("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self(f"{domain}.enable")
 
@@ -71,7 +82,8 @@ class Browser:
         return result
 
     def open(self, url: str) -> None:
-        """Go to a page and wait until it has loaded."""
+        """Go to a page, anew even where it is open, and wait until it has loaded."""
+        self("Page.navigate", url="about:blank")
         self.events.clear()
         self("Page.navigate", url=url)
         self.until("document.readyState === 'complete' && location.href !== 'about:blank'")

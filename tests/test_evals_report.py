@@ -226,14 +226,17 @@ def test_markdown_says_what_to_know_before_the_numbers(tmp_path: Path) -> None:
 def test_a_run_without_answers_is_reported_by_what_was_retrieved(tmp_path: Path) -> None:
     scores = {"recall@1": 1.0, "recall@10": 1.0, "recall_any@10": 1.0, "recall_all@10": 0.0}
     found = [result("turns", f"c1/{place}", None, scores=scores) for place in range(3)]
-    written = write_report(write_run(tmp_path / "run", found))
+    folder = write_run(tmp_path / "run", found, official_metric="recall@10", retrieval_only=True)
+    written = write_report(folder)
     report = written.markdown.read_text("utf-8")
     titles = [line for line in report.splitlines() if line.startswith("#")]
-    assert "## By category" not in titles
-    assert {"### recall@k", "### recall_any@k", "### recall_all@k"} <= set(titles)
+    assert "### All questions" not in titles
+    assert {"### recall@10", "### recall@k", "### recall_any@k", "### recall_all@k"} <= set(titles)
     assert "| turns | 3 (100 %) |" in report
+    assert "context tokens" not in report
     assert "recall_any@k" in written.html.read_text("utf-8")
-    assert summary(read_run(tmp_path / "run"))[0].title == "recall@k"
+    shown = [table.title for table in summary(read_run(folder))]
+    assert shown == ["recall@k", "recall_any@k", "recall_all@k", "recall@10"]
 
 
 class Page(HTMLParser):

@@ -34,7 +34,7 @@ def diagnose(result: Result, verdict: str) -> str:
     """What became of a question: one of `DIAGNOSES`."""
     if result.error is not None:
         return "error"
-    score = result.scores.get(verdict)
+    score = None if result.answer is None else result.scores.get(verdict)
     if score is not None and score >= RIGHT:
         return "right"
     if result.found is None:

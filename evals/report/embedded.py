@@ -11,7 +11,7 @@ from typing import Any
 
 from langgraph_memory_r1.evals.report.diagnosis import DIAGNOSES, diagnose, verdict_of
 from langgraph_memory_r1.evals.report.run import Result, Run
-from langgraph_memory_r1.evals.report.tables import answer_metrics
+from langgraph_memory_r1.evals.report.tables import headline_metrics
 
 __all__ = ["MOST_BYTES", "embedded"]
 
@@ -35,7 +35,7 @@ def embedded(run: Run, most_bytes: int = MOST_BYTES) -> str:
 
 
 def _page_data(run: Run, depth: int) -> dict[str, Any]:
-    metrics = (*answer_metrics(run), *(name for name in _BESIDE if name in run.scored))
+    metrics = (*headline_metrics(run), *(name for name in _BESIDE if name in run.scored))
     verdict, numbers = verdict_of(run), dict[int, int]()
     answers: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for result in run.results:

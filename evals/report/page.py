@@ -14,13 +14,12 @@ from importlib.resources import files
 from string import Template
 
 from langgraph_memory_r1 import __version__
-from langgraph_memory_r1.evals.report.diagnosis import verdict_of
 from langgraph_memory_r1.evals.report.embedded import embedded
 from langgraph_memory_r1.evals.report.facts import licence_of, overview, title_of, warnings_of
 from langgraph_memory_r1.evals.report.figures import Figure
 from langgraph_memory_r1.evals.report.run import Run
 from langgraph_memory_r1.evals.report.sections import Section
-from langgraph_memory_r1.evals.report.tables import Row, Table
+from langgraph_memory_r1.evals.report.tables import Row, Table, rule_of
 
 __all__ = ["page"]
 
@@ -32,7 +31,6 @@ def page(run: Run, sections: Sequence[Section]) -> str:
     """The whole page."""
     links = [(section.id, section.title) for section in sections] + [("questions", "Questions")]
     script = _part("page.js")
-    verdict = verdict_of(run)
     return Template(_part("page.html")).substitute(
         title=escape(title_of(run)),
         version=__version__,
@@ -40,7 +38,7 @@ def page(run: Run, sections: Sequence[Section]) -> str:
         warnings=_warnings(warnings_of(run)),
         nav="".join(f'<li><a href="#{id}">{escape(title)}</a></li>' for id, title in links),
         sections="\n".join(_section(section) for section in sections),
-        verdict=escape(f"Right means {verdict} of at least 0.5." if verdict in run.scored else ""),
+        rule=escape(rule_of(run)),
         licence=escape(licence_of(run)),
         style=_part("page.css"),
         script=script,

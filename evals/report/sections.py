@@ -47,23 +47,26 @@ def sections_of(run: Run, *, paper_labels: str | None = None) -> tuple[Section, 
 def summary(run: Run) -> tuple[Table, ...]:
     """What the console shows."""
     estimates = Estimates(run)
-    metrics = tables.answer_metrics(run)
-    answered = (tables.answers(run, estimates), tables.by_category(run, estimates, metrics[0])) if metrics else ()
     recalls = [tables.recall(run, estimates, family, cuts) for family, cuts in tables.recall_families(run).items()]
-    return (*answered, *recalls[:1], tables.outcomes(run), *_present(tables.operations(run)))
+    by_category = [tables.by_category(run, estimates, metric) for metric in tables.headline_metrics(run)[:1]]
+    if not tables.answer_metrics(run):
+        return (*recalls, *by_category)
+    outcomes = (tables.outcomes(run), *_present(tables.operations(run)))
+    return (tables.answers(run, estimates), *by_category, *recalls[:1], *outcomes)
 
 
 def _answers(run: Run, estimates: Estimates) -> Section:
-    metrics = tables.answer_metrics(run)
+    metrics = tables.headline_metrics(run)
     heads = dict.fromkeys(name for name in (*metrics[:1], verdict_of(run)) if name in metrics)
     shown = [figures.bars(run, estimates, metric) for metric in heads]
-    shown += [figures.against_tokens(run, estimates, metric) for metric in metrics[:1]]
-    answered = [tables.answers(run, estimates)] if metrics else []
-    return Section("summary", "Summary", "", tuple(shown), (*answered, tables.outcomes(run)))
+    answered = tables.answer_metrics(run)
+    shown += [figures.against_tokens(run, estimates, metric) for metric in answered[:1]]
+    numbers = [tables.answers(run, estimates)] if answered else []
+    return Section("summary", "Summary", "", tuple(shown), (*numbers, tables.outcomes(run)))
 
 
 def _categories(run: Run, estimates: Estimates, labels: Mapping[str, str]) -> Section:
-    metrics = tables.answer_metrics(run)
+    metrics = tables.headline_metrics(run)
     shown = [
         figures.bars(run, estimates, metric, category, labels.get(category, ""))
         for metric in metrics[:1]

@@ -9,22 +9,25 @@ from statistics import fmean
 from urllib.parse import urlencode
 
 from langgraph_memory_r1.evals.report.curves import QUANTITIES, Point
-from langgraph_memory_r1.evals.report.diagnosis import DIAGNOSES, diagnoses_of, verdict_of
+from langgraph_memory_r1.evals.report.diagnosis import DIAGNOSES, RIGHT, diagnoses_of, verdict_of
 from langgraph_memory_r1.evals.report.estimates import Estimates, is_share
 from langgraph_memory_r1.evals.report.run import Line, Run
 
 __all__ = [
     "Row",
     "Table",
+    "answer_metrics",
     "answers",
     "NOTHING",
     "by_category",
     "category_sizes",
     "coverage",
+    "headline_metrics",
     "operations",
     "outcomes",
     "recall",
     "recall_families",
+    "rule_of",
     "spending",
     "streaming",
 ]
@@ -56,6 +59,11 @@ def answer_metrics(run: Run) -> tuple[str, ...]:
     return tuple(sorted(named, key=lambda name: name != run.official))
 
 
+def headline_metrics(run: Run) -> tuple[str, ...]:
+    """The metrics of answers; the official one alone where nothing was answered."""
+    return answer_metrics(run) or tuple(name for name in (run.official,) if name in run.scored)
+
+
 def answers(run: Run, estimates: Estimates) -> Table:
     """Every metric of the answers over all questions."""
     metrics = answer_metrics(run)
@@ -73,15 +81,22 @@ def answers(run: Run, estimates: Estimates) -> Table:
 
 
 def by_category(run: Run, estimates: Estimates, metric: str, labels: Mapping[str, str] | None = None) -> Table:
-    """One metric in every category; `labels` renames the categories."""
-    sizes = category_sizes(run)
-    titles = [f"{(labels or {}).get(name, name)} (n {sizes[name]:,})" for name in run.categories]
+    """One metric in every category, with the number of scored questions; `labels` renames the categories."""
+    kinds = (*run.categories, None)
+    sizes = [
+        max((each.n for system in run.systems if (each := estimates.of(system, metric, kind))), default=0)
+        for kind in kinds
+    ]
+    titles = [
+        f"{(labels or {}).get(kind, kind) if kind else 'all'} (n {size:,})"
+        for kind, size in zip(kinds, sizes, strict=True)
+    ]
     rows = [
-        (system, *(str(estimates.of(system, metric, name) or NOTHING) for name in (*run.categories, None)))
+        (system, *(str(estimates.of(system, metric, name) or NOTHING) for name in kinds))
         for system in run.systems
         if estimates.of(system, metric)
     ]
-    return Table(metric, ("system", *titles, f"all (n {sum(sizes.values()):,})"), tuple(rows))
+    return Table(metric, ("system", *titles), tuple(rows))
 
 
 def recall_families(run: Run) -> dict[str, tuple[int, ...]]:
@@ -123,9 +138,15 @@ def outcomes(run: Run) -> Table:
         for column, kind in enumerate(kinds, 1):
             links[place, column] = f"#questions?{urlencode({'system': system, 'outcome': kind}, errors='replace')}"
     meaning = "; ".join(f"{kind}: {DIAGNOSES[kind]}" for kind in kinds)
+    note = f"{rule_of(run)} {meaning}."
+    return Table("What became of the questions", ("system", *kinds), tuple(rows), note, links=links)
+
+
+def rule_of(run: Run) -> str:
+    """What is taken as right, in a sentence."""
     verdict = verdict_of(run)
-    rule = f"Right means {verdict} of at least 0.5." if verdict in run.scored else "No answer was scored."
-    return Table("What became of the questions", ("system", *kinds), tuple(rows), f"{rule} {meaning}.", links=links)
+    scored = verdict in answer_metrics(run)
+    return f"Right means {verdict} of at least {RIGHT}." if scored else "No answer was scored."
 
 
 def operations(run: Run) -> Table | None:
