@@ -139,7 +139,7 @@ class Cell:
         key = key_of("ingest", self._key, step.turns)
         known = (self.job.records.get(key) or {}).get("error")
         bank: Bank | Failed | None = self._kept(key)
-        if bank is None and self._may(known, failed=known is not None):
+        if bank is None and (not self.system.learns or self._may(known, failed=known is not None)):
             bank = self._failed or await self._filled(step, key)
         elif bank is None and known is not None:
             bank = Failed(known)
