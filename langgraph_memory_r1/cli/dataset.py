@@ -87,7 +87,7 @@ def about(wanted: WantedData, found: Material) -> dict[str, Any]:
 
 
 def _loaded(bench: Benchmark, wanted: WantedData) -> Dataset:
-    from langgraph_memory_r1.evals.download import licence_notice
+    from langgraph_memory_r1.evals.licences import licence_notice
 
     path = _downloaded(bench, wanted) if wanted.download else wanted.data
     dataset = bench.load(path, wanted.split, allow_modified=wanted.allow_modified)
@@ -109,7 +109,8 @@ def _loaded(bench: Benchmark, wanted: WantedData) -> Dataset:
 def _downloaded(bench: Benchmark, wanted: WantedData) -> Path:
     """The file that --data names if it is there; else it is fetched, to there or to the user's cache."""
     from langgraph_memory_r1.cli.progress import progress
-    from langgraph_memory_r1.evals.download import cache_folder, fetch
+    from langgraph_memory_r1.evals.download import fetch
+    from langgraph_memory_r1.evals.licences import cache_folder
 
     if wanted.data is not None and wanted.data.is_file():
         return wanted.data
