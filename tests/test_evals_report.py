@@ -174,7 +174,7 @@ def test_the_paper_stands_below_what_was_measured_and_apart(tmp_path: Path) -> N
     f1 = report.partition("### f1_mem0\n")[2].partition("###")[0]
     rows = [line for line in f1.splitlines() if line.startswith("|")]
     assert rows[2].startswith("| bm25 | 25.0 (")
-    assert "| *paper: Memory-R1-GRPO, Llama-3.1-8B-Instruct* | *47.4* | *35.7* | *49.9* | *35.6* | *45.0* |" in rows[3:]
+    assert "| *paper: Memory-R1-GRPO, Llama-3.1-8B* | *47.4* | *35.7* | *49.9* | *35.6* | *45.0* |" in rows[3:]
     assert all(row.startswith("| *paper: ") for row in rows[3:])
     assert "arXiv 2508.19828" in f1
     assert "*paper: " in report.partition("### judge_generous\n")[2].partition("###")[0]

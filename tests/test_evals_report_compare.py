@@ -72,6 +72,16 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         compare(folder, systems=("bm25", "memory-r1"), metrics=("bleu",))
 
 
+def test_differences_have_their_sign_and_nothing_is_minus_zero(tmp_path: Path) -> None:
+    for name, a, b, expected in (
+        ("down", 0.4, 0.1, "−30.0 (−30.0 to −30.0)"),
+        ("same", 0.5001, 0.5, "+0.0 (+0.0 to +0.0)"),
+    ):
+        scores = {"a": [a] * 3, "b": [b] * 3}
+        found = compare(scores_of(tmp_path / name, {**scores}), systems=("a", "b"), metrics=("f1_locomo",))
+        assert found.tables[0].rows[0][4] == expected
+
+
 def test_changed_questions_are_noticed(tmp_path: Path) -> None:
     one = write_run(tmp_path / "one", [result("a", "c1/0", 1.0)])
     other = write_run(tmp_path / "other", [result("a", "c1/0", 1.0, gold="a cat")])

@@ -104,7 +104,7 @@ def compare(
         raise InputError(f"no question has {missing[0]} on both sides; there are: {', '.join(found) or 'none'}")
     verdict = named[0] if metrics else verdict_of(first)
     names = _names(*sides)
-    tables = (_overall(found, names), *_by_category(pairs, verdict, first.categories))
+    tables = (_overall(found), *_by_category(pairs, verdict, first.categories))
     differences = {metric: _numbers(both) for metric, both in found.items()}
     flips = tuple(_flips(pairs, verdict))
     return Comparison(*names, tables, flips, tuple(_doubts(*sides, pairs)), differences)
@@ -157,13 +157,13 @@ def _names(a: _Side, b: _Side) -> tuple[str, str]:
     return f"{a.run.folder.name}: {a.system}", f"{b.run.folder.name}: {b.system}"
 
 
-def _overall(found: Mapping[str, _Scores], names: tuple[str, str]) -> Table:
+def _overall(found: Mapping[str, _Scores]) -> Table:
     rows = tuple(_row(metric, both) for metric, both in found.items())
     note = (
         "Scores × 100. B − A with its 95 % interval over the same questions; p: how often chance alone gives so large "
         "a difference, if questions (or whole conversations) had fallen to either side alike."
     )
-    return Table(f"A: {names[0]}; B: {names[1]}", ("metric", *_TITLES), rows, note)
+    return Table("All questions", ("metric", *_TITLES), rows, note)
 
 
 def _by_category(pairs: Sequence[tuple[Result, Result]], metric: str, categories: Sequence[str]) -> Iterator[Table]:
@@ -180,7 +180,7 @@ def _row(name: str, both: _Scores) -> Row:
     test = both.test()
     a_better = sum(x > y for x, y in zip(both.a, both.b, strict=True))
     b_better = sum(x < y for x, y in zip(both.a, both.b, strict=True))
-    difference = f"{100 * test.difference:+.1f} ({100 * test.low:+.1f} to {100 * test.high:+.1f})"
+    difference = f"{_signed(test.difference)} ({_signed(test.low)} to {_signed(test.high)})"
     means = (f"{100 * test.a:.1f}", f"{100 * test.b:.1f}")
     chances = (_p(test.p), _p(test.p_conversations))
     return (name, f"{test.n:,}", *means, difference, *chances, f"{a_better:,}", f"{b_better:,}")
@@ -188,6 +188,11 @@ def _row(name: str, both: _Scores) -> Row:
 
 def _numbers(both: _Scores) -> dict[str, float | None]:
     return asdict(both.test())
+
+
+def _signed(value: float) -> str:
+    """Times 100 with its sign; what rounds to zero is +0.0."""
+    return f"{round(100 * value, 1) + 0.0:+.1f}".replace("-", "−")
 
 
 def _p(value: float | None) -> str:

@@ -26,9 +26,11 @@ def with_paper(table: Table, run: Run, metric: str) -> Table:
     if not rows:
         return table
     note = (
-        f"The rows in italics are quoted from {paper.source}, not measured here; models, prompts and answer lengths "
-        f"differ. {paper.note}"
+        f"The rows in italics are quoted from {paper.source}, under the true names of the categories; they were not "
+        "measured here, and their models, prompts and answer lengths differ."
     )
+    if metric.startswith("judge"):
+        note = f"{note} {paper.note}"
     return replace(table, rows=(*table.rows, *rows), note=note, quoted=len(rows))
 
 
@@ -47,4 +49,4 @@ def _same_judge(run: Run, metric: str) -> bool:
 def _row(row: Quoted, run: Run, metric: str) -> Row:
     values = [row.scores.get(name, {}).get(metric) for name in (*run.categories, ALL)]
     cells = (NOTHING if value is None else f"{value:.1f}" for value in values)
-    return (f"paper: {row.system}, {row.backbone}", *cells)
+    return (f"paper: {row.system}, {row.backbone.removesuffix('-Instruct')}", *cells)
