@@ -29,17 +29,18 @@ class Written:
     html: Path
 
 
-def write_report(folder: str | os.PathLike[str], *, paper_labels: str | None = None) -> Written:
+def write_report(run: str | os.PathLike[str] | Run, *, paper_labels: str | None = None) -> Written:
     """Write `report.md` and `report.html` into a run folder.
 
     Args:
-        folder: What `memory-r1 eval` wrote.
+        run: A folder that `memory-r1 eval` wrote, or what `read_run` made of it.
         paper_labels: Name the categories as this paper does ("memory-r1").
 
     Raises:
         InputError: The folder is no run, or a line of it is broken.
     """
-    run = read_run(folder)
+    if not isinstance(run, Run):
+        run = read_run(run)
     sections = sections_of(run, paper_labels=paper_labels)
     written = Written(run.folder / "report.md", run.folder / "report.html")
     _write(written.markdown, markdown(run, sections))

@@ -37,6 +37,8 @@ NOTHING = "–"
 _RECALL = re.compile(r"(recall\w*)@(\d+)")
 _OPERATIONS = ("ADD", "UPDATE", "DELETE", "NOOP")
 
+_SCORES_NOTE = "Scores × 100 with 95 % intervals. Compare F1 and BLEU only between answers of similar length."
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -75,9 +77,9 @@ def answers(run: Run, estimates: Estimates) -> Table:
         sizes = [_mean([result.scores.get("answer_words") for result in results], 1)]
         sizes += [_mean([result.tokens.get(kind) for result in results], 0) for kind in ("context", "input", "output")]
         rows.append((system, f"{len(results):,}", f"{errors:,}", *cells, *sizes))
-    titles = ("system", "n", "errors", *_starred(metrics, run.official), "answer words")
+    titles = ("system", "n", "errors", *_named(metrics, run.official), "answer words")
     titles += ("context tokens", "input tokens", "output tokens")
-    return Table("All questions", titles, tuple(rows), _star_note(run, metrics))
+    return Table("All questions", titles, tuple(rows), _SCORES_NOTE)
 
 
 def by_category(run: Run, estimates: Estimates, metric: str, labels: Mapping[str, str] | None = None) -> Table:
@@ -211,13 +213,8 @@ def category_sizes(run: Run) -> dict[str, int]:
     return sizes
 
 
-def _starred(metrics: Sequence[str], official: str) -> list[str]:
-    return [f"{metric} *" if metric == official else metric for metric in metrics]
-
-
-def _star_note(run: Run, metrics: Sequence[str]) -> str:
-    star = "* the benchmark's official metric. " if run.official in metrics else ""
-    return f"{star}Scores × 100 with 95 % intervals. Compare F1 and BLEU only between answers of similar length."
+def _named(metrics: Sequence[str], official: str) -> list[str]:
+    return [f"{metric} (official)" if metric == official else metric for metric in metrics]
 
 
 def _mean(values: Sequence[float | None], digits: int) -> str:
