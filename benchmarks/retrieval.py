@@ -12,11 +12,14 @@ from __future__ import annotations
 import argparse
 import random
 import statistics
+import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -24,7 +27,7 @@ import numpy as np
 from measure import Measure, p50, seconds
 
 from langgraph_memory_r1.evals import locomo
-from langgraph_memory_r1.evals.retrieving import CUTS, PLAIN_BM25, memory_of, retrieve
+from langgraph_memory_r1.evals.retrieving import CUTS, PLAIN_BM25, memory_of
 from langgraph_memory_r1.retrieval import Index, Weights
 from langgraph_memory_r1.schemas import Conversation, Question
 
@@ -101,26 +104,30 @@ def _draw(chance: random.Random) -> Weights:
     )
 
 
-def retrieval_measures(_: Path) -> Iterator[Measure]:
-    """The whole of `eval locomo --split full --retrieval-only` against rank_bm25 over the same turns and questions."""
-    try:
-        import rank_bm25
-    except ImportError:
-        rank_bm25 = None
-    if rank_bm25 is None or not DATA.exists():
-        print(f"retrieval is left out: it needs rank-bm25 and {DATA}", file=sys.stderr)
+BARE = """
+import sys
+import numpy as np
+from rank_bm25 import BM25Okapi
+from langgraph_memory_r1.evals.benchmark import benchmark
+
+for chat in benchmark("locomo").load(sys.argv[1], "full").conversations:
+    index = BM25Okapi([f"{turn.speaker}: {turn.text}".lower().split() for turn in chat.turns])
+    for question in chat.questions:
+        np.argsort(index.get_scores(question.text.lower().split()))[::-1][:60]
+"""
+
+
+def retrieval_measures(folder: Path) -> Iterator[Measure]:
+    """The whole command, which ranks in two ways and writes a report, against rank_bm25 over the same turns."""
+    if find_spec("rank_bm25") is None or not DATA.exists():
+        print(f"retrieval is left out: it needs the package rank-bm25 and {DATA}", file=sys.stderr)
         return
-
-    def ours() -> None:
-        for _ in retrieve(locomo.LoCoMo().load(DATA, "full")):
-            pass
-
-    def bare() -> None:
-        for chat in locomo.LoCoMo().load(DATA, "full").conversations:
-            index = rank_bm25.BM25Okapi([f"{turn.speaker}: {turn.text}".lower().split() for turn in chat.turns])
-            for question in chat.questions:
-                np.argsort(index.get_scores(question.text.lower().split()))[::-1][: max(CUTS)]
-
+    memory_r1 = str(Path(sysconfig.get_path("scripts")) / "memory-r1")
+    data = ["--data", str(DATA), "--split", "full", "--out", str(folder)]
+    ours = partial(
+        subprocess.run, [memory_r1, "eval", "locomo", "--retrieval-only", *data], check=True, capture_output=True
+    )
+    bare = partial(subprocess.run, [sys.executable, "-c", BARE, str(DATA)], check=True)
     times = [(seconds(ours), seconds(bare)) for _ in range(5)]
     yield Measure("retrieval_run_vs_rank_bm25", p50([mine for mine, _ in times]), p50([other for _, other in times]), 2)
 
