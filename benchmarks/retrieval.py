@@ -12,20 +12,27 @@ from __future__ import annotations
 import argparse
 import random
 import statistics
+import subprocess
+import sys
+import sysconfig
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from itertools import cycle, islice
+from pathlib import Path
 
 import numpy as np
+from measure import Measure, p50, seconds
 
 from langgraph_memory_r1.evals import locomo
+from langgraph_memory_r1.evals.retrieving import CUTS, PLAIN_BM25, memory_of
 from langgraph_memory_r1.retrieval import Index, Weights
-from langgraph_memory_r1.schemas import Conversation, Memory, Question, Turn
+from langgraph_memory_r1.schemas import Conversation, Question
 
-CUTS = (1, 5, 10, 30, 60)
-BM25 = Weights(earlier=(), later=(), session=0.0, speaker=0.0)
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "locomo" / "locomo10.json"
+"""Where LoCoMo lies beside a checkout; it may not be redistributed."""
 LARGE = 10_000
 
 
@@ -40,7 +47,7 @@ def main() -> None:
     if options.tune:
         tune(train, options.tune, random.Random(options.seed))
         return
-    for name, weights in (("BM25 alone", BM25), ("default ranking", Weights())):
+    for name, weights in (("BM25 alone", PLAIN_BM25), ("default ranking", Weights())):
         report(f"{name}, training chats", train, weights)
         report(f"{name}, test chats", [chat for chat in chats if chat.id not in locomo.TRAIN], weights)
     speed(chats)
@@ -59,16 +66,12 @@ def recall(chats: Sequence[Conversation], weights: Weights) -> list[float]:
     return [statistics.fmean(column) for column in zip(*rows, strict=True)]
 
 
-def memory(turn: Turn) -> Memory:
-    return Memory(turn.id, turn.text, turn.speaker, turn.at, (turn.id,), turn.session)
-
-
 def asked(chat: Conversation) -> list[Question]:
     return [question for question in chat.questions if question.evidence and question.category != "adversarial"]
 
 
 def _rows(chat: Conversation, weights: Weights) -> list[list[float]]:
-    index = Index(map(memory, chat.turns), weights=weights)
+    index = Index(map(memory_of, chat.turns), weights=weights)
     rows = []
     for question in asked(chat):
         found = [hit.memory.id for hit in index.rank(question.text, k=max(CUTS))]
@@ -101,10 +104,43 @@ def _draw(chance: random.Random) -> Weights:
     )
 
 
+BARE = """
+import sys
+import numpy as np
+from rank_bm25 import BM25Okapi
+from langgraph_memory_r1.evals.benchmark import benchmark
+
+for chat in benchmark("locomo").load(sys.argv[1], "full").conversations:
+    index = BM25Okapi([f"{turn.speaker}: {turn.text}".lower().split() for turn in chat.turns])
+    for question in chat.questions:
+        np.argsort(index.get_scores(question.text.lower().split()))[::-1][:60]
+"""
+
+
+def retrieval_measures(folder: Path) -> Iterator[Measure]:
+    """The whole command, which ranks in two ways and writes a report, against rank_bm25 over the same turns."""
+    if find_spec("rank_bm25") is None or not DATA.exists():
+        print(f"retrieval is left out: it needs the package rank-bm25 and {DATA}", file=sys.stderr)
+        return
+    memory_r1 = str(Path(sysconfig.get_path("scripts")) / "memory-r1")
+    data = ["--data", str(DATA), "--split", "full", "--out", str(folder)]
+    ours = partial(
+        subprocess.run, [memory_r1, "eval", "locomo", "--retrieval-only", *data], check=True, capture_output=True
+    )
+    bare = partial(subprocess.run, [sys.executable, "-c", BARE, str(DATA)], check=True)
+    times = [(seconds(ours), seconds(bare)) for _ in range(5)]
+    yield Measure("retrieval_run_vs_rank_bm25", p50([mine for mine, _ in times]), p50([other for _, other in times]), 2)
+
+
+MEASURES = {"retrieval": retrieval_measures}
+
+
 def speed(chats: Sequence[Conversation]) -> None:
     """Time the operations on a large index made of all turns."""
     turns = islice(cycle(turn for chat in chats for turn in chat.turns), LARGE)
-    memories = [replace(memory(turn), id=str(number), session=str(number // 20)) for number, turn in enumerate(turns)]
+    memories = [
+        replace(memory_of(turn), id=str(number), session=str(number // 20)) for number, turn in enumerate(turns)
+    ]
     queries = [question.text for chat in chats for question in chat.questions][:300]
     started = time.perf_counter()
     index = Index(memories)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import agents
 import growth
+import retrieval
 import store
 from measure import Measure, p50, seconds
 
@@ -42,7 +43,13 @@ def start_measures(_: Path) -> Iterator[Measure]:
     yield Measure("help_vs_bare_imports", p50(ours), p50(reference), 2)
 
 
-MEASURES = {**growth.MEASURES, **store.MEASURES, **agents.MEASURES, "start": start_measures}
+MEASURES = {
+    **growth.MEASURES,
+    **store.MEASURES,
+    **agents.MEASURES,
+    **retrieval.MEASURES,
+    "start": start_measures,
+}
 """Growth comes first, because it looks at this process's memory."""
 
 

@@ -5,24 +5,25 @@ the file is never part of this project. A turn keeps its `dia_id` as id and its 
 was shared becomes part of the text as ` [shares an image: CAPTION]`, because some answers stand only in the caption.
 
 What the file gets wrong is repaired where the meaning is clear (several ids in one string, leading zeros, numbers as
-answers) and otherwise passed over and reported: an id that names no turn, a question that is not one.
+answers) and otherwise passed over and counted: an id that names no turn, a question that is not one.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Final
 
 from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.evals.benchmark import Benchmark, Licence, Skipped, Source
+from langgraph_memory_r1.evals.fields import contents, decoded, required, typed
 from langgraph_memory_r1.schemas import Conversation, Question, Turn
 
-__all__ = ["CATEGORIES", "SHA256", "TRAIN", "load"]
+__all__ = ["CATEGORIES", "CONVERSATIONS", "PAPER_LABELS", "SHA256", "SPLITS", "TRAIN", "LoCoMo", "load"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,53 +36,110 @@ CATEGORIES = {1: "multi-hop", 2: "temporal", 3: "open-domain", 4: "single-hop", 
 TRAIN = ("conv-26", "conv-30")
 """The conversations that settings may be tuned on; the other eight are for reporting."""
 
+CONVERSATIONS = (*TRAIN, "conv-41", "conv-42", "conv-43", "conv-44", "conv-47", "conv-48", "conv-49", "conv-50")
+"""In the order of the file."""
+
+SPLITS: Final[Mapping[str, tuple[str, ...]]] = {
+    "test": CONVERSATIONS[2:],
+    "train": ("conv-26",),
+    "validation": ("conv-30",),
+    "memory-r2/test": ("conv-26", "conv-30", "conv-41", "conv-42", "conv-48", "conv-49", "conv-50"),
+    "memory-r2/train": ("conv-43", "conv-47"),
+    "memory-r2/validation": ("conv-44",),
+    "full": CONVERSATIONS,
+}
+"""The conversations of each split. The first three are Memory-R1's 1,307/152/81 questions; only `full` keeps the
+adversarial questions, which neither paper asks."""
+
+PAPER_LABELS: Final[Mapping[str, Mapping[str, str]]] = {
+    "memory-r1": {
+        "multi-hop": "Single Hop",
+        "open-domain": "Multi-Hop",
+        "single-hop": "Open Domain",
+        "temporal": "Temporal",
+    }
+}
+"""What a paper prints over the columns. Memory-R1's are permuted: its overall scores are the mean of its columns only
+when these are weighted by the numbers of questions under the true names."""
+
 _MONTHS = "january february march april may june july august september october november december".split()
 _TIME = re.compile(r"\s*(\d{1,2}):(\d{2})\s*([ap])m on (\d{1,2}) ([a-z]+),? (\d{4})\s*", re.IGNORECASE)
 _TURN_ID = re.compile(r"D0*(\d+):0*(\d+)")
 
-Report = Callable[[str], None]
+
+class LoCoMo(Benchmark):
+    """LoCoMo in the splits of Memory-R1 and Memory-R2, or whole."""
+
+    name = "locomo"
+    title = "LoCoMo (Maharana et al., 2024)"
+    licence = Licence(
+        "CC BY-NC 4.0",
+        "https://github.com/snap-research/locomo/blob/main/LICENSE.txt",
+        "Non-commercial use only.",
+    )
+    sources = (
+        Source(
+            "locomo10.json",
+            SHA256,
+            2_805_274,
+            "https://raw.githubusercontent.com/snap-research/locomo/3eb6f2c585f5e1699204e3c3bdf7adc5c28cb376/data/locomo10.json",
+        ),
+    )
+    splits = tuple(SPLITS)
+    default_split = "test"
+    categories = ("single-hop", "multi-hop", "temporal", "open-domain", "adversarial")
+    metric = "f1_locomo"
+    paper_labels: ClassVar[Mapping[str, Mapping[str, str]]] = PAPER_LABELS
+
+    def parse(self, content: bytes, place: str, skipped: Skipped) -> Iterator[Conversation]:
+        """All ten conversations, each with all of its questions."""
+        for number, sample in enumerate(typed(decoded(content, place), list, place)):
+            yield _conversation(sample, f"{place}: sample {number}", skipped)
+
+    def select(self, conversations: Sequence[Conversation], split: str) -> tuple[Conversation, ...]:
+        """The conversations of a split, without the adversarial questions except in `full`."""
+        chosen = tuple(each for each in conversations if each.id in SPLITS[split])
+        return chosen if split == "full" else tuple(map(_without_adversarial, chosen))
+
+    def unanswerable(self, question: Question) -> bool:
+        """Whether it is one of the adversarial ones."""
+        return question.category == "adversarial"
 
 
-def load(path: str | os.PathLike[str], *, on_skip: Report | None = None) -> list[Conversation]:
-    """Read LoCoMo's own file.
+def load(path: str | os.PathLike[str], *, on_skip: Callable[[str], None] | None = None) -> list[Conversation]:
+    """Read any file of LoCoMo's shape, whatever its content; `LoCoMo().load` accepts the published one only.
 
     A question of the category "adversarial" mostly has no answer in the chat, only a tempting wrong one, which is left
     out: its gold is None, and the right reply is that nothing is known.
 
     Args:
-        path: Where `locomo10.json` lies.
+        path: Where the file lies.
         on_skip: Called with a sentence for everything that was passed over; without it their number is logged.
 
     Raises:
         InputError: The file is missing, is not JSON, or is not LoCoMo; the message names the place.
     """
-    skipped: list[str] = []
-    conversations = [_conversation(raw, place, on_skip or skipped.append) for place, raw in _samples(path)]
-    if skipped:
-        logger.info("%s: %d malformed piece(s) passed over, the first: %s", path, len(skipped), skipped[0])
+    skipped = Skipped(on_skip)
+    conversations = list(LoCoMo().parse(contents(path, "LoCoMo's locomo10.json"), str(path), skipped))
+    if skipped.kinds and on_skip is None:
+        logger.info("%s: %d malformed piece(s) passed over", path, skipped.kinds.total())
     return conversations
 
 
-def _samples(path: str | os.PathLike[str]) -> Iterator[tuple[str, Any]]:
-    try:
-        samples = json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); name LoCoMo's locomo10.json") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON: {error}") from error
-    for number, sample in enumerate(_typed(samples, list, str(path))):
-        yield f"{path}: sample {number}", sample
+def _without_adversarial(conversation: Conversation) -> Conversation:
+    kept = tuple(question for question in conversation.questions if question.category != "adversarial")
+    return replace(conversation, questions=kept)
 
 
-def _conversation(raw: Any, place: str, report: Report) -> Conversation:
-    sample = _typed(raw, dict, place)
-    name = _field(sample, "sample_id", str, place)
-    chat = _field(sample, "conversation", dict, place)
+def _conversation(raw: Any, place: str, skipped: Skipped) -> Conversation:
+    sample = typed(raw, dict, place)
+    name = required(sample, "sample_id", str, place)
+    chat = required(sample, "conversation", dict, place)
     turns = tuple(turn for number in _session_numbers(chat) for turn in _session(chat, number, f"{place} ({name})"))
     known = {turn.id for turn in turns}
     questions = (
-        _question(item, f"{name} question {number}", known, report)
-        for number, item in enumerate(_field(sample, "qa", list, place))
+        _question(item, f"{name}/{number}", known, skipped)
+        for number, item in enumerate(required(sample, "qa", list, place))
     )
     return Conversation(name, turns, tuple(question for question in questions if question is not None))
 
@@ -93,16 +151,16 @@ def _session_numbers(chat: dict[str, Any]) -> list[int]:
 
 def _session(chat: dict[str, Any], number: int, place: str) -> Iterator[Turn]:
     session = f"session_{number}"
-    at = _time(_field(chat, f"{session}_date_time", str, place), f"{place} {session}_date_time")
-    for index, raw in enumerate(_field(chat, session, list, place)):
+    at = _time(required(chat, f"{session}_date_time", str, place), f"{place} {session}_date_time")
+    for index, raw in enumerate(required(chat, session, list, place)):
         where = f"{place} {session} turn {index}"
-        turn = _typed(raw, dict, where)
-        speaker, turn_id = (_field(turn, key, str, where) for key in ("speaker", "dia_id"))
+        turn = typed(raw, dict, where)
+        speaker, turn_id = (required(turn, key, str, where) for key in ("speaker", "dia_id"))
         yield Turn(speaker, _text(turn, where), at, turn_id, session)
 
 
 def _text(turn: dict[str, Any], place: str) -> str:
-    text, caption = _field(turn, "text", str, place).strip(), turn.get("blip_caption")
+    text, caption = required(turn, "text", str, place).strip(), turn.get("blip_caption")
     return f"{text} [shares an image: {caption}]".strip() if caption else text
 
 
@@ -119,43 +177,35 @@ def _time(text: str, place: str) -> datetime:
         raise InputError(f"{place}: {text!r} is no time: {error}") from error
 
 
-def _question(raw: Any, place: str, known: set[str], report: Report) -> Question | None:
+def _question(raw: Any, name: str, known: set[str], skipped: Skipped) -> Question | None:
+    """A question under its place in the file, which is its id in every split."""
     item = raw if isinstance(raw, dict) else {}
     text, number, gold = (item.get(key) for key in ("question", "category", "answer"))
+    if not isinstance(text, str):
+        skipped("not a question", name)
+        return None
     category = CATEGORIES.get(number) if isinstance(number, int) else None
-    if not isinstance(text, str) or category is None:
-        report(f"{place}: not a question of a known category")
+    if category is None:
+        skipped("unknown category", name, repr(number))
         return None
     if category != "adversarial" and gold is None:
-        report(f"{place}: no answer")
+        skipped("no answer", name)
         return None
-    evidence = _evidence(item.get("evidence"), place, known, report)
-    return Question(text, None if gold is None else str(gold), evidence, category)
+    evidence = _evidence(item.get("evidence"), name, known, skipped)
+    return Question(text, None if gold is None else str(gold), evidence, category, name)
 
 
-def _evidence(raw: Any, place: str, known: set[str], report: Report) -> tuple[str, ...]:
+def _evidence(raw: Any, name: str, known: set[str], skipped: Skipped) -> tuple[str, ...]:
     """The evidence turns that exist, each once."""
-    names = " ".join(name for name in raw if isinstance(name, str)) if isinstance(raw, list) else ""
+    names = " ".join(each for each in raw if isinstance(each, str)) if isinstance(raw, list) else ""
     found: dict[str, None] = {}
-    for name in names.replace(";", " ").split():
-        match = _TURN_ID.fullmatch(name)
-        turn_id = f"D{match[1]}:{match[2]}" if match else name
+    for each in names.replace(";", " ").split():
+        match = _TURN_ID.fullmatch(each)
+        turn_id = f"D{match[1]}:{match[2]}" if match else each
         if turn_id in known:
             found[turn_id] = None
         else:
-            report(f"{place}: evidence {name!r} names no turn")
+            skipped("evidence names no turn", name, repr(each))
     if not found:
-        report(f"{place}: no evidence")
+        skipped("no evidence", name)
     return tuple(found)
-
-
-def _field(mapping: dict[str, Any], key: str, kind: type[Any], place: str) -> Any:
-    if key not in mapping:
-        raise InputError(f"{place}: {key!r} is missing; is this LoCoMo's own file?")
-    return _typed(mapping[key], kind, f"{place} {key}")
-
-
-def _typed(value: Any, kind: type[Any], place: str) -> Any:
-    if not isinstance(value, kind):
-        raise InputError(f"{place}: expected {kind.__name__}, found {type(value).__name__}")
-    return value

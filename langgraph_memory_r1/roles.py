@@ -76,6 +76,13 @@ class Target(Protocol):
         """`MemoryBank.apply`."""
 
 
+class Searched(Protocol):
+    """What a question is answered from: a bank, a fork of one, or anything else that ranks memories."""
+
+    def search(self, query: str, *, k: int = ..., per_speaker: int | None = ...) -> list[Hit]:
+        """`MemoryBank.search`."""
+
+
 def news(bank: MemoryBank, heard: Heard, limits: Limits) -> Heard:
     """The turns that the bank does not know yet, cut up where they are too long, without quotes from the bank."""
     cursors = _cursors(heard, limits)
@@ -165,16 +172,21 @@ def related(bank: Target, facts: Sequence[Fact], k: int) -> list[Memory]:
     return in_order(list(memories.values())[:MOST_RELATED])
 
 
-def retrieve(bank: Target, question: str, k: int) -> list[Memory]:
+def retrieve(bank: Searched, question: str, k: int) -> list[Memory]:
     """The memories for a question in time order: the best, half of them from each speaker as far as there are so many.
 
     Memory-R1 reads 30 of each of two speakers; without that, the talkative one crowds out the other.
     """
+    return in_order(ranked(bank, question, k))
+
+
+def ranked(bank: Searched, question: str, k: int) -> list[Memory]:
+    """The memories of `retrieve`, best first."""
     hits = bank.search(question, k=k, per_speaker=(k + 1) // 2)
     if len(hits) < k:
         hits += bank.search(question, k=k)
     memories = {hit.memory.id: hit.memory for hit in hits}
-    return in_order(list(memories.values())[:k])
+    return list(memories.values())[:k]
 
 
 def _cursors(heard: Heard, limits: Limits) -> dict[Turn, str | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -41,7 +41,8 @@ def stream(*pieces: str) -> Says:
 @dataclass
 class Server:
     url: str
-    script: list[Says]
+    script: list[Says | Callable[[dict[str, Any]], Says]]
+    """What it says, or how that is worked out from a request."""
     asked: list[dict[str, Any]] = field(default_factory=list)
     """The bodies of the requests, in order."""
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -56,7 +57,8 @@ class Server:
             self.headers.append(headers)
             self._now += 1
             self.most_at_once = max(self.most_at_once, self._now)
-            return self.script.pop(0) if len(self.script) > 1 else self.script[0]
+            line = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        return line(body) if callable(line) else line
 
     def done(self) -> None:
         with self._lock:
@@ -64,7 +66,7 @@ class Server:
 
 
 @contextmanager
-def serving(*script: Says, port: int = 0) -> Iterator[Server]:
+def serving(*script: Says | Callable[[dict[str, Any]], Says], port: int = 0) -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self._answer({})

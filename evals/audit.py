@@ -1,0 +1,122 @@
+"""The public audit of LoCoMo's labels, laid over a loaded split: wrong gold answers dropped or corrected.
+
+Data: `errors.json` of https://github.com/dial481/locomo-audit, CC BY-NC 4.0. Of its 156 findings 99 concern the gold
+answer or the question; the other 57 only say that the evidence is cited wrongly, which is corrected either way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final, Literal
+
+from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.evals.benchmark import Dataset, Source
+from langgraph_memory_r1.evals.fields import contents, decoded, required, typed
+from langgraph_memory_r1.evals.locomo import CONVERSATIONS
+from langgraph_memory_r1.schemas import Conversation, Question
+
+__all__ = ["AUDIT", "audited"]
+
+AUDIT: Final = Source(
+    "errors.json",
+    "f298ef46263fada20688a1d672be37d4f488c6da3b19343eea55ae5c1b5fe55e",
+    150_552,
+    "https://raw.githubusercontent.com/dial481/locomo-audit/9493fb4b4af4256ed17a18e8fd0b3cfdeec29539/errors.json",
+)
+
+_CITATION_ONLY = "WRONG_CITATION"
+_ID = re.compile(r"locomo_(\d+)_qa(\d+)")
+
+
+def audited(
+    dataset: Dataset,
+    path: str | os.PathLike[str],
+    how: Literal["drop", "correct"] = "drop",
+    *,
+    allow_modified: bool = False,
+) -> Dataset:
+    """A split of LoCoMo without the labels that the audit found wrong.
+
+    Args:
+        dataset: What `LoCoMo().load` returned.
+        path: Where the audit's `errors.json` lies.
+        how: Leave the questions with a wrong answer out, or replace the answer by the audit's. Many of the latter are
+            explanations rather than answers, which suits a judge but no token metric.
+        allow_modified: Accept an audit of another content.
+
+    Raises:
+        InputError: It is no split of LoCoMo, or the file is missing, has another content, or is no such audit.
+    """
+    if dataset.benchmark != "locomo":
+        raise InputError(f"the audit is about LoCoMo, not {dataset.benchmark}; leave --audit out")
+    content = contents(path, "the audit's errors.json")
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != AUDIT.sha256 and not allow_modified:
+        raise InputError(
+            f"{path} is not the published audit (sha256 {digest[:12]}...); accept it with --allow-modified"
+        )
+    findings = _findings(content, str(path))
+    done: Counter[str] = Counter()
+    conversations = tuple(_overlaid(each, findings, how, done) for each in dataset.conversations)
+    label = "dropped" if how == "drop" else "corrected"
+    note = f"audited labels: {done['answer']} questions {label}, {done['citation']} citations corrected"
+    return replace(
+        dataset,
+        sha256=hashlib.sha256(f"{dataset.sha256} {digest} {how}".encode()).hexdigest(),
+        modified=dataset.modified or digest != AUDIT.sha256,
+        conversations=conversations,
+        skipped=dataset.skipped + Counter({"finding about another question": done["other"]}),
+        notes=(*dataset.notes, note),
+    )
+
+
+def _findings(content: bytes, place: str) -> Mapping[str, dict[str, Any]]:
+    """The findings by the id of their question."""
+    found = {}
+    for number, raw in enumerate(typed(decoded(content, place), list, place)):
+        where = f"{place}: finding {number}"
+        finding = typed(raw, dict, where)
+        match = _ID.fullmatch(required(finding, "question_id", str, where))
+        if match is None or int(match[1]) >= len(CONVERSATIONS):
+            raise InputError(f"{where}: {finding['question_id']!r} names no question of LoCoMo")
+        found[f"{CONVERSATIONS[int(match[1])]}/{int(match[2])}"] = finding
+    return found
+
+
+def _overlaid(
+    conversation: Conversation, findings: Mapping[str, dict[str, Any]], how: str, done: Counter[str]
+) -> Conversation:
+    turns = {turn.id for turn in conversation.turns}
+    questions = []
+    for question in conversation.questions:
+        finding = findings.get(question.id)
+        if finding is None:
+            questions.append(question)
+            continue
+        kind = _kind(finding, question)
+        done[kind] += 1
+        if kind == "answer" and how == "drop":
+            continue
+        questions.append(_corrected(question, finding, kind, turns))
+    return replace(conversation, questions=tuple(questions))
+
+
+def _kind(finding: dict[str, Any], question: Question) -> Literal["answer", "citation", "other"]:
+    """What a finding is about; a file of another content may have other questions at the same places."""
+    if finding.get("question") != question.text:
+        return "other"
+    return "citation" if finding.get("error_type") == _CITATION_ONLY else "answer"
+
+
+def _corrected(question: Question, finding: dict[str, Any], kind: str, turns: set[str]) -> Question:
+    if kind == "other":
+        return question
+    cited = finding.get("correct_evidence")
+    evidence = tuple(each for each in cited if each in turns) if isinstance(cited, list) else ()
+    gold = str(finding.get("correct_answer")) if kind == "answer" else question.gold
+    return replace(question, gold=gold, evidence=evidence or question.evidence)

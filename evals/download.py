@@ -1,0 +1,83 @@
+"""Fetch a benchmark's data file when a user asks for it.
+
+Nothing is downloaded on its own. A file appears whole and with the expected content, or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+
+from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.evals.benchmark import Source
+
+__all__ = ["fetch"]
+
+_SECONDS = 30.0
+_CHUNK = 1 << 20
+
+
+def fetch(source: Source, folder: str | os.PathLike[str], *, on_bytes: Callable[[int], None] | None = None) -> Path:
+    """Download a data file into a folder, unless it is there already.
+
+    Args:
+        source: The file and the content that is expected.
+        folder: Where it is kept, under its own name; made where it is missing.
+        on_bytes: Called with the size of every piece that arrived, to show progress.
+
+    Raises:
+        InputError: It has no address, cannot be reached or written, or has another content; then nothing is kept.
+    """
+    target = Path(folder) / source.name
+    if not source.url:
+        raise InputError(f"{source.name} cannot be downloaded; give its place with --data")
+    if target.exists():
+        return _checked(target, source)
+    unfinished = target.with_name(f"{target.name}.{os.getpid()}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        digest = _stream(source.url, unfinished, on_bytes or (lambda _: None))
+        if digest != source.sha256:
+            raise InputError(
+                f"{source.url} has another content than expected (sha256 {digest[:12]}...); nothing is kept"
+            )
+        unfinished.replace(target)
+    except httpx.HTTPError as error:
+        raise InputError(
+            f"{source.url} cannot be downloaded ({error or type(error).__name__}); "
+            "fetch it by hand and name it with --data"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{target} cannot be written ({error.strerror}); name a writable place with --data") from error
+    finally:
+        with suppress(OSError):  # where it could not be made it need not be removed
+            unfinished.unlink()
+    return target
+
+
+def _checked(target: Path, source: Source) -> Path:
+    with target.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != source.sha256:
+        raise InputError(f"{target} has another content than {source.url}; move it away to download it anew")
+    return target
+
+
+def _stream(url: str, target: Path, on_bytes: Callable[[int], None]) -> str:
+    """Write what an address serves to a file and return the sha256 of it."""
+    digest = hashlib.sha256()
+    with (
+        httpx.stream("GET", url, follow_redirects=True, timeout=_SECONDS) as response,
+        target.open("wb") as file,
+    ):
+        response.raise_for_status()
+        for chunk in response.iter_bytes(_CHUNK):
+            digest.update(chunk)
+            file.write(chunk)
+            on_bytes(len(chunk))
+    return digest.hexdigest()

@@ -1,0 +1,153 @@
+"""How sure a mean is, and whether two runs differ by more than chance; seeded, and the same in any order.
+
+Questions about one conversation share one memory bank and stand or fall together, so that whole conversations are
+drawn, not questions; of a single conversation, its questions. Few conversations make a bootstrap interval too short: on
+eight, a nominal 95 % covered the truth in about 90 % of simulated runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langgraph_memory_r1.errors import InputError
+
+__all__ = ["Paired", "bootstrap", "paired", "wilson"]
+
+Floats: TypeAlias = NDArray[np.float64]
+
+DRAWS = 4_000
+FLIPS = 20_000
+_ALL_FLIPS = 14
+"""Up to so many differences every pattern of signs is tried, instead of a sample of them."""
+_CHUNK = 2_000_000
+"""Random numbers at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """What two runs gave on the same questions; a positive difference speaks for the second."""
+
+    n: int
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    """How often chance alone gives a difference this large, if every question could as well have gone the other way
+    (for yes or no scores this is McNemar's test)."""
+    p_conversations: float | None
+    """The same for whole conversations: the careful one, but of eight it cannot get below 0.008. None for one."""
+
+
+def wilson(successes: float, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval for a share of yes in independent yes or no scores.
+
+    Example:
+        >>> "{:.3f} to {:.3f}".format(*wilson(8, 10))
+        '0.490 to 0.943'
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise InputError(f"{successes} of {n} is no share; give the number of yes and a positive number of scores")
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share = successes / n
+    centre = share + z * z / (2 * n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    low, high = ((centre + sign * half) / (1 + z * z / n) for sign in (-1, 1))
+    return (0.0 if successes == 0 else low), (1.0 if successes == n else high)
+
+
+def bootstrap(
+    values: Sequence[float], conversations: Sequence[Hashable], *, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """The percentile interval for the mean of all values when conversations are drawn anew.
+
+    Args:
+        values: One score a question.
+        conversations: To which conversation each belongs.
+        level: How sure the interval is to be.
+        seed: The same one gives the same interval.
+    """
+    scores = _checked(values, conversations)
+    means = _means(scores, conversations, np.random.default_rng(seed))
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def paired(
+    a: Sequence[float], b: Sequence[float], conversations: Sequence[Hashable], *, level: float = 0.95, seed: int = 0
+) -> Paired:
+    """Compare the scores of two runs question by question.
+
+    Args:
+        a: One score a question.
+        b: The other run's, in the same order.
+        conversations: To which conversation each question belongs.
+        level: How sure the interval of the difference is to be.
+        seed: The same one gives the same numbers.
+    """
+    first, second = _checked(a, conversations), _checked(b, conversations)
+    differences = second - first
+    sums, _ = _by_conversation(differences, conversations)
+    low, high = bootstrap(differences.tolist(), conversations, level=level, seed=seed)
+    return Paired(
+        n=len(differences),
+        a=float(first.mean()),
+        b=float(second.mean()),
+        difference=float(differences.mean()),
+        low=low,
+        high=high,
+        p=_sign_flips(differences, np.random.default_rng(seed)),
+        p_conversations=_sign_flips(sums, np.random.default_rng(seed)) if len(sums) > 1 else None,
+    )
+
+
+def _checked(values: Sequence[float], conversations: Sequence[Hashable]) -> Floats:
+    scores = np.asarray(values, dtype=np.float64)
+    if not len(scores) or len(scores) != len(conversations):
+        raise InputError(f"{len(scores)} scores for {len(conversations)} questions; give one for each, of one at least")
+    if not np.isfinite(scores).all():
+        raise InputError("a score is not a number; leave out the questions that have none")
+    return scores
+
+
+def _by_conversation(scores: Floats, conversations: Sequence[Hashable]) -> tuple[Floats, Floats]:
+    """The sum and the number of the scores of each conversation."""
+    numbers = {name: number for number, name in enumerate(sorted(set(conversations), key=str))}
+    places = np.array([numbers[name] for name in conversations])
+    sums, sizes = np.bincount(places, weights=scores), np.bincount(places)
+    return sums.astype(np.float64), sizes.astype(np.float64)
+
+
+def _means(scores: Floats, conversations: Sequence[Hashable], random: np.random.Generator) -> Floats:
+    sums, sizes = _by_conversation(scores, conversations)
+    if len(sums) == 1:
+        sums, counts = np.unique(scores, return_counts=True)
+        return random.multinomial(len(scores), counts / len(scores), DRAWS) @ sums / len(scores)
+    drawn = random.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), DRAWS)
+    means: Floats = (drawn @ sums) / (drawn @ sizes)
+    return means
+
+
+def _sign_flips(differences: Floats, random: np.random.Generator) -> float:
+    """The share of sign patterns whose sum is at least as far from zero as that of the differences."""
+    values = np.sort(differences[differences != 0])
+    far = abs(values.sum()) * (1 - 1e-12) - 1e-12
+    if len(values) <= _ALL_FLIPS:
+        patterns = (np.arange(2 ** len(values))[:, None] >> np.arange(len(values))) & 1
+        return float((np.abs((1 - 2 * patterns) @ values) >= far).mean())
+    rows = max(1, _CHUNK // len(values))
+    extreme = sum(_extreme(values, min(rows, FLIPS - done), far, random) for done in range(0, FLIPS, rows))
+    return (extreme + 1) / (FLIPS + 1)
+
+
+def _extreme(values: Floats, rows: int, far: Any, random: np.random.Generator) -> int:
+    signs = random.integers(0, 2, (rows, len(values)), dtype=np.int8) * 2.0 - 1.0
+    return int((np.abs(signs @ values) >= far).sum())

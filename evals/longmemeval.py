@@ -1,0 +1,173 @@
+"""LongMemEval: 500 questions, each about its own history of chats between a user and an assistant.
+
+Data: https://huggingface.co/datasets/xiaowu0162/longmemeval-cleaned (Wu et al., ICLR 2025), MIT. Two splits, each a
+file: `s` with about 50 sessions a question, `oracle` with the evidence sessions alone. Every question is a conversation
+of its own, asked at its `question_date`; sessions are put in order of time, which `oracle` is not.
+
+Evidence are the turns marked `has_answer`; where none is, all turns of the answer sessions. The 30 questions whose id
+ends with `_abs` ask for something that was never said: they have no evidence, and their gold answer says why.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import chain
+from operator import itemgetter
+from typing import Any
+
+from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.evals.benchmark import Benchmark, Licence, Skipped, Source
+from langgraph_memory_r1.evals.fields import decoded, required, typed
+from langgraph_memory_r1.schemas import Conversation, Question, Turn
+
+__all__ = ["ABSTENTION", "CATEGORIES", "LongMemEval"]
+
+ABSTENTION = "_abs"
+"""Ends the id of a question that cannot be answered."""
+
+CATEGORIES = (
+    "single-session-user",
+    "single-session-assistant",
+    "single-session-preference",
+    "multi-session",
+    "temporal-reasoning",
+    "knowledge-update",
+)
+
+_FOLDER = (
+    "https://huggingface.co/datasets/xiaowu0162/longmemeval-cleaned/resolve/98d7416c24c778c2fee6e6f3006e7a073259d48f"
+)
+_TIME = re.compile(r"(\d{4})/(\d\d)/(\d\d) \([A-Za-z]{3}\) (\d\d):(\d\d)")
+
+
+class LongMemEval(Benchmark):
+    """LongMemEval_S, or its oracle setting."""
+
+    name = "longmemeval"
+    title = "LongMemEval (Wu et al., 2025)"
+    licence = Licence("MIT", "https://huggingface.co/datasets/xiaowu0162/longmemeval-cleaned")
+    sources = (
+        Source(
+            "longmemeval_s_cleaned.json",
+            "d6f21ea9d60a0d56f34a05b609c79c88a451d2ae03597821ea3d5a9678c3a442",
+            277_383_467,
+            f"{_FOLDER}/longmemeval_s_cleaned.json",
+            ("s",),
+        ),
+        Source(
+            "longmemeval_oracle.json",
+            "821a2034d219ab45846873dd14c14f12cfe7776e73527a483f9dac095d38620c",
+            15_388_478,
+            f"{_FOLDER}/longmemeval_oracle.json",
+            ("oracle",),
+        ),
+        Source(
+            "longmemeval_s_3_instances.json",
+            "fb214aebd232287eb9e25ae5f38b5e5f9b1d7336ea08082630df5ad582bf1023",
+            1_688_916,
+            splits=("s",),
+            sample=True,
+        ),
+    )
+    splits = ("s", "oracle")
+    default_split = "s"
+    categories = CATEGORIES
+    metric = "judge_longmemeval"
+    judge = "longmemeval"
+
+    def parse(self, content: bytes, place: str, skipped: Skipped) -> Iterator[Conversation]:
+        """One conversation for each question; a question of an unknown type is passed over."""
+        for number, raw in enumerate(typed(decoded(content, place), list, place)):
+            instance = typed(raw, dict, f"{place}: instance {number}")
+            conversation = _conversation(instance, f"{place}: instance {number}", skipped)
+            if conversation is not None:
+                yield conversation
+
+    def unanswerable(self, question: Question) -> bool:
+        """Whether it is an abstention question."""
+        return question.id.endswith(ABSTENTION)
+
+
+def _conversation(instance: dict[str, Any], place: str, skipped: Skipped) -> Conversation | None:
+    name = required(instance, "question_id", str, place)
+    category = required(instance, "question_type", str, place)
+    if category not in CATEGORIES:
+        skipped("unknown category", name, repr(category))
+        return None
+    if instance.get("answer") is None:
+        skipped("no answer", name)
+        return None
+    sessions, marked = _sessions(instance, f"{place} ({name})")
+    question = Question(
+        required(instance, "question", str, place),
+        str(instance["answer"]),
+        () if name.endswith(ABSTENTION) else _evidence(instance, sessions, marked, name, skipped),
+        category,
+        name,
+        _time(required(instance, "question_date", str, place), f"{place} question_date"),
+    )
+    return Conversation(name, tuple(chain.from_iterable(sessions)), (question,))
+
+
+def _sessions(instance: dict[str, Any], place: str) -> tuple[list[list[Turn]], list[str]]:
+    """The turns of each session in order of time, and the ids of those that are marked as evidence."""
+    keys = ("haystack_session_ids", "haystack_dates", "haystack_sessions")
+    names, dates, chats = (required(instance, key, list, place) for key in keys)
+    if not len(names) == len(dates) == len(chats):
+        raise InputError(f"{place}: {len(chats)} sessions have {len(names)} ids and {len(dates)} dates")
+    sessions: list[tuple[datetime, list[Turn]]] = []
+    marked: list[str] = []
+    for name, date, chat in zip(_unique(names), dates, chats, strict=True):
+        where = f"{place} {name}"
+        at = _time(typed(date, str, where), where)
+        turns = [_turn(raw, name, number, at, where) for number, raw in enumerate(typed(chat, list, where), 1)]
+        marked += [turn.id for turn, raw in zip(turns, chat, strict=True) if raw.get("has_answer") is True]
+        sessions.append((at, turns))
+    return [turns for _, turns in sorted(sessions, key=itemgetter(0))], marked
+
+
+def _unique(names: list[Any]) -> Iterator[str]:
+    """The names of sessions, made different where one stands twice in a history."""
+    seen: Counter[str] = Counter()
+    for name in map(str, names):
+        seen[name] += 1
+        yield name if seen[name] == 1 else f"{name}#{seen[name]}"
+
+
+def _turn(raw: Any, session: str, number: int, at: datetime, place: str) -> Turn:
+    where = f"{place} turn {number}"
+    turn = typed(raw, dict, where)
+    speaker, text = (required(turn, key, str, where) for key in ("role", "content"))
+    return Turn(speaker, text, at, f"{session}:{number}", session)
+
+
+def _evidence(
+    instance: dict[str, Any], sessions: list[list[Turn]], marked: list[str], name: str, skipped: Skipped
+) -> tuple[str, ...]:
+    """The marked turns, else all of the answer sessions."""
+    if marked:
+        return tuple(marked)
+    answers = instance.get("answer_session_ids")
+    wanted = [each for each in answers if isinstance(each, str)] if isinstance(answers, list) else []
+    found = tuple(turn.id for session in sessions for turn in session if turn.session in wanted)
+    known = {turn.session for session in sessions for turn in session}
+    for each in wanted:
+        if each not in known:
+            skipped("evidence names no session", name, repr(each))
+    if not found:
+        skipped("no evidence", name)
+    return found
+
+
+def _time(text: str, place: str) -> datetime:
+    found = _TIME.fullmatch(text.strip())
+    if found is None:
+        raise InputError(f"{place}: {text!r} is not a time like '2023/05/30 (Tue) 23:40'")
+    year, month, day, hour, minute = map(int, found.groups())
+    try:
+        return datetime(year, month, day, hour, minute, tzinfo=UTC)
+    except ValueError as error:
+        raise InputError(f"{place}: {text!r} is no time: {error}") from error

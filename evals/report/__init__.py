@@ -1,0 +1,55 @@
+"""Reports of evaluations: from a run folder to tables, Markdown, one HTML page, and the comparison of two runs.
+
+    run ─► diagnosis, estimates ─► tables, plots ─► sections ─► markdown | page
+
+Numbers are computed once and only in `estimates` and `tables`; the rest is about how they look.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from langgraph_memory_r1.evals.report.compare import Comparison, Flip, compare
+from langgraph_memory_r1.evals.report.markdown import markdown
+from langgraph_memory_r1.evals.report.page import page
+from langgraph_memory_r1.evals.report.run import Run, read_run
+from langgraph_memory_r1.evals.report.sections import sections_of, summary
+from langgraph_memory_r1.evals.report.tables import Table
+
+__all__ = ["write_report", "Written", "read_run", "Run", "summary", "Table", "compare", "Comparison", "Flip"]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Where a report lies."""
+
+    markdown: Path
+    html: Path
+
+
+def write_report(run: str | os.PathLike[str] | Run, *, paper_labels: str | None = None) -> Written:
+    """Write `report.md` and `report.html` into a run folder.
+
+    Args:
+        run: A folder that `memory-r1 eval` wrote, or what `read_run` made of it.
+        paper_labels: Name the categories as this paper does ("memory-r1").
+
+    Raises:
+        InputError: The folder is no run, or a line of it is broken.
+    """
+    if not isinstance(run, Run):
+        run = read_run(run)
+    sections = sections_of(run, paper_labels=paper_labels)
+    written = Written(run.folder / "report.md", run.folder / "report.html")
+    _write(written.markdown, markdown(run, sections))
+    _write(written.html, page(run, sections))
+    return written
+
+
+def _write(path: Path, text: str) -> None:
+    """The file appears whole or not at all."""
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
+    unfinished.write_bytes(text.encode("utf-8", "replace"))
+    unfinished.replace(path)

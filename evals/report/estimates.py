@@ -1,0 +1,74 @@
+"""Means with their uncertainty, each computed once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from langgraph_memory_r1.evals.intervals import bootstrap, wilson
+from langgraph_memory_r1.evals.report.run import Run
+
+__all__ = ["Estimate", "Estimates", "is_share", "is_yes_or_no"]
+
+ENOUGH = 5
+"""With fewer conversations, how much they differ cannot be seen from them alone."""
+
+_COUNTS = ("answer_words",)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean between 0 and 1 with its 95 % interval; written times 100."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{100 * self.mean:.1f} ({100 * self.low:.1f}–{100 * self.high:.1f})"
+
+
+class Estimates:
+    """The means of a run, by system, metric and category."""
+
+    def __init__(self, run: Run) -> None:
+        self._values: dict[tuple[str, str], list[tuple[str, str, float]]] = defaultdict(list)
+        self._known: dict[tuple[str, str, str | None], Estimate | None] = {}
+        for result in run.results:
+            for metric, value in result.scores.items():
+                if value is not None:
+                    self._values[result.system, metric].append((result.category, result.conversation, value))
+
+    def of(self, system: str, metric: str, category: str | None = None) -> Estimate | None:
+        """The mean over a category, or over all questions; None where nothing was measured."""
+        key = (system, metric, category)
+        if key not in self._known:
+            rows = [row for row in self._values[system, metric] if category in (None, row[0])]
+            self._known[key] = _estimate(metric, [row[2] for row in rows], [row[1] for row in rows]) if rows else None
+        return self._known[key]
+
+
+def is_share(metric: str) -> bool:
+    """Whether a score lies between 0 and 1."""
+    return metric not in _COUNTS
+
+
+def is_yes_or_no(metric: str) -> bool:
+    """Whether a score is 0 or 1, so that its mean is a share of questions."""
+    return metric == "em" or metric.startswith(("judge", "recall_any", "recall_all"))
+
+
+def _estimate(metric: str, values: Sequence[float], conversations: Sequence[str]) -> Estimate:
+    mean = sum(values) / len(values)
+    low, high = wilson(sum(values), len(values)) if is_yes_or_no(metric) else _interval(values, conversations)
+    return Estimate(mean, low, high, len(values))
+
+
+def _interval(values: Sequence[float], conversations: Sequence[str]) -> tuple[float, float]:
+    """Over conversations; where they are too few to tell, no shorter than over questions."""
+    intervals = [bootstrap(values, conversations)]
+    if 1 < len(set(conversations)) < ENOUGH:
+        intervals.append(bootstrap(values, ["all"] * len(values)))
+    return min(low for low, _ in intervals), max(high for _, high in intervals)

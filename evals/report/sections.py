@@ -1,0 +1,104 @@
+"""The report as a list of sections: what is said, in which order; how it looks is Markdown's and the page's affair."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from langgraph_memory_r1.evals.benchmark import benchmark
+from langgraph_memory_r1.evals.report import figures, tables
+from langgraph_memory_r1.evals.report.curves import curves_of
+from langgraph_memory_r1.evals.report.diagnosis import verdict_of
+from langgraph_memory_r1.evals.report.estimates import Estimates
+from langgraph_memory_r1.evals.report.facts import glossary, settings
+from langgraph_memory_r1.evals.report.figures import Figure
+from langgraph_memory_r1.evals.report.quotes import with_paper
+from langgraph_memory_r1.evals.report.run import Run
+from langgraph_memory_r1.evals.report.tables import Table
+
+__all__ = ["Section", "sections_of", "summary"]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the report."""
+
+    id: str
+    title: str
+    note: str = ""
+    figures: tuple[Figure, ...] = ()
+    tables: tuple[Table, ...] = ()
+
+
+def sections_of(run: Run, *, paper_labels: str | None = None) -> tuple[Section, ...]:
+    """All parts of the report that this run has something for."""
+    estimates = Estimates(run)
+    parts = (
+        _answers(run, estimates),
+        _categories(run, estimates, _labels(run, paper_labels)),
+        _retrieval(run, estimates),
+        _memory(run),
+        Section("cost", "Cost", tables=_present(tables.spending(run))),
+        Section("settings", "What was run", tables=(settings(run), glossary(run))),
+    )
+    return tuple(part for part in parts if part.tables or part.figures)
+
+
+def summary(run: Run) -> tuple[Table, ...]:
+    """What the console shows."""
+    estimates = Estimates(run)
+    recalls = [tables.recall(run, estimates, family, cuts) for family, cuts in tables.recall_families(run).items()]
+    by_category = [tables.by_category(run, estimates, metric) for metric in tables.headline_metrics(run)[:1]]
+    if not tables.answer_metrics(run):
+        return (*recalls, *by_category)
+    outcomes = (tables.outcomes(run), *_present(tables.operations(run)))
+    return (tables.answers(run, estimates), *by_category, *recalls[:1], *outcomes)
+
+
+def _answers(run: Run, estimates: Estimates) -> Section:
+    metrics = tables.headline_metrics(run)
+    heads = dict.fromkeys(name for name in (*metrics[:1], verdict_of(run)) if name in metrics)
+    shown = [figures.bars(run, estimates, metric) for metric in heads]
+    answered = tables.answer_metrics(run)
+    shown += [figures.against_tokens(run, estimates, metric) for metric in answered[:1]]
+    numbers = [tables.answers(run, estimates)] if answered else []
+    return Section("summary", "Summary", "", tuple(shown), (*numbers, tables.outcomes(run)))
+
+
+def _categories(run: Run, estimates: Estimates, labels: Mapping[str, str]) -> Section:
+    metrics = tables.headline_metrics(run)
+    shown = [
+        figures.bars(run, estimates, metric, category, labels.get(category, ""))
+        for metric in metrics[:1]
+        for category in run.categories
+    ]
+    numbers = [with_paper(tables.by_category(run, estimates, metric, labels), run, metric) for metric in metrics]
+    note = "The names of the categories are the paper's, which differ from the benchmark's own." if labels else ""
+    return Section("categories", "By category", note, tuple(shown), tuple(numbers))
+
+
+def _retrieval(run: Run, estimates: Estimates) -> Section:
+    families = tables.recall_families(run)
+    shown = [figures.recall_curve(run, estimates, family, cuts) for family, cuts in families.items()]
+    shown += [figures.bars(run, estimates, name) for name in ("evidence_in_bank", "coverage") if name in run.scored]
+    numbers = [tables.recall(run, estimates, family, cuts) for family, cuts in families.items()]
+    if "recall" in families and len(run.categories) > 1:
+        numbers += [tables.recall(run, estimates, "recall", families["recall"], name) for name in run.categories]
+    numbers += _present(tables.coverage(run, estimates))
+    return Section("retrieval", "Retrieval", "", tuple(shown), tuple(table for table in numbers if table.rows))
+
+
+def _memory(run: Run) -> Section:
+    curves = curves_of(run)
+    wanted = (("accuracy", run.official, True), ("lost", "lost facts", True), ("memories", "memories", False))
+    shown = [figures.saturation(run, curves, name, title, percent=percent) for name, title, percent in wanted if curves]
+    numbers = _present(tables.operations(run), tables.streaming(run, curves))
+    return Section("memory", "Memory", "", tuple(shown), numbers)
+
+
+def _labels(run: Run, paper: str | None) -> Mapping[str, str]:
+    return benchmark(str(run.manifest["benchmark"])).paper_labels.get(paper, {}) if paper else {}
+
+
+def _present(*found: Table | None) -> tuple[Table, ...]:
+    return tuple(table for table in found if table is not None)

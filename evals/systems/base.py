@@ -1,0 +1,93 @@
+"""What every memory system promises: it hears the turns of a conversation, and finds memories for a question.
+
+    async with system.memory(conversation, folder) as memory:
+        await memory.hear(turns)
+        bank = await memory.bank()
+    found = system.finder(conversation, bank).find(question, k)
+
+Answering is no part of it: all systems share one Answer Agent, so that only what is remembered and found differs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from langgraph_memory_r1.evals.calls import Cost, key_of
+from langgraph_memory_r1.schemas import Conversation, Memory, Question, Turn
+
+
+@dataclass(frozen=True)
+class Bank:
+    """What a system remembers of a conversation at one moment."""
+
+    memories: tuple[Memory, ...]
+    """In time order."""
+    turns: int
+    """How many turns it has heard."""
+    facts: int | None = None
+    operations: Mapping[str, int] = field(default_factory=dict)
+    """How many of each kind made it."""
+    cost: Cost = field(default_factory=Cost)
+    seconds: float = 0.0
+    """How long the remembering took."""
+
+    @cached_property
+    def digest(self) -> str:
+        """The same for banks that remember the same; ids and times of storing do not count."""
+        return key_of([(m.text, m.speaker, m.at, m.source, m.session) for m in self.memories])
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found for a question, best first."""
+
+    places: tuple[int, ...]
+    """Where the memories stand in the bank."""
+    ranked: bool = True
+    """Whether their order says anything."""
+
+
+class Listener(Protocol):
+    """A memory of one conversation while it is being filled."""
+
+    async def hear(self, turns: Sequence[Turn]) -> None:
+        """Take in the turns of the next session."""
+
+    async def bank(self) -> Bank:
+        """What is remembered now."""
+
+
+class Finder(Protocol):
+    """Finds memories in a bank that stays as it is."""
+
+    async def find(self, question: Question, k: int) -> Found:
+        """At most k memories for a question."""
+
+
+class System(ABC):
+    """A way to remember."""
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+    baseline: ClassVar[bool] = True
+    learns: ClassVar[bool] = False
+    """Whether filling it costs something, so that it is kept and counted."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What determines its results; plain values."""
+        return {}
+
+    @abstractmethod
+    def memory(self, conversation: Conversation, folder: Path) -> AbstractAsyncContextManager[Listener]:
+        """A new, empty memory for a conversation; it may keep files in a folder of its own."""
+
+    @abstractmethod
+    def finder(self, conversation: Conversation, bank: Bank) -> Finder:
+        """The search over a bank."""

@@ -1,0 +1,96 @@
+"""This library's own memory: facts are extracted, a manager decides what they mean, and the bank is ranked."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+from langgraph_memory_r1.bank import MemoryBank
+from langgraph_memory_r1.evals.calls import CachedChatModel, CachedEmbeddings
+from langgraph_memory_r1.evals.systems.base import Bank, Finder, Listener, System
+from langgraph_memory_r1.evals.systems.turns import IndexFinder
+from langgraph_memory_r1.graph import MemoryGraph, create_memory_graph
+from langgraph_memory_r1.prompts import PROMPT_VERSION, Style
+from langgraph_memory_r1.schemas import Conversation, Turn
+from langgraph_memory_r1.store import LanceDBStore
+from langgraph_memory_r1.turns import Limits
+
+__all__ = ["MemoryR1"]
+
+
+class MemoryR1(System):
+    """The memory graph of this library, on a bank in LanceDB."""
+
+    name: ClassVar[str] = "memory-r1"
+    description: ClassVar[str] = "facts that a Memory Manager keeps right"
+    baseline: ClassVar[bool] = False
+    learns: ClassVar[bool] = True
+
+    def __init__(
+        self, extractor: CachedChatModel, manager: CachedChatModel, embeddings: CachedEmbeddings | None, style: Style
+    ) -> None:
+        self._extractor = extractor
+        self._manager = manager
+        self._embeddings = embeddings
+        self._style = style
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The models, and how they are asked."""
+        return {
+            "extractor": self._extractor.identity,
+            "manager": self._manager.identity,
+            "embedder": self._embeddings and self._embeddings.model,
+            "style": self._style,
+            "prompt_version": PROMPT_VERSION,
+            "limits": str(Limits()),
+        }
+
+    @asynccontextmanager
+    async def memory(self, conversation: Conversation, folder: Path) -> AsyncIterator[Listener]:
+        """A bank in a folder of its own; what an earlier, unfinished try left there is thrown away."""
+        shutil.rmtree(folder, ignore_errors=True)
+        with LanceDBStore(str(folder), index=self._index()) as store:
+            bank = MemoryBank(store, conversation.id)
+            graph = create_memory_graph(
+                bank, extractor=self._extractor, manager=self._manager, style=self._style
+            )  # the answerer is never asked
+            yield _Listener(bank, graph)
+
+    def finder(self, conversation: Conversation, bank: Bank) -> Finder:
+        """The ranking of `MemoryBank.search`, as the answer node uses it."""
+        return IndexFinder(bank.memories, self._embeddings)
+
+    def _index(self) -> Any:
+        if self._embeddings is None:
+            return None
+        dims = len(self._embeddings.embed_query("width"))
+        return {"dims": dims, "embed": self._embeddings, "fields": ["text"]}
+
+
+class _Listener:
+    def __init__(self, bank: MemoryBank, graph: MemoryGraph) -> None:
+        self._bank = bank
+        self._graph = graph
+        self._turns = 0
+        self._facts = 0
+        self._operations: Counter[str] = Counter()
+
+    async def hear(self, turns: Sequence[Turn]) -> None:
+        state: dict[str, Any] = {}
+        told: Any
+        async for mode, told in self._graph.astream({"turns": turns}, stream_mode=["custom", "values"]):
+            if mode == "values":
+                state = told
+            elif told["event"] == "facts":
+                self._facts += len(told["facts"])
+        self._operations.update(operation["event"] for operation in state["memory_ops"])
+        self._turns += len(turns)
+
+    async def bank(self) -> Bank:
+        memories = await self._bank.aall()
+        return Bank(tuple(memories), self._turns, self._facts, dict(sorted(self._operations.items())))

@@ -1,0 +1,238 @@
+"""Systems that keep the turns as they are: the baselines that a memory has to beat, and the bounds it lives between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+from numpy.typing import NDArray
+
+from langgraph_memory_r1.evals.retrieving import DESCRIPTIONS, PLAIN_BM25, memory_of
+from langgraph_memory_r1.evals.systems.base import Bank, Finder, Found, Listener, System
+from langgraph_memory_r1.retrieval import Hit, Index
+from langgraph_memory_r1.roles import ranked
+from langgraph_memory_r1.schemas import Conversation, Memory, Question, Turn
+
+__all__ = ["BM25", "Dense", "FullContext", "Hybrid", "NoMemory", "Oracle", "RankedTurns"]
+
+T = TypeVar("T")
+
+
+class _Turns:
+    """Remembers turns by keeping them."""
+
+    def __init__(self, keep: Callable[[Turn], bool]) -> None:
+        self._keep = keep
+        self._kept: list[Memory] = []
+        self._heard = 0
+
+    async def hear(self, turns: Sequence[Turn]) -> None:
+        self._kept += [memory_of(turn) for turn in turns if self._keep(turn)]
+        self._heard += len(turns)
+
+    async def bank(self) -> Bank:
+        return Bank(tuple(self._kept), self._heard)
+
+
+class TurnSystem(System):
+    """A system whose memories are the turns."""
+
+    def keeps(self, turn: Turn) -> bool:
+        """Whether a turn is remembered."""
+        return True
+
+    @asynccontextmanager
+    async def memory(self, conversation: Conversation, folder: Path) -> AsyncIterator[Listener]:
+        """A list of turns."""
+        yield _Turns(self.keeps)
+
+
+class _All:
+    """Finds everything, in time order."""
+
+    def __init__(self, memories: Sequence[Memory]) -> None:
+        self._found = Found(tuple(range(len(memories))), ranked=False)
+
+    async def find(self, question: Question, k: int) -> Found:
+        return self._found
+
+
+class NoMemory(TurnSystem):
+    """Nothing is remembered: what the answering model knows or guesses by itself."""
+
+    name: ClassVar[str] = "no-memory"
+    description: ClassVar[str] = "nothing is remembered"
+
+    def keeps(self, turn: Turn) -> bool:
+        """Nothing is."""
+        return False
+
+    def finder(self, conversation: Conversation, bank: Bank) -> Finder:
+        """Finds nothing."""
+        return _All(())
+
+
+class FullContext(TurnSystem):
+    """The whole conversation goes into the prompt."""
+
+    name: ClassVar[str] = "full-context"
+    description: ClassVar[str] = "the whole conversation in the prompt"
+
+    def finder(self, conversation: Conversation, bank: Bank) -> Finder:
+        """Finds everything."""
+        return _All(bank.memories)
+
+
+class Oracle(TurnSystem):
+    """The evidence turns and nothing else: what an ideal retrieval would give."""
+
+    name: ClassVar[str] = "oracle"
+    description: ClassVar[str] = "the evidence turns and nothing else"
+
+    def finder(self, conversation: Conversation, bank: Bank) -> Finder:
+        """Finds what the question's evidence names."""
+        return _Evidence(bank)
+
+
+class _Evidence:
+    def __init__(self, bank: Bank) -> None:
+        self._places = places_of(bank.memories)
+
+    async def find(self, question: Question, k: int) -> Found:
+        return Found(tuple(self._places[turn] for turn in question.evidence if turn in self._places))
+
+
+class BM25(TurnSystem):
+    """Plain BM25 over the turns."""
+
+    name: ClassVar[str] = "bm25"
+    description: ClassVar[str] = DESCRIPTIONS["bm25"]
+
+    def finder(self, conversation: Conversation, bank: Bank) -> Finder:
+        """Ranks every turn for itself."""
+        return _Plain(bank.memories)
+
+
+class _Plain:
+    def __init__(self, memories: Sequence[Memory]) -> None:
+        self._places = places_of(memories)
+        self._index = Index(memories, weights=PLAIN_BM25)
+
+    async def find(self, question: Question, k: int) -> Found:
+        return Found(tuple(self._places[hit.memory.id] for hit in self._index.rank(question.text, k=k)))
+
+
+class RankedTurns(TurnSystem):
+    """The library's own ranking, over raw turns: what is left of the difference to it is the memory's."""
+
+    name: ClassVar[str] = "turns"
+    description: ClassVar[str] = DESCRIPTIONS["turns"]
+
+    def finder(self, conversation: Conversation, bank: Bank) -> Finder:
+        """Ranks by words, neighbours, session and speaker."""
+        return IndexFinder(bank.memories, None)
+
+
+class Hybrid(TurnSystem):
+    """The library's own ranking with vectors, over raw turns."""
+
+    name: ClassVar[str] = "hybrid"
+    description: ClassVar[str] = DESCRIPTIONS["hybrid"]
+
+    def __init__(self, embeddings: Embeddings, model: str) -> None:
+        self._embeddings = embeddings
+        self._model = model
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Whose vectors."""
+        return {"embedder": self._model}
+
+    def finder(self, conversation: Conversation, bank: Bank) -> Finder:
+        """Ranks by everything there is."""
+        return IndexFinder(bank.memories, self._embeddings)
+
+
+class IndexFinder:
+    """The library's ranking over memories that stay as they are, as the Answer Agent's node uses it."""
+
+    def __init__(self, memories: Sequence[Memory], embeddings: Embeddings | None) -> None:
+        self._embeddings = embeddings
+        self._places = places_of(memories)
+        self._index = Index()
+        for memory, vector in zip(memories, vectors_of(memories, embeddings), strict=True):
+            self._index.put(memory, vector)
+
+    def search(self, query: str, *, k: int = 60, per_speaker: int | None = None) -> list[Hit]:
+        """As a bank is searched."""
+        vector = np.array(self._embeddings.embed_query(query), np.float32) if self._embeddings else None
+        return self._index.rank(query, k=k, vector=vector, per_speaker=per_speaker)
+
+    async def find(self, question: Question, k: int) -> Found:
+        """The best, half of them from each speaker as far as there are so many."""
+        found = await aside(self._embeddings, partial(ranked, self, question.text, k))
+        return Found(tuple(self._places[memory.id] for memory in found))
+
+
+class Dense(TurnSystem):
+    """Vectors alone over the turns."""
+
+    name: ClassVar[str] = "dense"
+    description: ClassVar[str] = DESCRIPTIONS["dense"]
+
+    def __init__(self, embeddings: Embeddings, model: str) -> None:
+        self._embeddings = embeddings
+        self._model = model
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Whose vectors."""
+        return {"embedder": self._model}
+
+    def finder(self, conversation: Conversation, bank: Bank) -> Finder:
+        """Ranks by cosine."""
+        return _Cosine(bank.memories, self._embeddings)
+
+
+class _Cosine:
+    def __init__(self, memories: Sequence[Memory], embeddings: Embeddings) -> None:
+        self._embeddings = embeddings
+        vectors = np.array(vectors_of(memories, embeddings), np.float32)
+        self._matrix = _unit(vectors.reshape(len(memories), -1))
+
+    async def find(self, question: Question, k: int) -> Found:
+        return await aside(self._embeddings, partial(self._best, question.text, k))
+
+    def _best(self, text: str, k: int) -> Found:
+        if not len(self._matrix):
+            return Found(())
+        query = _unit(np.array([self._embeddings.embed_query(text)], np.float32))[0]
+        return Found(tuple(np.argsort(-(self._matrix @ query), kind="stable")[:k].tolist()))
+
+
+async def aside(embeddings: Embeddings | None, search: Callable[[], T]) -> T:
+    """Searches in a thread where an embedding model may take its time."""
+    return search() if embeddings is None else await asyncio.to_thread(search)
+
+
+def places_of(memories: Sequence[Memory]) -> dict[str, int]:
+    """Where each memory stands, by id."""
+    return {memory.id: place for place, memory in enumerate(memories)}
+
+
+def vectors_of(memories: Sequence[Memory], embeddings: Embeddings | None) -> Sequence[NDArray[np.float32] | None]:
+    """The vector of each memory's text, None each without an embedding model."""
+    if embeddings is None:
+        return [None] * len(memories)
+    return [np.array(vector, np.float32) for vector in embeddings.embed_documents([each.text for each in memories])]
+
+
+def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    unit: NDArray[np.float32] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(1e-9))
+    return unit

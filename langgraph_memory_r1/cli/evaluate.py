@@ -1,0 +1,129 @@
+"""`memory-r1 eval`: memory systems against the public benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from langgraph_memory_r1.cli.options import Conversations, Debug, Embedder, Json, Model
+
+eval_app = typer.Typer(
+    help="Run memory systems against public benchmarks.\n\n"
+    "Begin with: memory-r1 eval locomo --data locomo10.json --limit 20",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+DEFAULT_SYSTEMS = "memory-r1,bm25,oracle"
+
+
+def _benchmark_command(name: str, about: str) -> Callable[..., None]:
+    """The command of one benchmark; all have the same options."""
+
+    def run(
+        data: Annotated[Path | None, typer.Option("--data", metavar="FILE", help="The benchmark's data file.")] = None,
+        split: Annotated[str | None, typer.Option(help="Which part; an unknown one lists them all.")] = None,
+        systems: Annotated[str, typer.Option(metavar="A,B", help="Which systems; an unknown one lists them all.")] = (
+            DEFAULT_SYSTEMS
+        ),
+        model: Model = "rules",
+        extractor: Annotated[str | None, typer.Option(metavar="SPEC", help="Another model to find facts.")] = None,
+        manager: Annotated[str | None, typer.Option(metavar="SPEC", help="Another model to manage memories.")] = None,
+        answerer: Annotated[str | None, typer.Option(metavar="SPEC", help="Another model to answer.")] = None,
+        extractor_adapter: Annotated[Path | None, typer.Option(metavar="DIR", help="Its LoRA adapter.")] = None,
+        manager_adapter: Annotated[Path | None, typer.Option(metavar="DIR", help="Its LoRA adapter.")] = None,
+        answerer_adapter: Annotated[Path | None, typer.Option(metavar="DIR", help="Its LoRA adapter.")] = None,
+        temperature: Annotated[float | None, typer.Option(help="Of all models. [default: each model's own]")] = None,
+        style: Annotated[str, typer.Option(help="full, or compact for models that were tuned with such prompts.")] = (
+            "full"
+        ),
+        judge: Annotated[str | None, typer.Option(metavar="SPEC", help="A model that says what is right.")] = None,
+        judge_kind: Annotated[str | None, typer.Option(help="generous, strict or longmemeval.")] = None,
+        embedder: Embedder = None,
+        k: Annotated[int, typer.Option("--k", min=1, help="How many memories an answer may be chosen from.")] = 60,
+        out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the run.")] = None,
+        limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many questions.")] = None,
+        conversation: Conversations = None,
+        concurrency: Annotated[int, typer.Option(min=1, help="Most model calls at the same time.")] = 8,
+        every: Annotated[int | None, typer.Option(min=1, help="Ask after every so many sessions.")] = None,
+        only_failed: Annotated[bool, typer.Option("--only-failed", help="Do again what failed, nothing else.")] = False,
+        rescore: Annotated[bool, typer.Option("--rescore", help="Score the answers that are there; ask none.")] = False,
+        retrieval_only: Annotated[
+            bool, typer.Option("--retrieval-only", help="Only how much evidence is found; asks no model.")
+        ] = False,
+        paper_labels: Annotated[
+            str | None, typer.Option(metavar="PAPER", help="Name categories as a paper does (memory-r1).")
+        ] = None,
+        audit: Annotated[Path | None, typer.Option(metavar="FILE", help="LoCoMo's public audit, errors.json.")] = None,
+        audit_how: Annotated[str, typer.Option(help="drop or correct the questions that the audit found wrong.")] = (
+            "drop"
+        ),
+        allow_modified: Annotated[
+            bool, typer.Option("--allow-modified", help="Accept a data file of another content; the report says so.")
+        ] = False,
+        download: Annotated[bool, typer.Option("--download", help="Fetch the data file, verified.")] = False,
+        as_data: Json = False,
+        debug: Debug = False,
+    ) -> None:
+        given: dict[str, Any] = {key: value for key, value in locals().items() if key not in ("debug", "name", "about")}
+        from langgraph_memory_r1.cli.evaluation import Wanted, run_benchmark
+
+        run_benchmark(Wanted(benchmark=name, **given))
+
+    run.__doc__ = f"{about}\n\nRun the same command again to go on where it stopped; what is done is not done twice."
+    return run
+
+
+for _name, _about in (
+    ("locomo", "LoCoMo: questions about ten long chats between two friends."),
+    ("longmemeval", "LongMemEval: questions about a user's chats with an assistant."),
+    ("msc", "Multi-Session Chat: a question about the sessions before."),
+):
+    eval_app.command(_name)(_benchmark_command(_name, _about))
+
+
+@eval_app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="Folder of a run.")],
+    b: Annotated[Path | None, typer.Argument(metavar="B", help="Another one; without it two systems of A.")] = None,
+    system: Annotated[str | None, typer.Option(metavar="A,B", help="Which system of each; one name for both.")] = None,
+    metric: Annotated[str | None, typer.Option(metavar="M,...", help="Which scores. [default: all]")] = None,
+    as_data: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Whether B is better than A, on the questions that both answered, with a paired test."""
+    from langgraph_memory_r1.cli.comparison import show_comparison
+
+    show_comparison(a, b, _names(system), _names(metric), as_data=as_data)
+
+
+@eval_app.command()
+def calibrate_judge(
+    judge: Annotated[str, typer.Option(metavar="SPEC", help="The model that judges.")],
+    data: Annotated[Path, typer.Option(metavar="FILE", help="The data file of the benchmark.")],
+    benchmark: Annotated[str, typer.Option(help="Whose questions are used.")] = "locomo",
+    split: Annotated[str | None, typer.Option(help="Which part of it.")] = None,
+    judge_kind: Annotated[str, typer.Option(help="generous, strict or longmemeval.")] = "generous",
+    labelled: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Answers with labels, as the LoCoMo audit gives them.")
+    ] = None,
+    per_kind: Annotated[int, typer.Option(min=1, help="How many answers of each kind.")] = 50,
+    concurrency: Annotated[int, typer.Option(min=1, help="Most model calls at the same time.")] = 8,
+    as_data: Json = False,
+    debug: Debug = False,
+) -> None:
+    """How far a judge can be trusted: what it says of answers that are known to be right or wrong."""
+    from langgraph_memory_r1.cli.comparison import Trial, show_calibration
+
+    show_calibration(
+        Trial(judge, judge_kind, benchmark, data, split, tuple(labelled or ()), per_kind, concurrency), as_data=as_data
+    )
+
+
+def _names(given: str | None) -> list[str]:
+    return [name.strip() for name in (given or "").split(",") if name.strip()]
