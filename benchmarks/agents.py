@@ -214,7 +214,7 @@ def remember_measures(folder: Path) -> Iterator[Measure]:
     spent = {name: p50(samples[WARM_UP:]) for name, samples in times.items()}
     print("  a turn: " + ", ".join(f"{name} {1000 * time:.1f} ms" for name, time in spent.items()))
     yield Measure("remember_vs_langmem", spent["in memory"], spent["langmem"], 0.5)
-    yield Measure("remember_on_disk_vs_langmem", spent["on disk"], spent["langmem"], 0.5)
+    yield Measure("remember_on_disk_vs_langmem", spent["on disk"], spent["langmem"], 1)
 
 
 def bare_append(folder: Path) -> Callable[[int], object]:
