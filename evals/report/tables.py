@@ -138,7 +138,8 @@ def outcomes(run: Run) -> Table:
         total = counts[system].total()
         rows.append((system, *(_share(counts[system][kind], total) for kind in kinds)))
         for column, kind in enumerate(kinds, 1):
-            links[place, column] = f"#questions?{urlencode({'system': system, 'outcome': kind}, errors='replace')}"
+            if counts[system][kind]:
+                links[place, column] = f"#questions?{urlencode({'system': system, 'outcome': kind}, errors='replace')}"
     meaning = "; ".join(f"{kind}: {DIAGNOSES[kind]}" for kind in kinds)
     note = f"{rule_of(run)} {meaning}."
     return Table("What became of the questions", ("system", *kinds), tuple(rows), note, links=links)
