@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from langgraph_memory_r1.cli.output import FAINT, as_json, columns, console, heading, plain, say
 
 if TYPE_CHECKING:
-    from langgraph_memory_r1.evals.report import Table
+    from langgraph_memory_r1.evals.report import Run, Table
 
 _RULES = "rules is the baseline without any model: a number to beat, not one to boast of."
 
@@ -24,20 +24,20 @@ def show_tables(tables: Iterable[Table]) -> None:
             say((plain(table.note), FAINT))
 
 
-def show_run(folder: Path, took: str, *, as_data: bool) -> None:
+def show_run(run: Path | Run, took: str, *, as_data: bool) -> None:
     """Print what a run folder holds, and where the report lies."""
     from langgraph_memory_r1.evals.report import read_run, summary
 
-    run = read_run(folder)
+    run = read_run(run) if isinstance(run, Path) else run
     tables = summary(run) if run.results else ()
     if as_data:
-        as_json({"folder": str(folder), "manifest": run.manifest, "tables": [_as_dict(table) for table in tables]})
+        as_json({"folder": str(run.folder), "manifest": run.manifest, "tables": [_as_dict(table) for table in tables]})
         return
     show_tables(tables)
     say()
     if _by_rules(run.manifest):
         say((_RULES, FAINT))
-    say(f"{took} Report: {plain(str(folder / 'report.html'))}")
+    say(f"{took} Report: {plain(str(run.folder / 'report.html'))}")
 
 
 def _as_dict(table: Table) -> dict[str, Any]:
