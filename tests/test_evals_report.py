@@ -297,13 +297,16 @@ def test_every_link_within_the_page_leads_somewhere(tmp_path: Path) -> None:
 
 
 def test_a_large_page_keeps_fewer_memories_but_all_evidence(tmp_path: Path) -> None:
-    many = [memory(number, f"D1:{number}", hit=number == 50) for number in range(60)]
+    many = [
+        memory(number, f"D1:{number}", hit=number == 50, text=f"memory {number} {'x' * 900}") for number in range(60)
+    ]
     run = read_run(write_run(tmp_path / "run", [result("a", "c1/0", 0.0, retrieved=many, evidence=["D1:50"])]))
     full, small_one = (json.loads(embedded(run, most_bytes)) for most_bytes in (1_000_000, 1))
     answer = small_one["questions"][0]["answers"][0]
     assert len(full["questions"][0]["answers"][0]["retrieved"]) == 60
-    assert (len(answer["retrieved"]), answer["hits"], answer["looked_at"]) == (4, [3], 60)
-    assert [small_one["memories"][number][0] for number in answer["retrieved"]][-1] == "memory 50"
+    assert (len(answer["retrieved"]), answer["hits"], answer["later"], answer["looked_at"]) == (4, [3], [51], 60)
+    assert [small_one["memories"][number][0] for number in answer["retrieved"]][-1][:10] == "memory 50 "
+    assert len(small_one["memories"][0][0]) == 201
 
 
 def shapes(svg: str, kind: str) -> list[ElementTree.Element]:
