@@ -177,6 +177,8 @@ def _ranker(index: Index, meaning: _Meaning | None = None) -> Ranker:
 
 def _cosine(memories: Sequence[Memory], meaning: _Meaning) -> Ranker:
     """Vectors alone; without the speaker's name in the text they find a third less, as most questions name somebody."""
+    if not memories:
+        return lambda text: ()
     rows = np.stack(meaning.rows([f"{memory.speaker}: {memory.text}" for memory in memories]))
     lengths = np.linalg.norm(rows, axis=1)
 
