@@ -15,15 +15,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import lancedb
+from lancedb.index import BTree
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, ModelRequest
 from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.runnables import RunnableLambda
+from langgraph.graph import END, START, StateGraph
 from langgraph.store.base import PutOp
 from langgraph.store.memory import InMemoryStore
 from measure import Measure, index, p50, quiet_collector, seconds, sentence
+from store import tidy
 
 from langgraph_memory_r1 import Add, LanceDBStore, MemoryBank, MemoryMiddleware, create_memory_graph
 from langgraph_memory_r1.graph import MemoryGraph
+from langgraph_memory_r1.state import MemoryContext, MemoryInput, MemoryOutput, MemoryState
 from langgraph_memory_r1.testing import ScriptedChatModel
 
 CONVERSATIONS, TURNS = 64, 10
@@ -37,12 +43,16 @@ REMEMBERED, WARM_UP = 60, 10
 def agents_measures(folder: Path) -> Iterator[Measure]:
     """64 owners, ten turns each, a memory out of every turn, beside the same model calls without anything around them.
 
-    The inverse of the ratio is the share of the throughput that the model alone allows.
+    The inverse of the ratio is the share of the throughput that the model alone allows. A bare graph of two nodes that
+    call the model and do nothing else is shown for comparison: what of the loss is LangGraph's.
     """
     model = ScriptedChatModel(decide, delay=LATENCY)
     graph = create_memory_graph(folder / "async", model=model)
     remember(graph, CONVERSATIONS)  # a server that has been running for a turn
-    yield Measure("conversations_async", together(graph), together_alone(model), 1 / 0.85)
+    ours, alone = together(graph), together_alone(model)
+    bare = together(bare_graph(model), check=False)
+    print(f"  {CONVERSATIONS} x {TURNS} turns: {ours:.2f} s, a bare graph {bare:.2f} s, the model alone {alone:.2f} s")
+    yield Measure("conversations_async", ours, alone, 1 / 0.85)
     graph = create_memory_graph(folder / "threads", model=model)
     remember(graph, CONVERSATIONS)
     threaded = in_threads(lambda owner: [remember(graph, owner, turn) for turn in range(TURNS)])
@@ -51,6 +61,7 @@ def agents_measures(folder: Path) -> Iterator[Measure]:
 
 
 PROMPT = "Turns:\n[0] user: nothing"
+TEXTS = [sentence(number) for number in range(CONVERSATIONS * TURNS)]
 
 
 def decide(messages: list[BaseMessage]) -> str:
@@ -63,21 +74,39 @@ def decide(messages: list[BaseMessage]) -> str:
 
 
 def said(owner: int, turn: int) -> dict[str, Any]:
-    return {"messages": [("user", sentence(owner * TURNS + turn))]}
+    return {"messages": [("user", TEXTS[(owner * TURNS + turn) % len(TEXTS)])]}
 
 
 def remember(graph: MemoryGraph, owner: int, turn: int = 0) -> None:
-    result = graph.invoke(said(owner, turn), context={"user_id": f"owner{owner}"})
-    assert [operation["event"] for operation in result["memory_ops"]] == ["ADD"]
+    assert added(graph.invoke(said(owner, turn), context={"user_id": f"owner{owner}"}))
 
 
-def together(graph: MemoryGraph) -> float:
+def added(result: dict[str, Any]) -> bool:
+    return [operation["event"] for operation in result["memory_ops"]] == ["ADD"]
+
+
+def bare_graph(model: ScriptedChatModel) -> MemoryGraph:
+    """The memory graph's state and two model calls, without a memory."""
+
+    async def acall(_: MemoryState) -> dict[str, Any]:
+        return {"pending": [{"text": (await model.ainvoke(PROMPT)).text}]}
+
+    def call(_: MemoryState) -> dict[str, Any]:
+        return {"pending": [{"text": model.invoke(PROMPT).text}]}
+
+    builder = StateGraph(MemoryState, MemoryContext, input_schema=MemoryInput, output_schema=MemoryOutput)
+    for name in ("first", "second"):
+        builder.add_node(name, RunnableLambda(call, acall))
+    return builder.add_edge(START, "first").add_edge("first", "second").add_edge("second", END).compile()
+
+
+def together(graph: MemoryGraph, check: bool = True) -> float:
     """Seconds until the last conversation on one event loop is over."""
 
     async def converse(owner: int) -> None:
         for turn in range(TURNS):
             result = await graph.ainvoke(said(owner, turn), context={"user_id": f"owner{owner}"})
-            assert [operation["event"] for operation in result["memory_ops"]] == ["ADD"]
+            assert not check or added(result)
 
     return _together(converse)
 
@@ -96,12 +125,13 @@ def _together(converse: Callable[[int], Any]) -> float:
     async def all_of_them() -> None:
         await asyncio.gather(*(converse(owner) for owner in range(CONVERSATIONS)))
 
-    return seconds(lambda: asyncio.run(all_of_them()))
+    with quiet_collector():
+        return seconds(lambda: asyncio.run(all_of_them()))
 
 
 def in_threads(converse: Callable[[int], object]) -> float:
     """Seconds until the last conversation is over, each in a thread of its own."""
-    with ThreadPoolExecutor(CONVERSATIONS) as threads:
+    with ThreadPoolExecutor(CONVERSATIONS) as threads, quiet_collector():
         return seconds(lambda: list(threads.map(converse, range(CONVERSATIONS))))
 
 
@@ -158,19 +188,50 @@ def recall_times(store: LanceDBStore, queries: Sequence[str]) -> list[float]:
 
 
 def remember_measures(folder: Path) -> Iterator[Measure]:
-    """One turn that becomes one memory, beside langmem's store manager with its defaults; neither waits for a model."""
+    """One turn that becomes one memory, beside langmem's store manager with its defaults; neither waits for a model.
+
+    Ours in a folder is on disk and in the history afterwards, langmem's is in this process's memory; so ours on the
+    same store is measured too, and shown what a bare graph and a bare append of the same rows cost.
+    """
     if importlib.util.find_spec("langmem") is None:
         print("remember_vs_langmem skipped: langmem is not here; pip install langmem")
         return
-    theirs = langmem_manager()
-    graph = create_memory_graph(folder / "ours", model=ScriptedChatModel(decide))
-    ours: list[float] = []
-    reference: list[float] = []
+    model = ScriptedChatModel(decide)
+    on_disk, in_memory = (create_memory_graph(place, model=model) for place in (folder / "ours", InMemoryStore()))
+    bare, append, theirs = bare_graph(model), bare_append(folder), langmem_manager()
+    calls: dict[str, Callable[[int], object]] = {
+        "on disk": lambda turn: remember(on_disk, 0, turn),
+        "in memory": lambda turn: remember(in_memory, 0, turn),
+        "langmem": lambda turn: theirs(TEXTS[turn]),
+        "a bare graph": lambda turn: bare.invoke(said(0, turn)),
+        "a bare append": append,
+    }
+    times: dict[str, list[float]] = {name: [] for name in calls}
     with quiet_collector():
         for turn in range(WARM_UP + REMEMBERED):
-            ours.append(seconds(lambda n=turn: remember(graph, 0, n)))
-            reference.append(seconds(lambda n=turn: theirs(sentence(n))))
-    yield Measure("remember_vs_langmem", p50(ours[WARM_UP:]), p50(reference[WARM_UP:]), 0.5)
+            for name, call in calls.items():
+                times[name].append(seconds(lambda call=call, turn=turn: call(turn)))
+    spent = {name: p50(samples[WARM_UP:]) for name, samples in times.items()}
+    print("  a turn: " + ", ".join(f"{name} {1000 * time:.1f} ms" for name, time in spent.items()))
+    yield Measure("remember_vs_langmem", spent["in memory"], spent["langmem"], 0.5)
+    yield Measure("remember_on_disk_vs_langmem", spent["on disk"], spent["langmem"], 1)
+
+
+def bare_append(folder: Path) -> Callable[[int], object]:
+    """Adds a memory's two rows to a LanceDB table like ours, which is kept as small as ours."""
+    with LanceDBStore(str(folder / "pattern")) as store:
+        MemoryBank(store, "ann").apply([Add(TEXTS[0], speaker="user")])
+    rows = lancedb.connect(folder / "pattern").open_table("items").search().limit(2).to_arrow()
+    table = lancedb.connect(folder / "bare").create_table("rows", schema=rows.schema)
+    table.create_index("namespace", config=BTree())
+
+    def append(turn: int) -> None:
+        if turn % 32:
+            table.add(rows)
+        else:
+            tidy(table)
+
+    return append
 
 
 def langmem_manager() -> Callable[[str], None]:

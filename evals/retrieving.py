@@ -36,7 +36,7 @@ PLAIN_BM25: Final = Weights(earlier=(), later=(), session=0.0, speaker=0.0)
 DESCRIPTIONS: Final[Mapping[str, str]] = {
     "bm25": "turns, ranked by BM25 alone",
     "turns": "turns, ranked as this library ranks memories, without vectors",
-    "dense": "turns, ranked by the cosine of their vectors alone",
+    "dense": "turns with their speaker's name, ranked by the cosine of their vectors alone",
     "hybrid": "turns, ranked as this library ranks memories, words and vectors",
 }
 """What each ranking of turns is, in the order of a report."""
@@ -129,17 +129,17 @@ def _rankers(
 ) -> Iterator[tuple[str, Ranker]]:
     meaning = None if embeddings is None else _Meaning(embeddings)
     turns = [memory_of(turn) for turn in conversation.turns]
-    index, rows = _indexed(turns, meaning)
+    index = _indexed(turns, meaning)
     plain = index.fork()
     plain.weights = PLAIN_BM25
     yield "bm25", _ranker(plain)
     yield "turns", _ranker(index)
     if meaning is not None:
-        yield "dense", _cosine(turns, np.stack(rows), meaning)
+        yield "dense", _cosine(turns, meaning)
         yield "hybrid", _ranker(index, meaning)
     for system, memories in banks.items():
         if conversation.id in memories:
-            yield system, _ranker(_indexed(memories[conversation.id], meaning)[0], meaning)
+            yield system, _ranker(_indexed(memories[conversation.id], meaning), meaning)
 
 
 class _Meaning:
@@ -149,21 +149,20 @@ class _Meaning:
         self._embeddings = embeddings
         self.query = cache(self._query)
 
-    def rows(self, memories: Sequence[Memory]) -> list[Vector]:
-        texts = [memory.text for memory in memories]
+    def rows(self, texts: list[str]) -> list[Vector]:
         return [np.array(row, np.float32) for row in self._embeddings.embed_documents(texts)]
 
     def _query(self, text: str) -> Vector:
         return np.array(self._embeddings.embed_query(text), np.float32)
 
 
-def _indexed(memories: Sequence[Memory], meaning: _Meaning | None) -> tuple[Index, list[Vector]]:
-    """The library's index of some memories, and their vectors where there is a model for them."""
-    rows = [] if meaning is None else meaning.rows(memories)
+def _indexed(memories: Sequence[Memory], meaning: _Meaning | None) -> Index:
+    """The library's index of some memories, with vectors of their texts where there is a model for them."""
+    rows = [] if meaning is None else meaning.rows([memory.text for memory in memories])
     index = Index()
     for memory, row in zip_longest(memories, rows):
         index.put(memory, row)
-    return index, rows
+    return index
 
 
 def _ranker(index: Index, meaning: _Meaning | None = None) -> Ranker:
@@ -176,8 +175,11 @@ def _ranker(index: Index, meaning: _Meaning | None = None) -> Ranker:
     return ranked
 
 
-def _cosine(memories: Sequence[Memory], rows: Vector, meaning: _Meaning) -> Ranker:
-    """Vectors alone."""
+def _cosine(memories: Sequence[Memory], meaning: _Meaning) -> Ranker:
+    """Vectors alone; without the speaker's name in the text they find a third less, as most questions name somebody."""
+    if not memories:
+        return lambda text: ()
+    rows = np.stack(meaning.rows([f"{memory.speaker}: {memory.text}" for memory in memories]))
     lengths = np.linalg.norm(rows, axis=1)
 
     def ranked(text: str) -> Sequence[Memory]:

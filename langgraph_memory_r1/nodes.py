@@ -159,8 +159,7 @@ class ExtractNode(MemoryNode):
             run.update["memory_cursor"] = heard.last
 
     def _batches(self, heard: Heard, run: Run) -> Steps[list[roles.Batch]]:
-        bank = yield from run.open_bank()
-        new: Heard = yield Do(partial(roles.news, bank, heard, self.options.limits))
+        new: Heard = yield Do(partial(_news, run, heard))
         run.progress.tell("heard", {"turns": len(new.turns), "skipped": dict(new.skipped)})
         return roles.groups(new, self.options.limits)
 
@@ -217,6 +216,10 @@ def _heard(state: MemoryState, run: Run) -> Heard:
     cursor = state.get("memory_cursor")
     given = hear_turns(state.get("turns") or [], cursor)
     return together(given, hear_messages(state.get("messages", []), cursor, run.speakers(), run.options.clock()))
+
+
+def _news(run: Run, heard: Heard) -> Heard:
+    return roles.news(run.bank(), heard, run.options.limits)
 
 
 def _write(runtime: Runtime[Any], node: str, event: str, data: Mapping[str, Any]) -> None:

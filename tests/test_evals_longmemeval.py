@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.benchmark import Dataset, benchmark
+from langgraph_memory_r1.evals.licences import cache_folder
 from langgraph_memory_r1.schemas import Question, Turn
 
 INSTANCE: dict[str, Any] = {
@@ -134,3 +136,24 @@ def test_the_sample_is_read_without_its_three_empty_sessions(data_dir: Path) -> 
     assert sizes == {"e47becba": (53, 550), "118b2229": (46, 497), "51a45a95": (50, 529)}
     assert data.conversations[0].questions[0].evidence == ("answer_280352e9:5", "answer_280352e9:6")
     assert data.skipped == {}
+
+
+@pytest.mark.parametrize(
+    ("split", "name"), [("oracle", "longmemeval_oracle.json"), ("s", "longmemeval_s_cleaned.json")]
+)
+def test_the_published_files_have_the_published_sizes(data_dir: Path, split: str, name: str) -> None:
+    files = [folder / name for folder in (data_dir / "longmemeval", cache_folder()) if (folder / name).exists()]
+    if not files:
+        pytest.skip(f"needs {name} beside the checkout or downloaded")
+    data = benchmark("longmemeval").load(files[0])
+    questions = [question for chat in data.conversations for question in chat.questions]
+    assert Counter(question.category for question in questions) == {
+        "temporal-reasoning": 133,
+        "multi-session": 133,
+        "knowledge-update": 78,
+        "single-session-user": 70,
+        "single-session-assistant": 56,
+        "single-session-preference": 30,
+    }
+    assert sum(map(benchmark("longmemeval").unanswerable, questions)) == 30
+    assert (data.split, data.modified) == (split, False)

@@ -108,6 +108,23 @@ def test_means_leave_out_what_was_not_measured(tmp_path: Path) -> None:
     assert estimates.of("a", "f1_locomo", "temporal") is None
 
 
+@pytest.mark.parametrize(
+    ("scores", "titles", "note"),
+    [
+        ({"f1_mem0": 1.0}, ("f1_mem0",), "The official metric, judge_longmemeval, needs a judge; f1_mem0 stands in"),
+        ({"f1_mem0": 1.0, "judge_longmemeval": 0.0}, ("judge_longmemeval (official)", "f1_mem0"), "Scores × 100"),
+    ],
+)
+def test_what_stands_in_for_the_official_metric_is_not_called_official(
+    tmp_path: Path, scores: dict[str, float], titles: tuple[str, ...], note: str
+) -> None:
+    lines = [result("a", "c1/0", 1.0, scores=scores)]
+    run = read_run(write_run(tmp_path / "run", lines, benchmark="longmemeval", official_metric="f1_mem0"))
+    table = answers(run, Estimates(run))
+    assert table.titles[3 : 3 + len(titles)] == titles
+    assert table.note.startswith(note)
+
+
 def test_few_conversations_do_not_make_intervals_short(tmp_path: Path) -> None:
     """Two conversations with the same mean say nothing about how much conversations differ."""
     found = [result("a", f"c{place % 2}/{place}", float(place % 4 > 1)) for place in range(40)]
@@ -297,13 +314,16 @@ def test_every_link_within_the_page_leads_somewhere(tmp_path: Path) -> None:
 
 
 def test_a_large_page_keeps_fewer_memories_but_all_evidence(tmp_path: Path) -> None:
-    many = [memory(number, f"D1:{number}", hit=number == 50) for number in range(60)]
+    many = [
+        memory(number, f"D1:{number}", hit=number == 50, text=f"memory {number} {'x' * 900}") for number in range(60)
+    ]
     run = read_run(write_run(tmp_path / "run", [result("a", "c1/0", 0.0, retrieved=many, evidence=["D1:50"])]))
     full, small_one = (json.loads(embedded(run, most_bytes)) for most_bytes in (1_000_000, 1))
     answer = small_one["questions"][0]["answers"][0]
     assert len(full["questions"][0]["answers"][0]["retrieved"]) == 60
-    assert (len(answer["retrieved"]), answer["hits"], answer["looked_at"]) == (4, [3], 60)
-    assert [small_one["memories"][number][0] for number in answer["retrieved"]][-1] == "memory 50"
+    assert (len(answer["retrieved"]), answer["hits"], answer["later"], answer["looked_at"]) == (4, [3], [51], 60)
+    assert [small_one["memories"][number][0] for number in answer["retrieved"]][-1][:10] == "memory 50 "
+    assert len(small_one["memories"][0][0]) == 201
 
 
 def shapes(svg: str, kind: str) -> list[ElementTree.Element]:

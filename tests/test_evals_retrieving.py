@@ -74,6 +74,12 @@ def test_a_banks_memories_are_found_by_their_sources() -> None:
     assert by_system(list(retrieve(DATA, banks={"mine": {"c": []}})))["mine"][0]["looked_at"] == 0
 
 
+def test_a_conversation_without_turns_finds_nothing() -> None:
+    empty = Dataset("locomo", "test", "", False, (Conversation("c", (), QUESTIONS[:1]),))
+    records = list(retrieve(empty, embeddings=HashEmbeddings()))
+    assert [(each["looked_at"], each["scores"]["recall@60"]) for each in records] == [(0, 0.0)] * 4
+
+
 def test_progress_is_told() -> None:
     told: list[str] = []
     list(retrieve(DATA, on_question=told.append))

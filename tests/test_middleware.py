@@ -413,6 +413,34 @@ def test_the_agent_answers_when_its_memory_fails_and_remembers_later(
     assert "Hello again!" in data(server.calls[1])
 
 
+def test_a_turn_outlives_its_message_while_the_memory_is_down(lance_uri: str, ask: Ask) -> None:
+    server = Flaky()
+    memory = MemoryMiddleware(lance_uri, model=ScriptedChatModel(server))
+    summarizer = SummarizationMiddleware(silent("They talked."), trigger=("messages", 3), keep=("messages", 1))
+    agent = create_agent(silent(), middleware=[summarizer, memory], checkpointer=InMemorySaver())
+    ask(agent, BUDDY, THREAD)
+    server.down = True
+    for said in (SCOUT, "I moved to Denver.", "I play the cello."):
+        assert "ERROR" in events(ask(agent, said, THREAD))
+    assert SCOUT not in str(agent.get_state(THREAD).values["messages"])
+    server.down = False
+    back = ask(agent, "Hello again!", THREAD)
+    assert texts(memory) == [BOTH, "User moved to Denver.", "User plays the cello."]
+    assert set(back) == {"messages", "memory_ops", "memory_usage"}
+    assert agent.get_state(THREAD).values["memory_waiting"] == {"memory": []}
+
+
+class Flaky:
+    """The baseline, while it is up."""
+
+    down = False
+
+    def __call__(self, messages: list[BaseMessage]) -> str:
+        if self.down:
+            raise ConnectionError("server down")
+        return str(rules().invoke(messages).text)
+
+
 def test_recall_may_fail_too(tmp_path: Path, ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
     place = tmp_path / "file"
     place.write_text("no folder")

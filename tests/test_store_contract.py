@@ -19,7 +19,7 @@ from langgraph.store.base import (
     PutOp,
     SearchOp,
 )
-from stores import FACES, Store, keys, lancedb_only, opened
+from stores import FACES, Store, keys, lancedb_only, opened, slow
 
 from langgraph_memory_r1 import LanceDBStore
 
@@ -233,6 +233,7 @@ def test_changing_a_returned_value_changes_nothing(store: Store) -> None:
     ],
     ids=lambda value: repr(value[0]) if isinstance(value, tuple) else "others",
 )
+@pytest.mark.parametrize("store", ["lancedb", slow("lancedb-async"), "memory", slow("memory-async")], indirect=True)
 def test_prefix_is_literal_and_whole_segments(
     store: Store, prefix: tuple[str, ...], others: list[tuple[str, ...]]
 ) -> None:

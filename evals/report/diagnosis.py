@@ -27,7 +27,7 @@ DIAGNOSES = {
 def verdict_of(run: Run) -> str:
     """The metric that decides between right and wrong: a judge where there is one, else the official metric."""
     judges = [name for name in run.scored if name.startswith("judge")]
-    return run.official if run.official in judges or not judges else judges[0]
+    return run.headline if run.headline in judges or not judges else judges[0]
 
 
 def diagnose(result: Result, verdict: str) -> str:

@@ -6,83 +6,92 @@ Data cannot end the block that holds them: `<`, `>` and `&` are written as escap
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from langgraph_memory_r1.evals.report.diagnosis import DIAGNOSES, diagnose, verdict_of
-from langgraph_memory_r1.evals.report.run import Result, Run
+from langgraph_memory_r1.evals.report.run import MOST_SHOWN, Result, Run
 from langgraph_memory_r1.evals.report.tables import headline_metrics
 
 __all__ = ["MOST_BYTES", "embedded"]
 
 MOST_BYTES = 12_000_000
-"""The text stays below; where it would not, fewer retrieved memories are kept."""
+"""The text stays below; where it would not, fewer retrieved memories and shorter texts are kept."""
 
-_DEPTHS = (60, 30, 10, 3)
-_LONGEST = 4_000
+_LEVELS = ((60, 4_000), (60, 800), (30, 400), (10, 400), (3, 200))
+"""How many retrieved memories of an answer are kept, and how many characters of a text, until all fits."""
+
 _BESIDE = ("coverage", "evidence_in_bank", "answer_words")
 _OUTCOMES = tuple(DIAGNOSES)
 
 
 def embedded(run: Run, most_bytes: int = MOST_BYTES) -> str:
     """All questions with the answers of all systems."""
-    for depth in _DEPTHS:
-        text = json.dumps(_page_data(run, depth), ensure_ascii=False, separators=(",", ":"))
+    for depth, longest in _LEVELS:
+        text = json.dumps(_Embedding(run, depth, longest).data(), ensure_ascii=False, separators=(",", ":"))
         content = text.encode("utf-8", "replace")
         if len(content) < most_bytes:
             break
     return content.decode().replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _page_data(run: Run, depth: int) -> dict[str, Any]:
-    metrics = (*headline_metrics(run), *(name for name in _BESIDE if name in run.scored))
-    verdict, numbers = verdict_of(run), dict[int, int]()
-    answers: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
-    for result in run.results:
-        there = answers.setdefault(result.key, {})
-        there[result.system] = _answer(result, metrics, _OUTCOMES.index(diagnose(result, verdict)), depth, numbers)
-    return {
-        "systems": run.systems,
-        "categories": run.categories,
-        "outcomes": _OUTCOMES,
-        "metrics": metrics,
-        "questions": [_question(run, result, answers[key]) for key, result in run.questions.items()],
-        "memories": [_memory(run, number) for number in numbers],
-    }
+class _Embedding:
+    """The data of the page, with so many memories of an answer and so many characters of a text."""
 
+    def __init__(self, run: Run, depth: int, longest: int) -> None:
+        self._run, self._depth, self._longest = run, depth, longest
+        self._metrics = (*headline_metrics(run), *(name for name in _BESIDE if name in run.scored))
+        self._numbers: dict[int, int] = {}
 
-def _question(run: Run, result: Result, answers: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "id": result.question_id,
-        "category": run.categories.index(result.category),
-        "question": result.question,
-        "gold": result.gold,
-        "evidence": result.evidence,
-        "evidence_text": result.evidence_text,
-        "answers": [answers.get(system) for system in run.systems],
-    }
+    def data(self) -> dict[str, Any]:
+        run, verdict = self._run, verdict_of(self._run)
+        answers: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+        for result in run.results:
+            outcome = _OUTCOMES.index(diagnose(result, verdict))
+            answers.setdefault(result.key, {})[result.system] = {"outcome": outcome, **self._answer(result)}
+        return {
+            "systems": run.systems,
+            "categories": run.categories,
+            "outcomes": _OUTCOMES,
+            "metrics": self._metrics,
+            "questions": [self._question(result, answers[key]) for key, result in run.questions.items()],
+            "memories": [self._memory(number) for number in self._numbers],
+        }
 
+    def _question(self, result: Result, answers: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+        return {
+            "id": result.question_id,
+            "category": self._run.categories.index(result.category),
+            "question": self._cut(result.question),
+            "gold": self._cut(result.gold),
+            "evidence": result.evidence,
+            "evidence_text": [self._cut(text) for text in result.evidence_text],
+            "answers": [answers.get(system) for system in self._run.systems],
+        }
 
-def _answer(
-    result: Result, metrics: Sequence[str], outcome: int, depth: int, numbers: dict[int, int]
-) -> dict[str, Any]:
-    kept = sorted({*range(min(depth, len(result.retrieved))), *result.hits})
-    return {
-        "outcome": outcome,
-        "said": result.answer[:_LONGEST] if result.answer is not None else None,
-        "error": result.error,
-        "scores": [_rounded(result.scores.get(name)) for name in metrics],
-        "selected": [numbers.setdefault(number, len(numbers)) for number in result.selected],
-        "retrieved": [numbers.setdefault(result.retrieved[place], len(numbers)) for place in kept],
-        "hits": [kept.index(place) for place in result.hits],
-        "looked_at": result.looked_at,
-        "context": result.tokens.get("context"),
-    }
+    def _answer(self, result: Result) -> dict[str, Any]:
+        kept = sorted({*range(min(self._depth, len(result.retrieved))), *result.hits})
+        return {
+            "said": self._cut(result.answer),
+            "error": self._cut(result.error),
+            "scores": [_rounded(result.scores.get(name)) for name in self._metrics],
+            "selected": self._numbered(result.selected),
+            "retrieved": self._numbered(result.retrieved[place] for place in kept),
+            "hits": [kept.index(place) for place in result.hits],
+            "later": [place + 1 if place < MOST_SHOWN else None for place in kept if place >= self._depth],
+            "looked_at": result.looked_at,
+            "context": result.tokens.get("context"),
+        }
 
+    def _numbered(self, numbers: Iterable[int]) -> list[int]:
+        return [self._numbers.setdefault(number, len(self._numbers)) for number in numbers]
 
-def _memory(run: Run, number: int) -> tuple[str, str, str, str]:
-    seen = run.memories[number]
-    return seen.text, seen.speaker, seen.at, ", ".join(seen.source)
+    def _memory(self, number: int) -> tuple[str | None, str, str, str]:
+        seen = self._run.memories[number]
+        return self._cut(seen.text), seen.speaker, seen.at, ", ".join(seen.source)
+
+    def _cut(self, text: str | None) -> str | None:
+        return f"{text[: self._longest]}…" if text is not None and len(text) > self._longest else text
 
 
 def _rounded(value: float | None) -> float | None:

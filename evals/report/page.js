@@ -87,24 +87,33 @@ function cardOf(answer, system) {
   return make("article", "card",
     make("header", "", make("h4", "", system), make("span", `chip ${kindOf(outcome)}`, signOf(outcome) + outcome)),
     make("p", "said", make("bdi", "", said)), make("p", "scores", scores.join(" · ")),
-    answer.selected.length ? listOf(`${answer.selected.length} selected`, answer.selected, new Set()) : null,
-    answer.retrieved.length ? listOf(retrievedTitle(answer), answer.retrieved, new Set(answer.hits)) : null);
+    answer.selected.length ? listOf(`${answer.selected.length} selected`, answer.selected, new Set(), (place) => place + 1) : null,
+    answer.retrieved.length ? listOf(retrievedTitle(answer), answer.retrieved, new Set(answer.hits), (place) => rankOf(answer, place)) : null);
 }
 
 function retrievedTitle(answer) {
   const kept = answer.retrieved.length < answer.looked_at ? ` (${answer.retrieved.length} shown)` : "";
-  const ranks = answer.hits.slice(0, 5).map((place) => place + 1).join(", ") + (answer.hits.length > 5 ? ", …" : "");
+  const ranks = answer.hits.slice(0, 5).map((place) => rankOf(answer, place) ?? "a later rank").join(", ") + (answer.hits.length > 5 ? ", …" : "");
   return `${answer.looked_at} retrieved${kept}, ${answer.hits.length ? `evidence at ${ranks}` : "no evidence among them"}`;
 }
 
-function listOf(title, numbers, hits) {
-  return lazily(make("details", "", make("summary", "", title)), () =>
-    make("ol", "seen", ...numbers.map((number, place) => seenOf(data.memories[number], hits.has(place)))));
+// The first memories stand in their order; after them only those with evidence, whose rank may not be known.
+function rankOf(answer, place) {
+  const first = answer.retrieved.length - answer.later.length;
+  return place < first ? place + 1 : answer.later[place - first];
 }
 
-function seenOf([text, speaker, at, source], hit) {
+function listOf(title, numbers, hits, rank) {
+  return lazily(make("details", "", make("summary", "", title)), () =>
+    make("ol", "seen", ...numbers.map((number, place) => seenOf(data.memories[number], hits.has(place), rank(place)))));
+}
+
+function seenOf([text, speaker, at, source], hit, rank) {
   const where = [at.slice(0, 10), speaker, source].filter(Boolean).join(" · ");
-  return make("li", hit ? "hit" : "", hit ? make("span", "tag", "evidence ") : null, make("bdi", "", text), " ", make("span", "id", where));
+  const item = make("li", hit ? "hit" : "", hit ? make("span", "tag", "evidence ") : null, make("bdi", "", text), " ", make("span", "id", where));
+  if (rank === null) item.classList.add("unranked");
+  else item.value = rank;
+  return item;
 }
 
 function fromHash() {

@@ -94,10 +94,9 @@ def _row(table: Table, place: int) -> str:
 
 def _cell(text: str, kind: str, link: str | None) -> str:
     found = _INTERVAL.fullmatch(text)
-    shown = f"{escape(found[1])} <small>{escape(found[2])}</small>" if found else escape(text)
-    if link:
-        shown = f'<a href="{escape(link)}">{shown}</a>'
-    return f"<td{kind}>{shown}</td>"
+    number, rest = (found[1], f" <small>{escape(found[2])}</small>") if found else (text, "")
+    shown = f'<a href="{escape(link)}">{escape(number)}</a>' if link else escape(number)
+    return f"<td{kind}>{shown}{rest}</td>"
 
 
 def _numeric(rows: Sequence[Row], column: int) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.evals.benchmark import BENCHMARKS, benchmark
 
 __all__ = ["Result", "Run", "Seen", "read_run"]
 
@@ -114,10 +115,16 @@ class Run:
             there.update(dict.fromkeys(name for name, value in result.scores.items() if value is not None))
         return tuple(there)
 
-    @property
-    def official(self) -> str:
-        """The benchmark's own metric, or what stands in for it."""
-        return str(self.manifest.get("official_metric", "f1_mem0"))
+    @cached_property
+    def own_metric(self) -> str:
+        """The benchmark's official metric."""
+        name = str(self.manifest.get("benchmark"))
+        return benchmark(name).metric if name in BENCHMARKS else str(self.manifest.get("official_metric"))
+
+    @cached_property
+    def headline(self) -> str:
+        """The official metric, or what stands in for it where there is no judge to give it."""
+        return self.own_metric if self.own_metric in self.scored else str(self.manifest.get("official_metric"))
 
 
 def read_run(folder: str | os.PathLike[str]) -> Run:

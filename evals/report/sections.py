@@ -90,7 +90,8 @@ def _retrieval(run: Run, estimates: Estimates) -> Section:
 
 def _memory(run: Run) -> Section:
     curves = curves_of(run)
-    wanted = (("accuracy", run.official, True), ("lost", "lost facts", True), ("memories", "memories", False))
+    metric = run.curve[0].get("metric", run.headline) if run.curve else ""
+    wanted = (("accuracy", metric, True), ("lost", "lost facts", True), ("memories", "memories", False))
     shown = [figures.saturation(run, curves, name, title, percent=percent) for name, title, percent in wanted if curves]
     numbers = _present(tables.operations(run), tables.streaming(run, curves))
     return Section("memory", "Memory", "", tuple(shown), numbers)

@@ -55,15 +55,15 @@ class Table:
 
 
 def answer_metrics(run: Run) -> tuple[str, ...]:
-    """The metrics of answers that this run has, the official one first."""
+    """The metrics of answers that this run has, the headline first."""
     named = [name for name in run.scored if is_share(name) and not name.startswith(("recall", "coverage", "bank_"))]
     named = [name for name in named if name != "evidence_in_bank"]
-    return tuple(sorted(named, key=lambda name: name != run.official))
+    return tuple(sorted(named, key=lambda name: name != run.headline))
 
 
 def headline_metrics(run: Run) -> tuple[str, ...]:
-    """The metrics of answers; the official one alone where nothing was answered."""
-    return answer_metrics(run) or tuple(name for name in (run.official,) if name in run.scored)
+    """The metrics of answers; the headline alone where nothing was answered."""
+    return answer_metrics(run) or tuple(name for name in (run.headline,) if name in run.scored)
 
 
 def answers(run: Run, estimates: Estimates) -> Table:
@@ -77,9 +77,9 @@ def answers(run: Run, estimates: Estimates) -> Table:
         sizes = [_mean([result.scores.get("answer_words") for result in results], 1)]
         sizes += [_mean([result.tokens.get(kind) for result in results], 0) for kind in ("context", "input", "output")]
         rows.append((system, f"{len(results):,}", f"{errors:,}", *cells, *sizes))
-    titles = ("system", "n", "errors", *_named(metrics, run.official), "answer words")
+    titles = ("system", "n", "errors", *_named(metrics, run.own_metric), "answer words")
     titles += ("context tokens", "input tokens", "output tokens")
-    return Table("All questions", titles, tuple(rows), _SCORES_NOTE)
+    return Table("All questions", titles, tuple(rows), f"{_stand_in(run)}{_SCORES_NOTE}")
 
 
 def by_category(run: Run, estimates: Estimates, metric: str, labels: Mapping[str, str] | None = None) -> Table:
@@ -138,7 +138,8 @@ def outcomes(run: Run) -> Table:
         total = counts[system].total()
         rows.append((system, *(_share(counts[system][kind], total) for kind in kinds)))
         for column, kind in enumerate(kinds, 1):
-            links[place, column] = f"#questions?{urlencode({'system': system, 'outcome': kind}, errors='replace')}"
+            if counts[system][kind]:
+                links[place, column] = f"#questions?{urlencode({'system': system, 'outcome': kind}, errors='replace')}"
     meaning = "; ".join(f"{kind}: {DIAGNOSES[kind]}" for kind in kinds)
     note = f"{rule_of(run)} {meaning}."
     return Table("What became of the questions", ("system", *kinds), tuple(rows), note, links=links)
@@ -184,13 +185,15 @@ def spending(run: Run) -> Table | None:
 
 def streaming(run: Run, curves: Mapping[str, Sequence[Point]]) -> Table | None:
     """The first and the last point of each saturation curve."""
+    if not curves:
+        return None
     rows = []
     for system, points in curves.items():
         for point in (points[0], points[-1]):
             accuracy, lost, memories = (point.values.get(name) for name in QUANTITIES)
             rows.append((system, f"{point.session:.0f}", _percent(accuracy), _percent(lost), _count(memories)))
-    titles = ("system", "after session", run.official, "lost facts", "memories")
-    return Table("While the bank is being built", titles, tuple(rows)) if rows else None
+    titles = ("system", "after session", run.curve[0].get("metric", run.headline), "lost facts", "memories")
+    return Table("While the bank is being built", titles, tuple(rows))
 
 
 def _bank_row(system: str, banks: Sequence[Line]) -> Row:
@@ -211,6 +214,12 @@ def category_sizes(run: Run) -> dict[str, int]:
     for result in run.questions.values():
         sizes[result.category] += 1
     return sizes
+
+
+def _stand_in(run: Run) -> str:
+    if run.headline == run.own_metric:
+        return ""
+    return f"The official metric, {run.own_metric}, needs a judge; {run.headline} stands in for it. "
 
 
 def _named(metrics: Sequence[str], official: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -203,7 +204,8 @@ class Dense(TurnSystem):
 class _Cosine:
     def __init__(self, memories: Sequence[Memory], embeddings: Embeddings) -> None:
         self._embeddings = embeddings
-        vectors = np.array(vectors_of(memories, embeddings), np.float32)
+        named = [replace(each, text=f"{each.speaker}: {each.text}") for each in memories]
+        vectors = np.array(vectors_of(named, embeddings), np.float32)
         self._matrix = _unit(vectors.reshape(len(memories), -1))
 
     async def find(self, question: Question, k: int) -> Found:

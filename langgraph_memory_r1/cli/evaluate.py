@@ -19,8 +19,6 @@ eval_app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-DEFAULT_SYSTEMS = "memory-r1,bm25,oracle"
-
 
 def _benchmark_command(name: str, about: str) -> Callable[..., None]:
     """The command of one benchmark; all have the same options."""
@@ -28,9 +26,12 @@ def _benchmark_command(name: str, about: str) -> Callable[..., None]:
     def run(
         data: Annotated[Path | None, typer.Option("--data", metavar="FILE", help="The benchmark's data file.")] = None,
         split: Annotated[str | None, typer.Option(help="Which part; an unknown one lists them all.")] = None,
-        systems: Annotated[str, typer.Option(metavar="A,B", help="Which systems; an unknown one lists them all.")] = (
-            DEFAULT_SYSTEMS
-        ),
+        systems: Annotated[
+            str | None,
+            typer.Option(
+                metavar="A,B", help="Which systems; an unknown one lists them all. [default: memory-r1,bm25,oracle]"
+            ),
+        ] = None,
         model: Model = "rules",
         extractor: Annotated[str | None, typer.Option(metavar="SPEC", help="Another model to find facts.")] = None,
         manager: Annotated[str | None, typer.Option(metavar="SPEC", help="Another model to manage memories.")] = None,

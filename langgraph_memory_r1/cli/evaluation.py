@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from langgraph_memory_r1.evals.judge import Judge
     from langgraph_memory_r1.evals.models import Chosen, Models
     from langgraph_memory_r1.evals.records import Records
+    from langgraph_memory_r1.evals.report import Run
     from langgraph_memory_r1.evals.results import Scorer
     from langgraph_memory_r1.evals.runs import RunFolder
 
@@ -36,7 +37,7 @@ _ROLES = ("extractor", "manager", "answerer")
 class Wanted(WantedData):
     """Everything that was asked for on the command line."""
 
-    systems: str
+    systems: str | None
     model: str
     extractor: str | None
     manager: str | None
@@ -76,9 +77,10 @@ def _run_systems(wanted: Wanted) -> None:
         job, scorer = _job(wanted, found, records, calls)
         outcome = _evaluated(job, scorer, wanted)
         files = {"banks": outcome.banks, "costs": outcome.costs, "curve": outcome.curve if wanted.every else []}
-        _write(found.folder, outcome.results, files, about(wanted, found) | _configuration(wanted, job, scorer))
+        manifest = about(wanted, found) | _configuration(wanted, job, scorer)
+        run = _written(found.folder, outcome.results, files, manifest)
     took = f"{counted(len(outcome.results), 'answer')} in {time.perf_counter() - start:.1f} s."
-    show_run(found.folder.path, took, as_data=wanted.as_data)
+    show_run(run, took, as_data=wanted.as_data)
     failed = sum(line["error"] is not None for line in outcome.results)
     if failed:
         note(f"{counted(failed, 'question')} failed; the same command with --only-failed tries them again.")
@@ -118,7 +120,7 @@ def _job(wanted: Wanted, found: Material, records: Records, calls: CallCache) ->
     last = found.folder.manifest()
     job = Job(
         dataset=found.dataset,
-        systems=systems([name.strip() for name in wanted.systems.split(",") if name.strip()], parts),
+        systems=systems(_names(wanted, found), parts),
         answerer=Answerer(models.chat(_model(wanted, "answerer"), "answer"), style),
         records=records,
         banks=found.folder.banks,
@@ -131,6 +133,17 @@ def _job(wanted: Wanted, found: Material, records: Records, calls: CallCache) ->
     )
     judge = _judge(wanted, found, models, last.get("judge"))
     return job, Scorer(found.bench, found.dataset.split, judge)
+
+
+def _names(wanted: Wanted, found: Material) -> list[str]:
+    """Which systems; an oracle only where it has something to go by."""
+    evidence = any(question.evidence for each in found.dataset.conversations for question in each.questions)
+    names = ["memory-r1", "bm25", *(["oracle"] if evidence else [])]
+    if wanted.systems is not None:
+        names = [name.strip() for name in wanted.systems.split(",") if name.strip()]
+    if "oracle" in names and not evidence:
+        raise InputError(f"No question of {found.bench.name} names evidence turns; leave oracle out of --systems.")
+    return names
 
 
 def _style(wanted: Wanted) -> Any:
@@ -213,17 +226,19 @@ def _configuration(wanted: Wanted, job: Job, scorer: Scorer) -> dict[str, Any]:
     }
 
 
-def _write(
+def _written(
     folder: RunFolder,
     results: list[dict[str, Any]],
     files: Mapping[str, Iterable[Mapping[str, Any]]],
     manifest: dict[str, Any],
-) -> None:
-    from langgraph_memory_r1.evals.report import write_report
+) -> Run:
+    from langgraph_memory_r1.evals.report import read_run, write_report
 
     folder.write_lines("results.jsonl", results)
-    for name in ("banks", "costs", "curve"):
-        folder.write_lines(f"{name}.jsonl", files.get(name, ()))
+    for name, lines in files.items():
+        folder.write_lines(f"{name}.jsonl", lines)
     folder.write_manifest(manifest)
+    run = read_run(folder.path)
     if results:
-        write_report(folder.path, paper_labels=manifest["paper_labels"])
+        write_report(run, paper_labels=manifest["paper_labels"])
+    return run

@@ -29,7 +29,7 @@ FOLDER = "retrieval"
 
 def run_retrieval(wanted: WantedData, embedder: str | None) -> None:
     """Rank the turns, and the memories that an earlier run left in the folder; write a report of its own, show it."""
-    from langgraph_memory_r1.evals.report import write_report
+    from langgraph_memory_r1.evals.report import read_run, write_report
     from langgraph_memory_r1.evals.retrieving import retrieve
     from langgraph_memory_r1.evals.runs import RunFolder
 
@@ -44,9 +44,10 @@ def run_retrieval(wanted: WantedData, embedder: str | None) -> None:
         ranked = retrieve(found.dataset, embeddings=embeddings, banks=banks, on_question=lambda name: advance(1, name))
         folder.write_lines("results.jsonl", ranked)
     folder.write_manifest(about(wanted, found) | _configuration(embedder, banks))
-    write_report(folder.path, paper_labels=wanted.paper_labels)
+    run = read_run(folder.path)
+    write_report(run, paper_labels=wanted.paper_labels)
     took = f"{counted(questions, 'question')} in {time.perf_counter() - start:.1f} s."
-    show_run(folder.path, took, as_data=wanted.as_data)
+    show_run(run, took, as_data=wanted.as_data)
 
 
 def _rankings(dataset: Dataset, embeddings: Embeddings | None, banks: Banks) -> int:

@@ -18,10 +18,10 @@ from langgraph_memory_r1.bank import MemoryBank
 from langgraph_memory_r1.effects import drive
 from langgraph_memory_r1.middleware.background import Background
 from langgraph_memory_r1.middleware.remember import Crew, Outcome, decide
-from langgraph_memory_r1.middleware.turn import AgentTurn, total
+from langgraph_memory_r1.middleware.turn import AgentTurn, joined, total
 from langgraph_memory_r1.nodes import OnError
 from langgraph_memory_r1.state import OperationRecord, Usage, failure, operation_of
-from langgraph_memory_r1.turns import Heard, together
+from langgraph_memory_r1.turns import Heard
 
 log = logging.getLogger(__name__)
 
@@ -130,11 +130,4 @@ def _remember(job: Job, progress: Progress, outcome: Outcome, _: object, config:
 
 def merged(older: Job, newer: Job) -> Job:
     """Both, without saying anything twice."""
-    known = {turn.id for turn in older.heard.turns}
-    fresh = [place for place, turn in enumerate(newer.heard.turns) if turn.id not in known]
-    heard = replace(
-        newer.heard,
-        turns=tuple(newer.heard.turns[place] for place in fresh),
-        cursors=tuple(newer.heard.cursors[place] for place in fresh),
-    )
-    return replace(newer, heard=together(older.heard, heard))
+    return replace(newer, heard=joined(older.heard, newer.heard))

@@ -42,7 +42,7 @@ from langgraph_memory_r1.middleware.proposal import Saved, apply_approved, propo
 from langgraph_memory_r1.middleware.recall import best, query_of, with_memories
 from langgraph_memory_r1.middleware.remember import Crew, Outcome, Redact, decide, redacted_operation
 from langgraph_memory_r1.middleware.review import Review, approved, asks_of
-from langgraph_memory_r1.middleware.turn import AgentTurn, MemoryAgentState, Notes, NotesOfRuns
+from langgraph_memory_r1.middleware.turn import AgentTurn, MemoryAgentState, Notes, NotesOfRuns, joined, waiting_in
 from langgraph_memory_r1.nodes import OnError, Run, utc_now
 from langgraph_memory_r1.prompts import Style
 from langgraph_memory_r1.schemas import Change, Operation
@@ -263,7 +263,8 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
 
     def _listen(self, turn: AgentTurn) -> None:
         now = self._options.clock()
-        turn.heard = hear_messages(turn.state["messages"], turn.outcome.cursor, turn.run.speakers(), now)
+        new = hear_messages(turn.state["messages"], turn.outcome.cursor, turn.run.speakers(), now)
+        turn.heard = joined(waiting_in(turn.state, self.name), new)
 
     def _run(self, runtime: Runtime[Any], config: RunnableConfig, step: str) -> Run:
         def tell(event: str, data: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, NotRequired
 
 from langchain.agents.middleware.types import AgentState, OmitFromInput, PrivateStateAttr
@@ -13,10 +13,12 @@ from langchain_core.language_models import BaseChatModel
 
 from langgraph_memory_r1.middleware.remember import Outcome
 from langgraph_memory_r1.nodes import Run
-from langgraph_memory_r1.state import OperationRecord, Usage, operation_of
-from langgraph_memory_r1.turns import Heard
+from langgraph_memory_r1.state import OperationRecord, Usage, as_turn, operation_of
+from langgraph_memory_r1.turns import Heard, together
 
 _RUNS = 4_096
+_MOST_WAITING = 200
+"""So many turns outlive their messages while the memory is down."""
 
 
 class MemoryAgentState(AgentState[Any]):
@@ -28,6 +30,8 @@ class MemoryAgentState(AgentState[Any]):
     """What remembering and recalling cost in this run."""
     memory_cursor: NotRequired[Annotated[dict[str, str | None], PrivateStateAttr]]
     """For each middleware of this kind the last message that it dealt with."""
+    memory_waiting: NotRequired[Annotated[dict[str, list[dict[str, Any]]], PrivateStateAttr]]
+    """For each middleware the turns that it failed to remember; their messages may be summarised away meanwhile."""
     memory_run: NotRequired[Annotated[str, PrivateStateAttr]]
 
 
@@ -82,7 +86,30 @@ class AgentTurn:
         cursors = {**(self.state.get("memory_cursor") or {}), self.name: self.outcome.cursor}
         spent = total(self.run.progress.usage, self.state.get("memory_usage"))
         usage = {**spent, "ms": round(spent["ms"] + self.notes.ms, 3)}
-        return {"memory_ops": ops, "memory_cursor": cursors, "memory_usage": usage}
+        waiting = {**(self.state.get("memory_waiting") or {}), self.name: kept(self.heard) if self.failures else []}
+        return {"memory_ops": ops, "memory_cursor": cursors, "memory_usage": usage, "memory_waiting": waiting}
+
+
+def kept(heard: Heard) -> list[dict[str, Any]]:
+    """Turns as a checkpointer keeps them."""
+    pairs = list(zip(heard.turns, heard.cursors, strict=True))[-_MOST_WAITING:]
+    return [{"turn": asdict(turn), "cursor": cursor, "own": turn.id in heard.own} for turn, cursor in pairs]
+
+
+def waiting_in(state: Mapping[str, Any], name: str) -> Heard:
+    """The turns that a middleware failed to remember in earlier runs of the thread."""
+    entries = (state.get("memory_waiting") or {}).get(name, [])
+    turns = tuple(as_turn(entry["turn"]) for entry in entries)
+    own = frozenset(turn.id for turn, entry in zip(turns, entries, strict=True) if entry["own"])
+    return Heard(turns, tuple(entry["cursor"] for entry in entries), own=own)
+
+
+def joined(older: Heard, newer: Heard) -> Heard:
+    """Both, without saying anything twice."""
+    known = {turn.id for turn in older.turns}
+    fresh = [place for place, turn in enumerate(newer.turns) if turn.id not in known]
+    turns = tuple(newer.turns[place] for place in fresh)
+    return together(older, replace(newer, turns=turns, cursors=tuple(newer.cursors[place] for place in fresh)))
 
 
 def total(one: Usage, other: Usage | None) -> Usage:

@@ -38,7 +38,12 @@ class FileLock:
         if self._owner != threading.get_ident():
             if not self._lock_thread(blocking):
                 return False
-            if self.works and not self._lock_files(blocking):
+            try:
+                taken = not self.works or self._lock_files(blocking)
+            except BaseException:
+                self._lock.release()
+                raise
+            if not taken:
                 self._lock.release()
                 return False
             self._owner = threading.get_ident()
@@ -84,7 +89,6 @@ class FileLock:
         except BlockingIOError:
             return False
         except OSError as error:
-            self._lock.release()
             place = self._path.parent
             raise StoreError(f"{place} cannot be written to: {error.strerror}. Give another folder.") from error
         return True
