@@ -14,6 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from blockbuster import blockbuster_ctx
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage
 from langgraph.graph import START, MessagesState, StateGraph
@@ -99,15 +100,32 @@ def test_what_the_model_saw_is_restored_with_real_ids(folder: Path, lance_uri: s
 @pytest.mark.parametrize("how", ["ainvoke", "astream"])
 async def test_async_graphs(folder: Path, lance_uri: str, how: str) -> None:
     graph = create_memory_graph(lance_uri)
+    recorder = TraceRecorder(folder)
     asked = {"messages": [("user", BUDDY)], "question": "How is the dog called?"}
     if how == "ainvoke":
-        await graph.ainvoke(asked, config(TraceRecorder(folder)))
+        await graph.ainvoke(asked, config(recorder))
     else:
-        _ = [part async for part in graph.astream(asked, config(TraceRecorder(folder)), stream_mode="messages")]
+        _ = [part async for part in graph.astream(asked, config(recorder), stream_mode="messages")]
+    recorder.flush()
     found = by_role(folder)
     assert list(found) == ["extract", "manage", "answer"]
     assert [operation["event"] for operation in found["manage"].operations] == ["ADD"]
     assert found["answer"].answer == "Buddy"
+
+
+async def test_an_event_loop_does_not_wait_for_the_disk(folder: Path, lance_uri: str) -> None:
+    graph = create_memory_graph(lance_uri)
+    asked: Any = {"messages": [("user", BUDDY)], "question": "How is the dog called?"}
+    recorder = TraceRecorder(folder)
+    with blockbuster_ctx():
+        await graph.ainvoke(asked, config(recorder))
+    assert recorder.has(recorder.last_run)
+    recorder.feedback(recorder.last_run, gold="Buddy")
+    assert [decision.gold for decision in read_traces(folder, strict=True)] == ["Buddy"] * 3
+    recorder.close()
+    await graph.ainvoke({"question": "Which dog?"}, config(recorder))
+    recorder.close()
+    assert len(list(read_traces(folder, strict=True))) == 4
 
 
 async def test_runs_side_by_side_are_told_apart(folder: Path, lance_uri: str) -> None:
@@ -123,6 +141,7 @@ async def test_runs_side_by_side_are_told_apart(folder: Path, lance_uri: str) ->
             for number, run in enumerate(runs)
         )
     )
+    recorder.flush()
     managed = {decision.run_id: decision for decision in read_traces(folder) if decision.role == "manage"}
     assert list(managed) and set(managed) == {str(run) for run in runs}
     for number, run in enumerate(runs):
@@ -218,8 +237,10 @@ def test_middleware_inline_and_in_the_background(folder: Path, lance_uri: str, w
 async def test_middleware_of_an_async_agent_in_the_background(folder: Path, lance_uri: str) -> None:
     memory = MemoryMiddleware(lance_uri, model="rules", write="background", delay=0.01)
     agent = create_agent(ScriptedChatModel(["Nice!"]), middleware=[memory])
-    await agent.ainvoke({"messages": BUDDY}, config(TraceRecorder(folder)))
+    recorder = TraceRecorder(folder)
+    await agent.ainvoke({"messages": BUDDY}, config(recorder))
     await memory.aflush()
+    recorder.flush()
     assert len(by_role(folder)["manage"].operations) == 1
 
 
@@ -300,7 +321,7 @@ def test_config_may_be_copied_and_pickled(folder: Path) -> None:
     recorder = TraceRecorder(folder, roles=["manage"], max_bytes=1000)
     assert copy.deepcopy({"callbacks": [recorder]})["callbacks"][0] is recorder
     again = pickle.loads(pickle.dumps(recorder))
-    assert (again.path, again._roles, again._appender.full) == (folder, ["manage"], 1000)
+    assert (again.path, again._settings) == (folder, (None, ["manage"], 1000))
 
 
 def test_a_folder_that_cannot_be_is_refused_at_once(tmp_path: Path) -> None:
@@ -316,7 +337,7 @@ def test_a_full_disk_stops_no_agent_and_is_said_once(folder: Path, caplog: pytes
     model = ScriptedChatModel(lambda messages: "yes")
     model.invoke("first", {"callbacks": [recorder]})
     full = os.open("/dev/full", os.O_WRONLY)
-    os.dup2(full, recorder._appender._file or 0)
+    os.dup2(full, recorder._writer.appender._file or 0)
     os.close(full)
     for _ in range(3):
         assert model.invoke("hello", {"callbacks": [recorder]}).text == "yes"
