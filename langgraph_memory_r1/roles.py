@@ -26,6 +26,7 @@ from langgraph_memory_r1.bank import MemoryBank
 from langgraph_memory_r1.effects import Agent, Do, Steps
 from langgraph_memory_r1.errors import ConflictError, UnknownMemoryError
 from langgraph_memory_r1.history import in_order
+from langgraph_memory_r1.memories import Memories
 from langgraph_memory_r1.prompts import AnswerInput, ExtractInput, ManageInput, clean
 from langgraph_memory_r1.quotes import without_quotes
 from langgraph_memory_r1.retrieval import Hit
@@ -67,7 +68,7 @@ _BATCH = TypeAdapter(Batch)
 class Target(Protocol):
     """What is decided about: a bank, or a fork of one."""
 
-    def search(self, query: str, *, k: int = ..., per_speaker: int | None = ...) -> list[Hit]:
+    def search(self, query: str, *, k: int = ...) -> list[Hit]:
         """`MemoryBank.search`."""
 
     def apply(
@@ -135,7 +136,7 @@ def manage(bank: Target, agent: Agent, batch: Batch, k: int, progress: Progress)
 
 
 def answer(
-    bank: Target, agent: Agent, question: str, k: int, at: datetime | None, progress: Progress
+    bank: Memories, agent: Agent, question: str, k: int, at: datetime | None, progress: Progress
 ) -> Steps[Answer]:
     """Answers from at most `k` memories; without any, it does not know, and asks no model."""
     retrieved: list[Memory] = yield Do(partial(retrieve, bank, question, k))
@@ -167,7 +168,7 @@ def related(bank: Target, facts: Sequence[Fact], k: int) -> list[Memory]:
     return in_order(list(memories.values())[:MOST_RELATED])
 
 
-def retrieve(bank: Target, question: str, k: int) -> list[Memory]:
+def retrieve(bank: Memories, question: str, k: int) -> list[Memory]:
     """The memories for a question in time order: the best, half of them from each speaker as far as there are so many.
 
     Memory-R1 reads 30 of each of two speakers; without that, the talkative one crowds out the other.

@@ -9,6 +9,7 @@ are overridden, here and in the subclasses; `tests/test_train_contract.py` fails
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -19,9 +20,12 @@ from trl import GRPOConfig, GRPOTrainer
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.prompts import Style, render
-from langgraph_memory_r1.train.policy import as_chat
+from langgraph_memory_r1.train.checkpoints import Resumable
+from langgraph_memory_r1.train.policy import as_chat, has_adapters
 from langgraph_memory_r1.train.rewards import Weighted
 from langgraph_memory_r1.train.rows import Row
+
+logger = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
@@ -36,7 +40,7 @@ class Engine(Protocol):
         """Completion tokens and their log-probabilities under the weights that generated, one per prompt."""
 
 
-class NodeGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
+class NodeGRPOTrainer(Resumable, GRPOTrainer):  # type: ignore[misc]
     """TRL's GRPOTrainer on the rows of one node.
 
     Args:
@@ -45,7 +49,8 @@ class NodeGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         rows: What the node saw.
         rewards: Reward functions over rows that can be found by their id; evaluation rows too.
         args: TRL's settings, except `beta`; see `check_args`.
-        beta: Weight of the KL divergence from the base: the model without its adapters.
+        beta: Weight of the KL divergence from the base: the model without its adapters, or where all weights are
+            trained, as it was loaded.
         style: Of the prompts.
         eval_rows: For evaluation while training.
         engine: Generates in place of `transformers`.
@@ -69,7 +74,13 @@ class NodeGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         check_args(args, len(rows), tokenizer)
+        if left := dropped_rows(args, len(rows)):
+            logger.warning(
+                "Every epoch leaves out %d of %d rows, which fill no step of %d prompts.",
+                left, len(rows), prompts_per_step(args),
+            )  # fmt: skip
         args.reward_weights = [weighted.weight for weighted in rewards]
+        args.beta = 0.0 if has_adapters(model) else beta
         super().__init__(
             model,
             [weighted.reward for weighted in rewards],
@@ -104,6 +115,17 @@ class NodeGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         return self.engine.generate(
             prompt_ids, temperature=self.args.temperature, max_tokens=self.max_completion_length
         )
+
+    def rest(self) -> dict[str, Any]:
+        """Samples that are still to be learned from, where several steps share a generation."""
+        per_generation = self.args.steps_per_generation * self.num_iterations
+        used_up = self._step % per_generation == 0
+        return {**super().rest(), "step": self._step, "samples": None if used_up else self._buffered_inputs}
+
+    def take_up(self, rest: dict[str, Any]) -> None:
+        """Go on with these samples."""
+        super().take_up(rest)
+        self._step, self._buffered_inputs = rest["step"], rest["samples"]
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
