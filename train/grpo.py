@@ -9,8 +9,10 @@ are overridden, here and in the subclasses; `tests/test_train_contract.py` fails
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -110,7 +112,9 @@ class NodeGRPOTrainer(Resumable, GRPOTrainer):  # type: ignore[misc]
             )
             return found
         if self._published != self.state.global_step:
-            self.engine.publish(self.accelerator.unwrap_model(self.model), self.state.global_step)
+            if self.accelerator.is_main_process:
+                self.engine.publish(self.accelerator.unwrap_model(self.model), self.state.global_step)
+            self.accelerator.wait_for_everyone()
             self._published = self.state.global_step
         return self.engine.generate(
             prompt_ids, temperature=self.args.temperature, max_tokens=self.max_completion_length
@@ -129,10 +133,34 @@ class NodeGRPOTrainer(Resumable, GRPOTrainer):  # type: ignore[misc]
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        if self.model.training:
+            self._note(inputs, output)
         if "sampling_per_token_logps" in output and self.model.training:
             # Another engine sampled these: the ratio that is clipped has to be taken to its probabilities.
             output["old_per_token_logps"] = torch.nan_to_num(output["sampling_per_token_logps"])
         return output
+
+    def _note(self, inputs: list[dict[str, Any]], output: dict[str, Any]) -> None:
+        """Keep what was sampled, and its rewards, for reading."""
+        texts = self.processing_class.batch_decode(output["completion_ids"], skip_special_tokens=True)
+        advantages = output["advantages"].tolist()
+        write_completions(
+            self.args, self.state.global_step,
+            [
+                {
+                    "row": row["row_id"], "completion": text, "advantage": advantage,
+                    **{reward.__name__: reward.last[place] for reward in self.reward_funcs},
+                }
+                for place, (row, text, advantage) in enumerate(zip(inputs, texts, advantages, strict=True))
+            ],
+        )  # fmt: skip
+
+
+def write_completions(args: GRPOConfig, step: int, entries: Sequence[dict[str, Any]]) -> None:
+    """What was sampled for a step, one JSON object a line, into `completions/` of the output folder."""
+    file = Path(args.output_dir) / "completions" / f"{step:06}-{args.process_index}.jsonl"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries), encoding="utf-8")
 
 
 def dataset(rows: Sequence[Row], style: Style) -> Dataset:

@@ -23,7 +23,7 @@ from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.schemas import Question
 from langgraph_memory_r1.train.advantages import group_advantages, zero_variance_share
 from langgraph_memory_r1.train.episodes import Deciding, Episode, Rollout, roll
-from langgraph_memory_r1.train.grpo import NodeGRPOTrainer
+from langgraph_memory_r1.train.grpo import NodeGRPOTrainer, write_completions
 from langgraph_memory_r1.train.policy import BASE, LocalPolicy, Reply, wearing
 from langgraph_memory_r1.train.recipe import LoGoSettings
 from langgraph_memory_r1.train.rewards import Judge, RowReward, Weighted
@@ -91,6 +91,10 @@ class NodeLoGoTrainer(NodeGRPOTrainer):
         rollouts = roll(episodes, manager)
         samples = [*self._global(rollouts), *self._local(rollouts, manager)]
         self._count(samples, len(inputs))
+        write_completions(
+            self.args, self.state.global_step,
+            [{"group": "/".join(one.group), "completion": one.reply.text, "reward": one.reward} for one in samples],
+        )  # fmt: skip
         return self._batch(samples)
 
     def _global(self, rollouts: Sequence[Rollout]) -> Iterator[Sample]:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.train.advantages import explained_variance, gae, token_rewards, value_loss, whiten
 from langgraph_memory_r1.train.grpo import NodeGRPOTrainer
 from langgraph_memory_r1.train.policy import BASE, has_adapters, wearing
@@ -35,10 +36,16 @@ class Critic(nn.Module):  # type: ignore[misc]
 
 
 class NodePPOTrainer(NodeGRPOTrainer):
-    """`NodeGRPOTrainer` whose advantages come from a critic, not from the group; groups only share a prompt."""
+    """`NodeGRPOTrainer` whose advantages come from a critic, not from the group; groups only share a prompt.
+
+    Raises:
+        InputError: There are several processes, whose critics would drift apart.
+    """
 
     def __init__(self, *args: Any, ppo: PPOSettings | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if self.accelerator.num_processes > 1:
+            raise InputError("PPO trains its critic in one process; launch one, or take grpo for several GPUs.")
         self.ppo = ppo or PPOSettings()
         base = self.accelerator.unwrap_model(self.model)
         self.critic = Critic(base.config.hidden_size, self.ppo.hidden).to(self.accelerator.device)
