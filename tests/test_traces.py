@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -30,6 +31,7 @@ from langgraph_memory_r1 import (
     create_memory_graph,
     read_traces,
 )
+from langgraph_memory_r1.models import with_limits
 from langgraph_memory_r1.prompts import AnswerInput, ManageInput, render
 from langgraph_memory_r1.schemas import Add, Memory
 from langgraph_memory_r1.testing import ScriptedChatModel
@@ -173,6 +175,25 @@ def test_a_second_try_is_a_decision_of_its_own_and_gets_the_operations(folder: P
     assert first.given() == second.given()
 
 
+@pytest.mark.parametrize("how", ["retry", "fallbacks", "limits", "bind"])
+def test_a_model_that_is_wrapped(folder: Path, lance_uri: str, how: str) -> None:
+    failing = ScriptedChatModel([RuntimeError("down"), RuntimeError("down")])
+    model: Any = {
+        "retry": ScriptedChatModel([RuntimeError("down"), FACTS, ADDED]).with_retry(wait_exponential_jitter=False),
+        "fallbacks": failing.with_fallbacks([ScriptedChatModel([FACTS, ADDED])]),
+        "limits": with_limits(ScriptedChatModel([FACTS, ADDED]), retries=2),
+        "bind": ScriptedChatModel([FACTS, ADDED]).bind(stop=["x"]),
+    }[how]
+    graph = create_memory_graph(lance_uri, model=model)
+    graph.invoke({"messages": [("user", "I have a dog.")]}, config(TraceRecorder(folder)))
+    found = [decision for decision in read_traces(folder, strict=True) if decision.error is None]
+    assert [(decision.role, decision.node, len(decision.operations)) for decision in found] == [
+        ("extract", "extract", 0),
+        ("manage", "manage", 1),
+    ]
+    assert len({decision.run_id for decision in found}) == 1
+
+
 def test_every_batch_of_turns_gets_its_own_operations(folder: Path, lance_uri: str) -> None:
     from langgraph_memory_r1.turns import Limits
 
@@ -210,6 +231,22 @@ def test_a_graph_in_a_graph_and_calls_of_the_app_itself(folder: Path, lance_uri:
     assert {decision.run_id for decision in found} == {str(run)}
     assert (found[0].completion, found[0].messages[-1]) == ("Nice!", {"role": "user", "content": BUDDY})
     assert len(found[2].operations) == 1
+
+
+def test_keys_of_an_app_that_are_called_the_same_do_no_harm(folder: Path) -> None:
+    class AppState(MessagesState):
+        answer: Any
+        selected: Any
+        memory_ops: Any
+
+    def node(state: AppState) -> dict[str, Any]:
+        ScriptedChatModel(["yes"]).invoke("hello", {"metadata": {"memory_role": "answer"}})
+        return {"answer": {"text": "yes"}, "selected": "all", "memory_ops": ["none"]}
+
+    graph = StateGraph(AppState).add_node("node", node).add_edge(START, "node").compile()
+    graph.invoke({"messages": []}, {"callbacks": [TraceRecorder(folder)]})
+    (decision,) = read_traces(folder, strict=True)
+    assert (decision.completion, decision.answer, decision.selected, decision.operations) == ("yes", None, (), ())
 
 
 def test_roles_choose_what_is_recorded(folder: Path, lance_uri: str) -> None:
@@ -360,6 +397,27 @@ for number in range(50):
     assert [process.wait() for process in processes] == [0, 0]
     said = [str(decision.messages[0]["content"]) for decision in read_traces(folder, strict=True)]
     assert sorted(said) == sorted(f"{process} {number}" for process in range(2) for number in range(50))
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_leaves_whole_lines(folder: Path) -> None:
+    code = f"""
+from langgraph_memory_r1 import TraceRecorder
+from langgraph_memory_r1.testing import ScriptedChatModel
+recorder = TraceRecorder({str(folder)!r})
+model = ScriptedChatModel(lambda messages: "yes " * 5000)
+while True:
+    model.invoke("hello", {{"callbacks": [recorder]}})
+"""
+    process = subprocess.Popen([sys.executable, "-c", code])
+    while not folder.is_dir() or not any(file.stat().st_size > 200_000 for file in folder.iterdir()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    skipped: list[InputError] = []
+    assert len(list(read_traces(folder, on_skip=skipped.append))) >= 9
+    assert all("cut in half" in str(error) for error in skipped) and len(skipped) <= 1
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import LLMResult
 
-from langgraph_memory_r1.traces.calls import Call, Finished, Reply, message_of
+from langgraph_memory_r1.traces.calls import Call, Finished, Reply, message_of, settles
 from langgraph_memory_r1.traces.decision import Feedback, Thumbs, as_line
 from langgraph_memory_r1.traces.feedback import FEEDBACK, add_feedback, check
 from langgraph_memory_r1.traces.folder import FULL, append_shared
@@ -39,6 +39,8 @@ class _Node:
     """A run that is under way: a node, a graph, a tool."""
 
     run_id: UUID
+    """Of the whole graph or agent."""
+    parent: UUID | None
     name: str | None
     calls: list[Finished] = field(default_factory=list)
 
@@ -151,7 +153,7 @@ class TraceRecorder(BaseCallbackHandler):
     ) -> None:
         """A graph or one of its nodes begins."""
         with self._lock:
-            self._nodes[run_id] = _Node(self._root(run_id, parent_run_id), name)
+            self._nodes[run_id] = _Node(self._root(run_id, parent_run_id), parent_run_id, name)
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """A graph or one of its nodes is done."""
@@ -261,6 +263,11 @@ class TraceRecorder(BaseCallbackHandler):
     def _leave(self, run_id: UUID, outputs: Any) -> None:
         with self._lock:
             node = self._nodes.pop(run_id, None)
+            above = self._nodes.get(node.parent) if node is not None and node.parent else None
+            if node is not None and above is not None and not settles(outputs):
+                # A model that is wrapped, for retries or fallbacks, is asked by a run below its node's.
+                above.calls += [done for done in node.calls if done.call.metadata.get("memory_role")]
+                node.calls = [done for done in node.calls if not done.call.metadata.get("memory_role")]
         if node is not None and node.calls:
             self._writer.write(node.calls, outputs)
         if node is not None and node.run_id == run_id:
