@@ -26,6 +26,7 @@ from langgraph_memory_r1.bank import MemoryBank
 from langgraph_memory_r1.effects import Agent, Do, Steps
 from langgraph_memory_r1.errors import ConflictError, UnknownMemoryError
 from langgraph_memory_r1.history import in_order
+from langgraph_memory_r1.memories import Memories
 from langgraph_memory_r1.prompts import AnswerInput, ExtractInput, ManageInput, clean
 from langgraph_memory_r1.quotes import without_quotes
 from langgraph_memory_r1.retrieval import Hit
@@ -67,7 +68,7 @@ _BATCH = TypeAdapter(Batch)
 class Target(Protocol):
     """What is decided about: a bank, or a fork of one."""
 
-    def search(self, query: str, *, k: int = ..., per_speaker: int | None = ...) -> list[Hit]:
+    def search(self, query: str, *, k: int = ...) -> list[Hit]:
         """`MemoryBank.search`."""
 
     def apply(
@@ -141,7 +142,9 @@ def manage(bank: Target, agent: Agent, batch: Batch, k: int, progress: Progress)
     return (yield from _apply(bank, agent, [noop], {}, progress))
 
 
-def answer(bank: Target, agent: Agent, question: str, k: int, at: datetime | None, progress: Progress) -> Steps[Answer]:
+def answer(
+    bank: Searched, agent: Agent, question: str, k: int, at: datetime | None, progress: Progress
+) -> Steps[Answer]:
     """Answers from at most `k` memories; without any, it does not know, and asks no model."""
     retrieved: list[Memory] = yield Do(partial(retrieve, bank, question, k))
     progress.tell("retrieved", {"memories": len(retrieved)})

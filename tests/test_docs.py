@@ -137,18 +137,18 @@ def test_json_block_is_a_conversation(in_folder: Path) -> None:
 
 
 def test_tree_is_the_tree() -> None:
-    """Every source file has its line, and every line its file."""
+    """Every module of the library, every package and every folder has its line, and every line its file."""
     listed = {path for path, _ in tree_entries()}
-    missing = [path for path in listed if not (ROOT / path).exists()]
-    folders = [path for path in listed if path.endswith("/") and path not in ("tests/", "benchmarks/")]
-    here = {
-        f"{folder}{path.name}"
-        for folder in folders
-        for path in (ROOT / folder).iterdir()
-        if path.suffix in (".py", ".jsonl") and path.is_file()
+    library = ROOT / "langgraph_memory_r1"
+    modules = {f"{library.name}/{path.name}" for path in library.iterdir() if path.suffix in (".py", ".jsonl")}
+    packages = {
+        f"{folder.relative_to(ROOT).as_posix()}/"
+        for top in (library, ROOT / "evals")
+        for folder in top.iterdir()
+        if (folder / "__init__.py").exists() and not folder.is_symlink()
     }
-    assert missing == []
-    assert here - listed == set()
+    tops = {f"{name}/" for name in ("langgraph_memory_r1", "train", "graphs", "evals", "benchmarks", "tests")}
+    assert listed == modules | packages | tops
 
 
 def test_command_table_names_every_command() -> None:
@@ -157,7 +157,8 @@ def test_command_table_names_every_command() -> None:
     table = README.partition("| command |")[2].partition("\n\n")[0]
     first_cells = re.findall(r"^\| (`.+?`) \|", table, re.MULTILINE)
     listed = set(re.findall(r"`([a-z]+)`", " ".join(first_cells)))
-    assert listed == {command.name for command in app.registered_commands}
+    groups = {group.name for group in app.registered_groups}
+    assert listed == groups | {command.name for command in app.registered_commands}
 
 
 def test_no_machine_paths() -> None:

@@ -9,11 +9,13 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from blockbuster import blockbuster_ctx
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage
 from langgraph.graph import START, MessagesState, StateGraph
@@ -29,6 +31,7 @@ from langgraph_memory_r1 import (
     create_memory_graph,
     read_traces,
 )
+from langgraph_memory_r1.models import with_limits
 from langgraph_memory_r1.prompts import AnswerInput, ManageInput, render
 from langgraph_memory_r1.schemas import Add, Memory
 from langgraph_memory_r1.testing import ScriptedChatModel
@@ -99,15 +102,32 @@ def test_what_the_model_saw_is_restored_with_real_ids(folder: Path, lance_uri: s
 @pytest.mark.parametrize("how", ["ainvoke", "astream"])
 async def test_async_graphs(folder: Path, lance_uri: str, how: str) -> None:
     graph = create_memory_graph(lance_uri)
+    recorder = TraceRecorder(folder)
     asked = {"messages": [("user", BUDDY)], "question": "How is the dog called?"}
     if how == "ainvoke":
-        await graph.ainvoke(asked, config(TraceRecorder(folder)))
+        await graph.ainvoke(asked, config(recorder))
     else:
-        _ = [part async for part in graph.astream(asked, config(TraceRecorder(folder)), stream_mode="messages")]
+        _ = [part async for part in graph.astream(asked, config(recorder), stream_mode="messages")]
+    recorder.flush()
     found = by_role(folder)
     assert list(found) == ["extract", "manage", "answer"]
     assert [operation["event"] for operation in found["manage"].operations] == ["ADD"]
     assert found["answer"].answer == "Buddy"
+
+
+async def test_an_event_loop_does_not_wait_for_the_disk(folder: Path, lance_uri: str) -> None:
+    graph = create_memory_graph(lance_uri)
+    asked: Any = {"messages": [("user", BUDDY)], "question": "How is the dog called?"}
+    recorder = TraceRecorder(folder)
+    with blockbuster_ctx():
+        await graph.ainvoke(asked, config(recorder))
+    assert recorder.has(recorder.last_run)
+    recorder.feedback(recorder.last_run, gold="Buddy")
+    assert [decision.gold for decision in read_traces(folder, strict=True)] == ["Buddy"] * 3
+    recorder.close()
+    await graph.ainvoke({"question": "Which dog?"}, config(recorder))
+    recorder.close()
+    assert len(list(read_traces(folder, strict=True))) == 4
 
 
 async def test_runs_side_by_side_are_told_apart(folder: Path, lance_uri: str) -> None:
@@ -123,6 +143,7 @@ async def test_runs_side_by_side_are_told_apart(folder: Path, lance_uri: str) ->
             for number, run in enumerate(runs)
         )
     )
+    recorder.flush()
     managed = {decision.run_id: decision for decision in read_traces(folder) if decision.role == "manage"}
     assert list(managed) and set(managed) == {str(run) for run in runs}
     for number, run in enumerate(runs):
@@ -152,6 +173,25 @@ def test_a_second_try_is_a_decision_of_its_own_and_gets_the_operations(folder: P
     assert second.complaint is None
     assert [message["role"] for message in second.messages] == ["system", "user", "assistant", "user"]
     assert first.given() == second.given()
+
+
+@pytest.mark.parametrize("how", ["retry", "fallbacks", "limits", "bind"])
+def test_a_model_that_is_wrapped(folder: Path, lance_uri: str, how: str) -> None:
+    failing = ScriptedChatModel([RuntimeError("down"), RuntimeError("down")])
+    model: Any = {
+        "retry": ScriptedChatModel([RuntimeError("down"), FACTS, ADDED]).with_retry(wait_exponential_jitter=False),
+        "fallbacks": failing.with_fallbacks([ScriptedChatModel([FACTS, ADDED])]),
+        "limits": with_limits(ScriptedChatModel([FACTS, ADDED]), retries=2),
+        "bind": ScriptedChatModel([FACTS, ADDED]).bind(stop=["x"]),
+    }[how]
+    graph = create_memory_graph(lance_uri, model=model)
+    graph.invoke({"messages": [("user", "I have a dog.")]}, config(TraceRecorder(folder)))
+    found = [decision for decision in read_traces(folder, strict=True) if decision.error is None]
+    assert [(decision.role, decision.node, len(decision.operations)) for decision in found] == [
+        ("extract", "extract", 0),
+        ("manage", "manage", 1),
+    ]
+    assert len({decision.run_id for decision in found}) == 1
 
 
 def test_every_batch_of_turns_gets_its_own_operations(folder: Path, lance_uri: str) -> None:
@@ -193,6 +233,22 @@ def test_a_graph_in_a_graph_and_calls_of_the_app_itself(folder: Path, lance_uri:
     assert len(found[2].operations) == 1
 
 
+def test_keys_of_an_app_that_are_called_the_same_do_no_harm(folder: Path) -> None:
+    class AppState(MessagesState):
+        answer: Any
+        selected: Any
+        memory_ops: Any
+
+    def node(state: AppState) -> dict[str, Any]:
+        ScriptedChatModel(["yes"]).invoke("hello", {"metadata": {"memory_role": "answer"}})
+        return {"answer": {"text": "yes"}, "selected": "all", "memory_ops": ["none"]}
+
+    graph = StateGraph(AppState).add_node("node", node).add_edge(START, "node").compile()
+    graph.invoke({"messages": []}, {"callbacks": [TraceRecorder(folder)]})
+    (decision,) = read_traces(folder, strict=True)
+    assert (decision.completion, decision.answer, decision.selected, decision.operations) == ("yes", None, (), ())
+
+
 def test_roles_choose_what_is_recorded(folder: Path, lance_uri: str) -> None:
     agent = create_agent(ScriptedChatModel(["Nice!"]), middleware=[MemoryMiddleware(lance_uri, model="rules")])
     agent.invoke({"messages": BUDDY}, config(TraceRecorder(folder, roles=["manage"])))
@@ -218,8 +274,10 @@ def test_middleware_inline_and_in_the_background(folder: Path, lance_uri: str, w
 async def test_middleware_of_an_async_agent_in_the_background(folder: Path, lance_uri: str) -> None:
     memory = MemoryMiddleware(lance_uri, model="rules", write="background", delay=0.01)
     agent = create_agent(ScriptedChatModel(["Nice!"]), middleware=[memory])
-    await agent.ainvoke({"messages": BUDDY}, config(TraceRecorder(folder)))
+    recorder = TraceRecorder(folder)
+    await agent.ainvoke({"messages": BUDDY}, config(recorder))
     await memory.aflush()
+    recorder.flush()
     assert len(by_role(folder)["manage"].operations) == 1
 
 
@@ -300,7 +358,7 @@ def test_config_may_be_copied_and_pickled(folder: Path) -> None:
     recorder = TraceRecorder(folder, roles=["manage"], max_bytes=1000)
     assert copy.deepcopy({"callbacks": [recorder]})["callbacks"][0] is recorder
     again = pickle.loads(pickle.dumps(recorder))
-    assert (again.path, again._roles, again._appender.full) == (folder, ["manage"], 1000)
+    assert (again.path, again._settings) == (folder, (None, ["manage"], 1000))
 
 
 def test_a_folder_that_cannot_be_is_refused_at_once(tmp_path: Path) -> None:
@@ -316,7 +374,7 @@ def test_a_full_disk_stops_no_agent_and_is_said_once(folder: Path, caplog: pytes
     model = ScriptedChatModel(lambda messages: "yes")
     model.invoke("first", {"callbacks": [recorder]})
     full = os.open("/dev/full", os.O_WRONLY)
-    os.dup2(full, recorder._appender._file or 0)
+    os.dup2(full, recorder._writer.appender._file or 0)
     os.close(full)
     for _ in range(3):
         assert model.invoke("hello", {"callbacks": [recorder]}).text == "yes"
@@ -339,6 +397,27 @@ for number in range(50):
     assert [process.wait() for process in processes] == [0, 0]
     said = [str(decision.messages[0]["content"]) for decision in read_traces(folder, strict=True)]
     assert sorted(said) == sorted(f"{process} {number}" for process in range(2) for number in range(50))
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_leaves_whole_lines(folder: Path) -> None:
+    code = f"""
+from langgraph_memory_r1 import TraceRecorder
+from langgraph_memory_r1.testing import ScriptedChatModel
+recorder = TraceRecorder({str(folder)!r})
+model = ScriptedChatModel(lambda messages: "yes " * 5000)
+while True:
+    model.invoke("hello", {{"callbacks": [recorder]}})
+"""
+    process = subprocess.Popen([sys.executable, "-c", code])
+    while not folder.is_dir() or not any(file.stat().st_size > 200_000 for file in folder.iterdir()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    skipped: list[InputError] = []
+    assert len(list(read_traces(folder, on_skip=skipped.append))) >= 9
+    assert all("cut in half" in str(error) for error in skipped) and len(skipped) <= 1
 
 
 @pytest.mark.slow

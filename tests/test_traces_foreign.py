@@ -89,6 +89,17 @@ def test_langsmith_feedback_and_token_counts(both: Any, tmp_path: Path) -> None:
     assert {(decision.input_tokens, decision.output_tokens) for decision in found} == {(100, 7)}
 
 
+def test_langsmith_runs_of_a_model_that_is_wrapped(tmp_path: Path, lance_uri: str) -> None:
+    client = Exporting()
+    tracer = LangChainTracer(client=client)
+    script = ['{"facts":[{"text":"Ann has a dog.","turns":[0]}]}', '{"operations":[{"event":"ADD","text":"A dog."}]}']
+    graph = create_memory_graph(lance_uri, model=ScriptedChatModel(script).with_retry())
+    graph.invoke({"messages": [("user", "I have a dog.")]}, {"callbacks": [tracer]})
+    tracer.wait_for_futures()
+    (tmp_path / "runs.jsonl").write_text("".join(json.dumps(run) + "\n" for run in client.kept.values()))
+    assert [len(decision.operations) for decision in read_traces(tmp_path / "runs.jsonl", strict=True)] == [0, 1]
+
+
 def test_langsmith_runs_of_any_app(tmp_path: Path) -> None:
     client = Exporting()
     tracer = LangChainTracer(client=client)

@@ -1,8 +1,8 @@
 """Rows from conversations with questions, as the paper builds them (Memory-R1, section 4.1, appendix B).
 
-    manager_rows(episodes, manager)               the bank as a manager has made it from the beginning
-    manager_rows(episodes, manager, window=50)    the bank of the 50 turns before (the paper's Algorithm 1; 24 in its text)
-    answer_rows(episodes, manager)                every question over the memories that are retrieved at the end
+    manager_rows(episodes, manager)              the bank as a manager has made it from the beginning
+    manager_rows(episodes, manager, window=50)   the bank of the 50 turns before (the paper's Algorithm 1; its text: 24)
+    answer_rows(episodes, manager)               every question over the memories that are retrieved at the end
 
 The paper contradicts itself on the first two; both readings are here.
 """

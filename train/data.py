@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -55,15 +54,27 @@ def material(data: Data, recipe: Recipe, role: TrainedRole, manager: Deciding) -
     return Material(list(built.answer), episodes, built.skipped)
 
 
-def _conversations(data: Data) -> Sequence[Conversation]:
+def _conversations(data: Data) -> list[Conversation]:
+    found = _source(data)
+    if data.only is not None:
+        known = {conversation.id: conversation for conversation in found}
+        if missing := [name for name in data.only if name not in known]:
+            raise InputError(f"There is no conversation {missing[0]!r}; there are {', '.join(known)}.")
+        found = [known[name] for name in data.only]
+    return found[: data.limit]
+
+
+def _source(data: Data) -> list[Conversation]:
     if data.source == "personaworld":
-        from langgraph_memory_r1.evals.personaworld import generate
+        from langgraph_memory_r1.evals.personaworld import Difficulty, generate
 
-        return [story.conversation for story in generate(data.split, seed=data.seed, conversations=data.limit)]
+        how = None if data.sessions is None else Difficulty(sessions=data.sessions)
+        stories = generate(data.split, seed=data.seed, conversations=data.limit, how=how)
+        return [story.conversation for story in stories]
     if data.source == "locomo":
-        from langgraph_memory_r1.evals.benchmark import benchmark
+        from langgraph_memory_r1.evals.locomo import load
 
-        return benchmark("locomo").load(_path(data), data.split).conversations[: data.limit]
+        return load(_path(data))
     return list(islice(read_conversations(_path(data)), data.limit))
 
 

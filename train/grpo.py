@@ -9,7 +9,10 @@ are overridden, here and in the subclasses; `tests/test_train_contract.py` fails
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -19,9 +22,12 @@ from trl import GRPOConfig, GRPOTrainer
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.prompts import Style, render
-from langgraph_memory_r1.train.policy import as_chat
+from langgraph_memory_r1.train.checkpoints import Resumable
+from langgraph_memory_r1.train.policy import as_chat, has_adapters
 from langgraph_memory_r1.train.rewards import Weighted
 from langgraph_memory_r1.train.rows import Row
+
+logger = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
@@ -36,7 +42,7 @@ class Engine(Protocol):
         """Completion tokens and their log-probabilities under the weights that generated, one per prompt."""
 
 
-class NodeGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
+class NodeGRPOTrainer(Resumable, GRPOTrainer):  # type: ignore[misc]
     """TRL's GRPOTrainer on the rows of one node.
 
     Args:
@@ -45,7 +51,8 @@ class NodeGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         rows: What the node saw.
         rewards: Reward functions over rows that can be found by their id; evaluation rows too.
         args: TRL's settings, except `beta`; see `check_args`.
-        beta: Weight of the KL divergence from the base: the model without its adapters.
+        beta: Weight of the KL divergence from the base: the model without its adapters, or where all weights are
+            trained, as it was loaded.
         style: Of the prompts.
         eval_rows: For evaluation while training.
         engine: Generates in place of `transformers`.
@@ -69,7 +76,13 @@ class NodeGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         check_args(args, len(rows), tokenizer)
+        if left := dropped_rows(args, len(rows)):
+            logger.warning(
+                "Every epoch leaves out %d of %d rows, which fill no step of %d prompts.",
+                left, len(rows), prompts_per_step(args),
+            )  # fmt: skip
         args.reward_weights = [weighted.weight for weighted in rewards]
+        args.beta = 0.0 if has_adapters(model) else beta
         super().__init__(
             model,
             [weighted.reward for weighted in rewards],
@@ -99,18 +112,55 @@ class NodeGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             )
             return found
         if self._published != self.state.global_step:
-            self.engine.publish(self.accelerator.unwrap_model(self.model), self.state.global_step)
+            if self.accelerator.is_main_process:
+                self.engine.publish(self.accelerator.unwrap_model(self.model), self.state.global_step)
+            self.accelerator.wait_for_everyone()
             self._published = self.state.global_step
         return self.engine.generate(
             prompt_ids, temperature=self.args.temperature, max_tokens=self.max_completion_length
         )
 
+    def rest(self) -> dict[str, Any]:
+        """Samples that are still to be learned from, where several steps share a generation."""
+        per_generation = self.args.steps_per_generation * self.num_iterations
+        used_up = self._step % per_generation == 0
+        return {**super().rest(), "step": self._step, "samples": None if used_up else self._buffered_inputs}
+
+    def take_up(self, rest: dict[str, Any]) -> None:
+        """Go on with these samples."""
+        super().take_up(rest)
+        self._step, self._buffered_inputs = rest["step"], rest["samples"]
+
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        if self.model.training:
+            self._note(inputs, output)
         if "sampling_per_token_logps" in output and self.model.training:
             # Another engine sampled these: the ratio that is clipped has to be taken to its probabilities.
             output["old_per_token_logps"] = torch.nan_to_num(output["sampling_per_token_logps"])
         return output
+
+    def _note(self, inputs: list[dict[str, Any]], output: dict[str, Any]) -> None:
+        """Keep what was sampled, and its rewards, for reading."""
+        texts = self.processing_class.batch_decode(output["completion_ids"], skip_special_tokens=True)
+        advantages = output["advantages"].tolist()
+        write_completions(
+            self.args, self.state.global_step,
+            [
+                {
+                    "row": row["row_id"], "completion": text, "advantage": advantage,
+                    **{reward.__name__: reward.last[place] for reward in self.reward_funcs},
+                }
+                for place, (row, text, advantage) in enumerate(zip(inputs, texts, advantages, strict=True))
+            ],
+        )  # fmt: skip
+
+
+def write_completions(args: GRPOConfig, step: int, entries: Sequence[dict[str, Any]]) -> None:
+    """What was sampled for a step, one JSON object a line, into `completions/` of the output folder."""
+    file = Path(args.output_dir) / "completions" / f"{step:06}-{args.process_index}.jsonl"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries), encoding="utf-8")
 
 
 def dataset(rows: Sequence[Row], style: Style) -> Dataset:

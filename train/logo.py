@@ -23,22 +23,11 @@ from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.schemas import Question
 from langgraph_memory_r1.train.advantages import group_advantages, zero_variance_share
 from langgraph_memory_r1.train.episodes import Deciding, Episode, Rollout, roll
-from langgraph_memory_r1.train.grpo import NodeGRPOTrainer
+from langgraph_memory_r1.train.grpo import NodeGRPOTrainer, write_completions
 from langgraph_memory_r1.train.policy import BASE, LocalPolicy, Reply, wearing
+from langgraph_memory_r1.train.recipe import LoGoSettings
 from langgraph_memory_r1.train.rewards import Judge, RowReward, Weighted
 from langgraph_memory_r1.train.rows import ManagerRow, Probe
-
-
-@dataclass(frozen=True, slots=True)
-class LoGoSettings:
-    """What LoGo-GRPO has beyond GRPO; the values are those of Memory-R2's released code unless said otherwise."""
-
-    local_probability: float = 0.5
-    """Of a session to be re-rolled."""
-    local_rolls: int = 4
-    local_probes: int = 16
-    """Most questions that a re-roll is judged by."""
-    related_k: int = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +49,7 @@ class NodeLoGoTrainer(NodeGRPOTrainer):
         judge: The frozen Answer Agent.
         args: TRL's settings; one epoch goes once over the episodes.
         logo: What LoGo-GRPO has beyond GRPO.
+        related_k: Memories that the manager is shown for every fact.
         **kwargs: As for `NodeGRPOTrainer`.
     """
 
@@ -72,6 +62,7 @@ class NodeLoGoTrainer(NodeGRPOTrainer):
         args: GRPOConfig,
         *,
         logo: LoGoSettings | None = None,
+        related_k: int = 10,
         **kwargs: Any,
     ) -> None:
         if args.num_iterations != 1 or args.steps_per_generation > args.gradient_accumulation_steps:
@@ -80,17 +71,30 @@ class NodeLoGoTrainer(NodeGRPOTrainer):
         rows = [ManagerRow(episode.id, (), (), (), (), episode.id) for episode in episodes]
         super().__init__(model, tokenizer, rows, [Weighted(_Unused(rows))], args, **kwargs)
         self.episodes = {episode.id: episode for episode in episodes}
-        self.judge, self.logo = judge, logo or LoGoSettings()
+        self.judge, self.logo, self.related_k = judge, logo or LoGoSettings(), related_k
         self._random = torch.Generator().manual_seed(args.seed)
+
+    def rest(self) -> dict[str, Any]:
+        """The random numbers by which sessions are chosen too."""
+        return {**super().rest(), "random": self._random.get_state()}
+
+    def take_up(self, rest: dict[str, Any]) -> None:
+        """Go on with these random numbers."""
+        super().take_up(rest)
+        self._random.set_state(rest["random"])
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         episodes = [self.episodes[row["row_id"]] for row in inputs]
         model = self.accelerator.unwrap_model(self.model)
         policy = LocalPolicy(model, self.processing_class, max_tokens=self.max_completion_length)
-        manager = Deciding(policy, k=self.logo.related_k, temperature=self.temperature)
+        manager = Deciding(policy, k=self.related_k, temperature=self.temperature)
         rollouts = roll(episodes, manager)
         samples = [*self._global(rollouts), *self._local(rollouts, manager)]
         self._count(samples, len(inputs))
+        write_completions(
+            self.args, self.state.global_step,
+            [{"group": "/".join(one.group), "completion": one.reply.text, "reward": one.reward} for one in samples],
+        )  # fmt: skip
         return self._batch(samples)
 
     def _global(self, rollouts: Sequence[Rollout]) -> Iterator[Sample]:

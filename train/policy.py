@@ -148,7 +148,7 @@ def wearing(model: Any, adapter: str | None) -> Iterator[None]:
         yield
         return
     if adapter == BASE:
-        with model.disable_adapter() if _has_adapters(model) else nullcontext():
+        with model.disable_adapter() if has_adapters(model) else nullcontext():
             yield
         return
     before = model.active_adapter
@@ -174,7 +174,8 @@ def _inference(model: Any) -> Iterator[None]:
         model.train(training)
 
 
-def _has_adapters(model: Any) -> bool:
+def has_adapters(model: Any) -> bool:
+    """Whether it is a `peft` model."""
     from peft import PeftModel
 
     return isinstance(model, PeftModel)

@@ -7,36 +7,19 @@ critic of the policy's size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.train.advantages import explained_variance, gae, token_rewards, value_loss, whiten
 from langgraph_memory_r1.train.grpo import NodeGRPOTrainer
-from langgraph_memory_r1.train.policy import BASE, wearing
-
-CRITIC_FILE = "critic.pt"
-
-
-@dataclass(frozen=True, slots=True)
-class PPOSettings:
-    """What PPO has beyond GRPO; the values are ours where the paper names none."""
-
-    critic_learning_rate: float = 1e-3
-    """Of the head; the paper's 1e-5 is for a critic of the policy's size."""
-    value_coef: float = 0.5
-    value_clip: float = 0.2
-    gamma: float = 1.0
-    lam: float = 0.95
-    hidden: int = 256
-    """Width of the head."""
+from langgraph_memory_r1.train.policy import BASE, has_adapters, wearing
+from langgraph_memory_r1.train.recipe import PPOSettings
 
 
-class Critic(nn.Module):
+class Critic(nn.Module):  # type: ignore[misc]
     """From hidden states (B, T, H) to values (B, T)."""
 
     def __init__(self, features: int, hidden: int) -> None:
@@ -53,10 +36,16 @@ class Critic(nn.Module):
 
 
 class NodePPOTrainer(NodeGRPOTrainer):
-    """`NodeGRPOTrainer` whose advantages come from a critic, not from the group; groups only share a prompt."""
+    """`NodeGRPOTrainer` whose advantages come from a critic, not from the group; groups only share a prompt.
+
+    Raises:
+        InputError: There are several processes, whose critics would drift apart.
+    """
 
     def __init__(self, *args: Any, ppo: PPOSettings | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if self.accelerator.num_processes > 1:
+            raise InputError("PPO trains its critic in one process; launch one, or take grpo for several GPUs.")
         self.ppo = ppo or PPOSettings()
         base = self.accelerator.unwrap_model(self.model)
         self.critic = Critic(base.config.hidden_size, self.ppo.hidden).to(self.accelerator.device)
@@ -111,20 +100,17 @@ class NodePPOTrainer(NodeGRPOTrainer):
         mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
         model = self.accelerator.unwrap_model(self.model)
         with torch.no_grad(), wearing(model, BASE):
-            states = model.get_base_model() if hasattr(model, "get_base_model") else model
-            hidden = states.model(input_ids=tokens, attention_mask=mask).last_hidden_state
+            base = model.get_base_model() if has_adapters(model) else model
+            hidden = base.model(input_ids=tokens, attention_mask=mask).last_hidden_state
         width = batch["completion_ids"].shape[1]
         kept: Tensor = hidden[:, -width - 1 : -1].detach()
         return kept
 
-    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        super()._save_checkpoint(*args, **kwargs)
-        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        torch.save(self.critic.state_dict(), folder / CRITIC_FILE)
+    def rest(self) -> dict[str, Any]:
+        """The critic too."""
+        return {**super().rest(), "critic": self.critic.state_dict()}
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
-        self.critic.load_state_dict(torch.load(Path(resume_from_checkpoint) / CRITIC_FILE, weights_only=True))
-
-
-__all__: Sequence[str] = ["NodePPOTrainer", "PPOSettings", "Critic"]
+    def take_up(self, rest: dict[str, Any]) -> None:
+        """Go on with this critic."""
+        super().take_up(rest)
+        self.critic.load_state_dict(rest["critic"])

@@ -36,9 +36,14 @@ class Data:
     path: str | None = None
     """A file or folder; none for `personaworld`."""
     split: str = "train"
+    """Of `personaworld`."""
+    sessions: int | None = None
+    """Of a conversation of `personaworld`; none is the split's own number."""
     seed: int = 0
     limit: int | None = None
     """Conversations at most."""
+    only: list[str] | None = None
+    """The ids of the conversations that are taken; none takes all."""
     window: int | None = None
     """Steps that a manager row's bank is built from; none is all before."""
     link: Link = "last"
@@ -55,6 +60,31 @@ class Lora:
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
+class PPOSettings:
+    """What PPO has beyond GRPO; the values are ours where the paper names none."""
+
+    critic_learning_rate: float = 1e-3
+    """Of the head; the paper's 1e-5 is for a critic of the policy's size."""
+    value_coef: float = 0.5
+    value_clip: float = 0.2
+    gamma: float = 1.0
+    lam: float = 0.95
+    hidden: int = 256
+    """Width of the head."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class LoGoSettings:
+    """What LoGo-GRPO has beyond GRPO; the values are those of Memory-R2's released code."""
+
+    local_probability: float = 0.5
+    """Of a session to be re-rolled."""
+    local_rolls: int = 4
+    local_probes: int = 16
+    """Most questions that a re-roll is judged by."""
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
 class Stage:
     """One role, trained by one algorithm."""
 
@@ -62,12 +92,16 @@ class Stage:
     algorithm: Algorithm = "grpo"
     settings: dict[str, Any] = field(default_factory=dict)
     """TRL's GRPOConfig or SFTConfig."""
+    train: Data | None = None
+    """What this stage learns from, where it is not the run's: longer conversations, say."""
+    curriculum: bool = False
+    """Rows of small banks first, in place of a shuffled order."""
     beta: float = 0.0
     """Weight of the KL divergence from the base."""
     format_weight: float = 0.0
     size_weight: float = 0.0
-    ppo: dict[str, float] = field(default_factory=dict)
-    logo: dict[str, float] = field(default_factory=dict)
+    ppo: PPOSettings = field(default_factory=PPOSettings)
+    logo: LoGoSettings = field(default_factory=LoGoSettings)
     eval_every: int = 10
     """Steps between greedy evaluations on the validation split."""
     patience: int | None = None
@@ -107,6 +141,9 @@ class Recipe:
 
 
 _RECIPE = TypeAdapter(Recipe)
+_PARTS: dict[int | str, Any] = {
+    "train": Data, "validation": Data, "stages": Stage, "lora": Lora, "ppo": PPOSettings, "logo": LoGoSettings,
+}  # fmt: skip
 
 
 def read_recipe(path: str | os.PathLike[str], changes: Sequence[str] = ()) -> Recipe:
@@ -176,8 +213,8 @@ def _complaint(error: ValidationError) -> str:
 
 
 def _known(place: tuple[int | str, ...]) -> list[str]:
-    kinds = {"train": Data, "validation": Data, "stages": Stage, "lora": Lora}
-    return [item.name for item in fields(kinds.get(str(place[0]), Recipe) if len(place) > 1 else Recipe)]
+    named = [_PARTS[part] for part in place[:-1] if part in _PARTS]
+    return [item.name for item in fields(named[-1] if named else Recipe)]
 
 
 def _beside(path: str | os.PathLike[str], base: str) -> str:

@@ -11,10 +11,13 @@ group; it is never 0.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+from langchain_core.messages import BaseMessage
 
 from langgraph_memory_r1 import roles, scoring
 from langgraph_memory_r1.errors import InputError, OutputError
@@ -47,6 +50,8 @@ class Judge:
             raise InputError("A frozen Answer Agent is greedy; set its temperature to 0.")
         self.answerer, self.metric = answerer, metric
         self.asked = self.found = 0
+        self.memo: dict[str, str] = {}
+        """Answers by a hash of the answerer and the rendered prompt; may be kept and set again."""
         self._answers: dict[Hashable, str] = {}
 
     def scores(self, states: Sequence[tuple[MemoryFork, Sequence[Probe]]]) -> list[float | None]:
@@ -66,11 +71,18 @@ class Judge:
         every = [(_key(given), given) for given in asked]
         new = {key: given for key, given in every if key not in self._answers}
         self.asked, self.found = self.asked + len(every), self.found + len(every) - len(new)
-        unknown = {key: given for key, given in new.items() if given.memories}
-        prompts = [render(given, self.answerer.style) for given in unknown.values()]
-        replies = self.answerer.ready(dict(enumerate(prompts)))
-        self._answers |= dict.fromkeys(new, roles.DONT_KNOW)
-        self._answers |= {key: answer_of(replies[place], given) for place, (key, given) in enumerate(unknown.items())}
+        self._answers |= {key: roles.DONT_KNOW for key, given in new.items() if not given.memories}
+        prompts = {key: render(given, self.answerer.style) for key, given in new.items() if given.memories}
+        names = {key: self._name(prompt) for key, prompt in prompts.items()}
+        unknown = {name: key for key, name in names.items() if name not in self.memo}
+        replies = self.answerer.ready({place: prompts[key] for place, key in enumerate(unknown.values())})
+        for place, (name, key) in enumerate(unknown.items()):
+            self.memo[name] = answer_of(replies[place], new[key])
+        self._answers |= {key: self.memo[name] for key, name in names.items()}
+
+    def _name(self, prompt: Sequence[BaseMessage]) -> str:
+        shown = "\0".join([self.answerer.policy.label, *(f"{message.type}:{message.content}" for message in prompt)])
+        return hashlib.sha256(shown.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class RowReward:

@@ -16,6 +16,10 @@ from langgraph_memory_r1.train.recipe import Recipe, Stage
 
 C = TypeVar("C", GRPOConfig, SFTConfig)
 
+_NAMES = {item.name for item in fields(GRPOConfig)}
+_CHECKPOINTING = "activation_checkpointing" if "activation_checkpointing" in _NAMES else "gradient_checkpointing"
+"""transformers gave it a new name."""
+
 
 def grpo_config(recipe: Recipe, stage: Stage, folder: Path) -> GRPOConfig:
     """For GRPO, PPO and LoGo-GRPO."""
@@ -39,8 +43,10 @@ def _made(kind: type[C], how: dict[str, Any], recipe: Recipe, stage: Stage, fold
     defaults = {
         "output_dir": str(folder), "seed": recipe.seed, "report_to": recipe.report_to, "logging_steps": 1,
         "save_strategy": "steps", "save_steps": 10, "save_total_limit": 2, "disable_tqdm": True,
-        "use_cpu": not cuda, "bf16": cuda, "gradient_checkpointing": cuda,
+        "use_cpu": not cuda, "bf16": cuda, _CHECKPOINTING: cuda,
     }  # fmt: skip
+    if stage.curriculum and kind is GRPOConfig:
+        defaults["shuffle_dataset"] = False
     try:
         return kind(**{**defaults, **how, **stage.settings})
     except (ValueError, TypeError) as error:

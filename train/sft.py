@@ -15,11 +15,12 @@ from trl import SFTConfig, SFTTrainer
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.prompts import Style, render, write
+from langgraph_memory_r1.train.checkpoints import Resumable
 from langgraph_memory_r1.train.policy import as_chat
 from langgraph_memory_r1.train.rows import ManagerRow, Row
 
 
-class NodeSFTTrainer(SFTTrainer):  # type: ignore[misc]
+class NodeSFTTrainer(Resumable, SFTTrainer):  # type: ignore[misc]
     """TRL's SFTTrainer on the rows of one node; only the reply is learned.
 
     Args:

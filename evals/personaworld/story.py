@@ -129,14 +129,13 @@ def _happen(
     if rng.random() < how.small_talk:
         return Event(turn, "small-talk"), fill(said(part, "small-talk"), rng)
     known = [item for (person, _), item in items.items() if person == owner and item.values]
-    fresh = [attribute for attribute in topics if (owner, attribute.noun) not in items]
+    fresh = _untold(owner, topics, items)
     if known and (not fresh or rng.random() < how.changes):
         item = rng.choice(known)
         kind = _change(item, rng)
     elif fresh:
         attribute = rng.choice(fresh)
-        kind, item = "new", Item(owner, attribute, ())
-        items[owner, attribute.noun] = item
+        kind, item = "new", items.setdefault((owner, attribute.noun), Item(owner, attribute, ()))
     else:
         return Event(turn, "small-talk"), fill(said(part, "small-talk"), rng)
     old = item.values
@@ -146,6 +145,12 @@ def _happen(
     item.events.append(event)
     frames = said(part, kind, item.attribute)
     return event, fill(frames, rng, noun=item.attribute.noun, new=new, old=listed(old) if old else "")
+
+
+def _untold(owner: str, topics: list[Attribute], items: dict[tuple[str, str], Item]) -> list[Attribute]:
+    """What a person has not spoken about; once that is used up, what was taken back."""
+    never = [attribute for attribute in topics if (owner, attribute.noun) not in items]
+    return never or [attribute for attribute in topics if not items[owner, attribute.noun].values]
 
 
 def _change(item: Item, rng: random.Random) -> Kind:

@@ -83,11 +83,16 @@ def settle(calls: Sequence[Finished], outputs: Any) -> list[Decision]:
     told = outputs if isinstance(outputs, Mapping) else {}
     deciders = _last_of_each([at for at, done in enumerate(calls) if _role(done) == "manage" and not done.error], calls)
     answerers = [at for at, done in enumerate(calls) if _role(done) == "answer" and not done.error]
-    shares = _shares(told.get("memory_ops") or (), {at: _turns(calls[at]) for at in deciders})
+    shares = _shares(_records(told.get("memory_ops")), {at: _turns(calls[at]) for at in deciders})
     return [
         decision_of(done, operations=shares.get(at, ()), said=told if at in answerers[-1:] else {})
         for at, done in enumerate(calls)
     ]
+
+
+def settles(outputs: Any) -> bool:
+    """Whether this is what a node of the memory returns, and not what a wrapper around a model does."""
+    return isinstance(outputs, Mapping) and ("memory_ops" in outputs or "answer" in outputs)
 
 
 def decision_of(done: Finished, *, operations: Sequence[Any] = (), said: Mapping[str, Any]) -> Decision:
@@ -107,8 +112,8 @@ def decision_of(done: Finished, *, operations: Sequence[Any] = (), said: Mapping
         bank=metadata.get("memory_bank"),
         references=dict(metadata.get("memory_refs") or {}),
         operations=tuple(operations),
-        answer=said.get("answer"),
-        selected=tuple(memory["id"] for memory in said.get("selected") or ()),
+        answer=said["answer"] if isinstance(said.get("answer"), str) else None,
+        selected=tuple(str(memory["id"]) for memory in _records(said.get("selected")) if "id" in memory),
         model=_model(metadata, call.parameters, info),
         adapter=call.parameters.get("adapter"),
         settings={key: call.parameters[key] for key in _SETTINGS if call.parameters.get(key) is not None},
@@ -123,6 +128,11 @@ def decision_of(done: Finished, *, operations: Sequence[Any] = (), said: Mapping
         ms=done.ms,
         error=done.error,
     )
+
+
+def _records(found: Any) -> list[Mapping[str, Any]]:
+    """The records of a list; an app's own keys may have the same names, and other contents."""
+    return [entry for entry in found if isinstance(entry, Mapping)] if isinstance(found, list | tuple) else []
 
 
 def _role(done: Finished) -> Any:

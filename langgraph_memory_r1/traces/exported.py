@@ -13,6 +13,8 @@ from langgraph_memory_r1.traces.decision import Feedback, Message
 
 Record: TypeAlias = Mapping[str, Any]
 
+_DEEPEST = 20
+
 
 @dataclass(slots=True)
 class Exported:
@@ -21,14 +23,23 @@ class Exported:
     calls: list[Finished] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
     """What nodes returned, by the id of their run."""
+    parents: dict[str, str] = field(default_factory=dict)
+    """Run → the run that it is a part of."""
     feedback: dict[str, list[Feedback]] = field(default_factory=dict)
 
     def by_node(self) -> dict[str | None, list[Finished]]:
         """The calls of each run of a node, in the order of their times."""
         nodes: dict[str | None, list[Finished]] = {}
         for done in sorted(self.calls, key=lambda done: done.call.at):
-            nodes.setdefault(done.call.node_run_id, []).append(done)
+            nodes.setdefault(self._node(done.call.node_run_id), []).append(done)
         return nodes
+
+    def _node(self, run: str | None) -> str | None:
+        """The nearest run above that returned something: a model may be wrapped, for retries or fallbacks."""
+        above, steps = run, 0
+        while above is not None and above not in self.outputs and steps < _DEEPEST:
+            above, steps = self.parents.get(above), steps + 1
+        return above if above in self.outputs else run
 
 
 def moment(value: Any) -> datetime:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from langgraph_memory_r1.traces.calls import Call, Finished, Reply
+from langgraph_memory_r1.traces.calls import Call, Finished, Reply, settles
 from langgraph_memory_r1.traces.decision import Feedback
 from langgraph_memory_r1.traces.exported import Exported, Record, message_from, moment, reply_from, spent, unfolded
 
@@ -36,11 +36,12 @@ def read_runs(run: Record, found: Exported, parent: Record | None = None) -> Non
     key = str(run["id"])
     outputs = unfolded(run.get("outputs")) or {}
     root = str(run.get("trace_id") or (parent or run).get("trace_id") or (parent or run)["id"])
+    above = str(run.get("parent_run_id") or (parent or {}).get("id") or "")
     if run["run_type"] == "llm":
-        asking = str(run.get("parent_run_id") or (parent or {}).get("id") or "")
-        found.calls.append(_finished(run, outputs, root, asking))
-    elif isinstance(outputs, Mapping) and ("memory_ops" in outputs or "answer" in outputs):
+        found.calls.append(_finished(run, outputs, root, above))
+    elif settles(outputs):
         found.outputs[key] = outputs
+    found.parents |= {key: above} if above else {}
     for name, stats in (run.get("feedback_stats") or {}).items():
         if stats and stats.get("avg") is not None:
             found.feedback.setdefault(key, []).append(Feedback(key, score=float(stats["avg"]), comment=name))

@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from langgraph_memory_r1.traces.calls import Call, Finished, Reply
+from langgraph_memory_r1.traces.calls import Call, Finished, Reply, settles
 from langgraph_memory_r1.traces.decision import Message
 from langgraph_memory_r1.traces.exported import Exported, Record, message_from, moment, spent, unfolded
 
@@ -53,7 +53,8 @@ def _read(span: Mapping[str, Any], found: Exported) -> None:
         found.calls.append(_finished(span, told))
         return
     outputs = unfolded(told.get("output.value"))
-    if isinstance(outputs, Mapping) and ("memory_ops" in outputs or "answer" in outputs):
+    found.parents |= {span["id"]: span["parent"]} if span["parent"] else {}
+    if settles(outputs):
         found.outputs[span["id"]] = outputs
 
 

@@ -15,7 +15,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,14 +26,12 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import LLMResult
 
-from langgraph_memory_r1.traces.calls import Call, Finished, Reply, message_of, settle
+from langgraph_memory_r1.traces.calls import Call, Finished, Reply, message_of, settles
 from langgraph_memory_r1.traces.decision import Feedback, Thumbs, as_line
 from langgraph_memory_r1.traces.feedback import FEEDBACK, add_feedback, check
-from langgraph_memory_r1.traces.folder import FULL, Appender, append_shared
-from langgraph_memory_r1.traces.redaction import Redact, redacted
-
-_RECENT = 1_000
-"""Feedback on so many newest runs needs no look into the files."""
+from langgraph_memory_r1.traces.folder import FULL, append_shared
+from langgraph_memory_r1.traces.redaction import Redact
+from langgraph_memory_r1.traces.writer import Writer
 
 
 @dataclass(slots=True)
@@ -41,6 +39,8 @@ class _Node:
     """A run that is under way: a node, a graph, a tool."""
 
     run_id: UUID
+    """Of the whole graph or agent."""
+    parent: UUID | None
     name: str | None
     calls: list[Finished] = field(default_factory=list)
 
@@ -48,8 +48,8 @@ class _Node:
 class TraceRecorder(BaseCallbackHandler):
     """Records what models decided; give it to a run as a callback, or to a graph with `with_config`.
 
-    Safe in threads, event loops and several processes: each process appends to a file of its own. Under an event loop
-    LangChain calls it in a thread. A disk that is full stops no agent: what could not be written is counted in `lost`.
+    Safe in threads, event loops and several processes: each process appends to a file of its own, and an event loop
+    never waits for the disk. A disk that is full stops no agent: what could not be written is counted in `lost`.
 
     Args:
         path: Folder for the traces. They hold what people said; it is readable for this user only.
@@ -68,6 +68,8 @@ class TraceRecorder(BaseCallbackHandler):
         ```
     """
 
+    run_inline = True  # a call back costs microseconds; what takes longer is done in a thread
+
     def __init__(
         self,
         path: str | os.PathLike[str] = "traces",
@@ -79,18 +81,17 @@ class TraceRecorder(BaseCallbackHandler):
         self.path = Path(path)
         self.last_run: str | None = None
         """Id of the run that ended last; where several run at once, name them: `config={"run_id": uuid4()}`."""
-        self._redact = redact
+        self._settings = (redact, roles, max_bytes)
         self._roles = roles
-        self._appender = Appender(self.path, max_bytes)
+        self._writer = Writer(self.path, redact, max_bytes)
         self._lock = threading.Lock()
         self._nodes: dict[UUID, _Node] = {}
         self._calls: dict[UUID, tuple[Call, float, UUID | None]] = {}
-        self._recent: dict[str | None, None] = {}
         atexit.register(_flush, weakref.ref(self))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy in another process writes to the same folder."""
-        return _again, (self.path, self._redact, self._roles, self._appender.full)
+        return _again, (self.path, *self._settings)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TraceRecorder:
         """Configs are copied while a run is under way, which this recorder follows."""
@@ -101,7 +102,7 @@ class TraceRecorder(BaseCallbackHandler):
     @property
     def lost(self) -> int:
         """Decisions that could not be written."""
-        return self._appender.lost
+        return self._writer.appender.lost
 
     def feedback(
         self,
@@ -113,31 +114,30 @@ class TraceRecorder(BaseCallbackHandler):
         comment: str | None = None,
     ) -> Feedback:
         """Adds what is known about a run, or about one decision, by its id; see `add_feedback`."""
-        self.flush()
-        if str(run_id) not in self._recent:
+        if not self.has(run_id):
             return add_feedback(self.path, run_id, gold=gold, score=score, thumbs=thumbs, comment=comment)
         told = Feedback(str(run_id), gold, score, thumbs, comment, datetime.now(UTC))
         check(told)
         append_shared(self.path / FEEDBACK, as_line(told))
         return told
 
-    def has(self, run_id: str | None) -> bool:
+    def has(self, run_id: str | UUID | None) -> bool:
         """Whether something of this run was recorded here lately; a run that asked no model leaves nothing."""
-        return run_id in self._recent
+        return self._writer.has(str(run_id))
 
     def flush(self) -> None:
-        """Writes what the nodes that are still at work have decided so far."""
+        """Waits until all decisions of nodes that are done are on disk."""
+        self._writer.wait()
+
+    def close(self) -> None:
+        """Writes all that was recorded, also of nodes that are still at work; the recorder can be used again."""
         with self._lock:
             waiting = [calls for node in self._nodes.values() if (calls := node.calls)]
             for node in self._nodes.values():
                 node.calls = []
         for calls in waiting:
-            self._write(calls, None)
-
-    def close(self) -> None:
-        """Flushes, and closes the file; the recorder can be used again."""
-        self.flush()
-        self._appender.close()
+            self._writer.write(calls, None)
+        self._writer.close()
 
     # What LangChain tells
 
@@ -153,7 +153,7 @@ class TraceRecorder(BaseCallbackHandler):
     ) -> None:
         """A graph or one of its nodes begins."""
         with self._lock:
-            self._nodes[run_id] = _Node(self._root(run_id, parent_run_id), name)
+            self._nodes[run_id] = _Node(self._root(run_id, parent_run_id), parent_run_id, name)
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """A graph or one of its nodes is done."""
@@ -256,27 +256,22 @@ class TraceRecorder(BaseCallbackHandler):
             if node is not None:
                 node.calls.append(done)
         if node is None:
-            self._write([done], None)
+            self._writer.write([done], None)
         if parent is None:
             self.last_run = str(run_id)
 
     def _leave(self, run_id: UUID, outputs: Any) -> None:
         with self._lock:
             node = self._nodes.pop(run_id, None)
+            above = self._nodes.get(node.parent) if node is not None and node.parent else None
+            if node is not None and above is not None and not settles(outputs):
+                # A model that is wrapped, for retries or fallbacks, is asked by a run below its node's.
+                above.calls += [done for done in node.calls if done.call.metadata.get("memory_role")]
+                node.calls = [done for done in node.calls if not done.call.metadata.get("memory_role")]
         if node is not None and node.calls:
-            self._write(node.calls, outputs)
+            self._writer.write(node.calls, outputs)
         if node is not None and node.run_id == run_id:
             self.last_run = str(run_id)
-
-    def _write(self, calls: Sequence[Finished], outputs: Any) -> None:
-        decisions = settle(calls, outputs)
-        if self._redact is not None:
-            decisions = [redacted(decision, self._redact) for decision in decisions]
-        self._appender.append(b"".join(as_line(decision) for decision in decisions))
-        with self._lock:
-            self._recent |= dict.fromkeys(decision.run_id for decision in decisions)
-            for key in list(self._recent)[:-_RECENT] if len(self._recent) > 2 * _RECENT else ():
-                del self._recent[key]
 
 
 def _message(message: BaseMessage) -> dict[str, Any]:

@@ -4,6 +4,7 @@
     demonstrations.py  prompts with its replies, from PersonaWorld's part `base`
     tokens.py          the tokenizer
     recipe.py          the weights: python -m langgraph_memory_r1.train.tiny.recipe FOLDER
+    skills.py          what it can do, apart from what it chooses
     base/              what that made: load_chat_model(f"hf:{BASE}")
 
 It can read the compact prompts of its two roles and write every operation and every answer without a slip; what it

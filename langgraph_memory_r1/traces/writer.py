@@ -1,0 +1,93 @@
+"""From finished calls to lines on disk: at once in a thread of the app, behind its back where an event loop runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from langgraph_memory_r1.traces.calls import Finished, settle
+from langgraph_memory_r1.traces.decision import as_line
+from langgraph_memory_r1.traces.folder import FULL, Appender
+from langgraph_memory_r1.traces.redaction import Redact, redacted
+
+_RECENT = 1_000
+
+
+class Writer:
+    """Writes decisions to a folder, redacted.
+
+    Args:
+        folder: Made if it is not there.
+        redact: Applied to every text.
+        full: Bytes after which a new file is begun.
+
+    Raises:
+        StoreError: The folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, redact: Redact | None = None, full: int = FULL) -> None:
+        self.appender = Appender(folder, full)
+        self._redact = redact
+        self._lock = threading.Lock()
+        self._recent: dict[str, None] = {}
+        self._thread: ThreadPoolExecutor | None = None
+        self._pid = 0
+
+    def write(self, calls: Sequence[Finished], outputs: Any) -> None:
+        """Write the decisions of one run of a node; an event loop does not wait for it."""
+        if not _in_event_loop():
+            self._write(calls, outputs)
+            return
+        try:
+            self._behind().submit(self._write, calls, outputs)
+        except RuntimeError:  # the process is ending, and threads take no more work
+            self._write(calls, outputs)
+
+    def has(self, run_id: str) -> bool:
+        """Whether something of this run was written lately."""
+        self.wait()
+        with self._lock:
+            return run_id in self._recent
+
+    def wait(self) -> None:
+        """Until all is written that was handed over."""
+        if self._thread is not None and self._pid == os.getpid():
+            self._thread.submit(int).result()
+
+    def close(self) -> None:
+        """Wait, and close the file; writing again opens another one."""
+        with self._lock:
+            thread, self._thread = self._thread, None
+        if thread is not None and self._pid == os.getpid():
+            thread.shutdown()
+        self.appender.close()
+
+    def _behind(self) -> ThreadPoolExecutor:
+        """One thread, so that the order stays; a forked process has none of its parent's."""
+        with self._lock:
+            if self._thread is None or self._pid != os.getpid():
+                self._thread, self._pid = ThreadPoolExecutor(1, thread_name_prefix="memory-r1-traces"), os.getpid()
+            return self._thread
+
+    def _write(self, calls: Sequence[Finished], outputs: Any) -> None:
+        decisions = settle(calls, outputs)
+        if self._redact is not None:
+            decisions = [redacted(decision, self._redact) for decision in decisions]
+        self.appender.append(b"".join(as_line(decision) for decision in decisions))
+        with self._lock:
+            self._recent |= dict.fromkeys(decision.run_id for decision in decisions)
+            if len(self._recent) > 2 * _RECENT:
+                self._recent = dict.fromkeys(list(self._recent)[-_RECENT:])
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

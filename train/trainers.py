@@ -1,0 +1,124 @@
+"""From a stage of a recipe to its trainer: judge, rewards, settings, validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from langgraph_memory_r1 import scoring
+from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.models import load_chat_model
+from langgraph_memory_r1.train.actors import Actors
+from langgraph_memory_r1.train.data import Material
+from langgraph_memory_r1.train.episodes import Deciding
+from langgraph_memory_r1.train.grpo import NodeGRPOTrainer
+from langgraph_memory_r1.train.logo import NodeLoGoTrainer
+from langgraph_memory_r1.train.policy import ChatPolicy
+from langgraph_memory_r1.train.ppo import NodePPOTrainer
+from langgraph_memory_r1.train.recipe import Recipe, Stage
+from langgraph_memory_r1.train.rewards import (
+    AnswerReward,
+    FormatReward,
+    Judge,
+    ManagerReward,
+    RowReward,
+    SizeReward,
+    Weighted,
+)
+from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, Row
+from langgraph_memory_r1.train.settings import grpo_config, sft_config
+from langgraph_memory_r1.train.sft import NodeSFTTrainer
+from langgraph_memory_r1.train.validation import KeepBest, greedy_score
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that a stage needs, before anything is trained."""
+
+    recipe: Recipe
+    stage: Stage
+    folder: Path
+    actors: Actors
+    learned: Material
+    held_out: Material
+
+    def judge(self) -> Judge:
+        """The frozen Answer Agent that decisions are judged by."""
+        recipe, metric = self.recipe, scoring.METRICS[self.recipe.metric]
+        if recipe.judge is None:
+            return Judge(Deciding(self.actors.answer, recipe.style, recipe.top_k), metric)
+        model = load_chat_model(recipe.judge, role="answer")
+        return Judge(Deciding(ChatPolicy(model), "full", recipe.top_k), metric)
+
+    def outcome(self, rows: Sequence[Row], judge: Judge) -> RowReward:
+        """The outcome reward of the stage's role."""
+        if self.stage.role == "manage":
+            return ManagerReward([row for row in rows if isinstance(row, ManagerRow)], judge)
+        return AnswerReward([row for row in rows if isinstance(row, AnswerRow)], scoring.METRICS[self.recipe.metric])
+
+    def keeper(self, judge: Judge) -> KeepBest:
+        """What scores the stage on its validation rows, and keeps the best weights."""
+        rows, policy = self.held_out.rows, self.actors.policy(self.stage.role)
+        reward = self.outcome(rows, judge)
+        return KeepBest(
+            lambda: greedy_score(policy, rows, reward, self.recipe.style), self.actors.save, self.folder,
+            every=self.stage.eval_every, patience=self.stage.patience,
+        )  # fmt: skip
+
+    def trainer(self, judge: Judge, callbacks: Sequence[TrainerCallback] = ()) -> Any:
+        """The trainer of the stage's algorithm.
+
+        Raises:
+            InputError: The data or the settings do not suit it.
+        """
+        model, tokenizer = self.actors.model, self.actors.tokenizer
+        common: dict[str, Any] = {"style": self.recipe.style, "callbacks": callbacks}
+        if self.stage.algorithm == "sft":
+            args = sft_config(self.recipe, self.stage, self.folder)
+            made: Any = NodeSFTTrainer(model, tokenizer, self.learned.rows, args, **common)
+        else:
+            made = self._reinforced(judge, common)
+        made.memo = judge.memo
+        return made
+
+    def _reinforced(self, judge: Judge, common: dict[str, Any]) -> Any:
+        recipe, stage = self.recipe, self.stage
+        model, tokenizer, rows = self.actors.model, self.actors.tokenizer, self.learned.rows
+        args = grpo_config(recipe, stage, self.folder)
+        common |= {"beta": stage.beta}
+        if stage.algorithm == "logo":
+            return NodeLoGoTrainer(
+                model, tokenizer, self._episodes(), judge, args, logo=stage.logo, related_k=recipe.related_k, **common
+            )
+        common |= {"engine": self._engine()}
+        rewards = self._rewards(judge)
+        if stage.algorithm == "ppo":
+            return NodePPOTrainer(model, tokenizer, rows, rewards, args, ppo=stage.ppo, **common)
+        return NodeGRPOTrainer(model, tokenizer, rows, rewards, args, **common)
+
+    def _rewards(self, judge: Judge) -> list[Weighted]:
+        rows, stage = self.learned.rows, self.stage
+        weighted = [Weighted(self.outcome(rows, judge))]
+        if stage.format_weight:
+            weighted.append(Weighted(FormatReward(rows), stage.format_weight))
+        if stage.size_weight:
+            weighted.append(Weighted(SizeReward(rows), stage.size_weight))
+        return weighted
+
+    def _episodes(self) -> Any:
+        if self.stage.role != "manage" or self.stage.engine is not None:
+            raise InputError("LoGo-GRPO trains the role 'manage', in this process: leave engine out.")
+        if not self.learned.episodes:
+            raise InputError("LoGo-GRPO rolls out conversations; give it conversations, not rows or traces.")
+        return self.learned.episodes
+
+    def _engine(self) -> Any:
+        if self.stage.engine is None:
+            return None
+        from langgraph_memory_r1.train.engines import VLLMServerEngine
+
+        return VLLMServerEngine(self.stage.engine, role=self.stage.role, folder=self.folder / "published")
