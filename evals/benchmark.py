@@ -97,7 +97,7 @@ class Benchmark(ABC):
     title: ClassVar[str]
     """For people, with the paper."""
     licence: ClassVar[Licence]
-    sources: ClassVar[tuple[Source, ...]]
+    sources: ClassVar[tuple[Source, ...]] = ()
     """The data files that are known, the downloadable ones first."""
     splits: ClassVar[tuple[str, ...]]
     default_split: ClassVar[str]

@@ -48,8 +48,9 @@ SPLITS: Final[Mapping[str, tuple[str, ...]]] = {
     "memory-r2/validation": ("conv-44",),
     "full": CONVERSATIONS,
 }
-"""The conversations of each split. The first three are Memory-R1's 1,307/152/81 questions; only `full` keeps the
-adversarial questions, which neither paper asks."""
+"""The conversations of each split. The first three are Memory-R1's 1,307/152/81 questions, the next Memory-R2's (whose
+authors count 1,085 test questions after mending the file, not 1,089); only `full` keeps the adversarial questions,
+which neither paper asks."""
 
 PAPER_LABELS: Final[Mapping[str, Mapping[str, str]]] = {
     "memory-r1": {

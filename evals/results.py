@@ -64,8 +64,8 @@ class Scorer:
             **head, "turns": bank.turns, "memories": len(bank.memories), "facts": bank.facts,
             "operations": dict(bank.operations), "calls": bank.cost.calls, "input_tokens": bank.cost.input_tokens,
             "output_tokens": bank.cost.output_tokens, "seconds": bank.seconds,
-            "lost_facts": lost_facts(questions, bank.memories),
-            "evidence_memories": _evidence_memories(questions, bank.memories),
+            "lost_facts": lost_facts(questions, bank.memories) if bank.traced else None,
+            "evidence_memories": _evidence_memories(questions, bank.memories) if bank.traced else None,
             **({"file": f"{cell.file.parent.name}/{cell.file.name}"} if cell.system.learns else {}),
         }  # fmt: skip
 
@@ -79,7 +79,7 @@ class Scorer:
             "system": cell.system.name, "conversation": cell.conversation.id, "session": step.heard,
             "turns": step.turns, "questions": len(results), "metric": self.metric,
             "accuracy": fmean(known) if known else None,
-            "lost": lost_facts(step.questions, bank.memories) if bank else None,
+            "lost": lost_facts(step.questions, bank.memories) if bank and bank.traced else None,
             "memories": len(bank.memories) if bank else None,
         }  # fmt: skip
 
@@ -141,13 +141,14 @@ def lost_facts(questions: Sequence[Question], memories: Iterable[Memory]) -> flo
 def _evidence_scores(
     question: Question, found: Sequence[Memory], how: Found | None, bank: Bank | None, known: frozenset[str]
 ) -> dict[str, float | None]:
-    ranked = how is not None and how.ranked
+    traced = bank is not None and bank.traced
+    ranked = traced and how is not None and how.ranked
     wanted = content_tokens(question.gold) if question.gold else frozenset()
     gold = question.gold if how else None
     return {
         "coverage": token_coverage(gold, [memory.text for memory in found]) if gold else None,
         "bank_coverage": len(wanted & known) / len(wanted) if wanted and bank else None,
-        "evidence_in_bank": _share(question.evidence, _sources(bank.memories)) if bank else None,
+        "evidence_in_bank": _share(question.evidence, _sources(bank.memories)) if bank and traced else None,
         **(recalls(found, question.evidence) if ranked else dict.fromkeys(recalls((), ()))),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,12 @@ def test_a_wrong_option_is_named_with_the_choices(
     assert done.err.count("Error:") == 1
 
 
+@pytest.mark.skipif(find_spec("mem0") is not None, reason="mem0 is installed")
+def test_a_library_that_is_missing_is_named_with_its_command(evaluation: Evaluation) -> None:
+    done = evaluation("--embedder", "hash", systems="mem0")
+    assert (done.code, "pip install mem0ai" in done.err) == (1, True)
+
+
 def test_a_changed_data_file_is_refused(cli: Command, tmp_path: Path) -> None:
     done = cli("eval", "locomo", "--data", data_file(tmp_path))
     assert done.code == 1 and "not locomo's published file" in done.err and "--allow-modified" in done.err
@@ -260,4 +267,5 @@ def test_a_broken_line_of_the_stages_is_dropped(evaluation: Evaluation) -> None:
     stages.write_bytes(whole[:-9])  # as a kill in the middle of a write leaves it
     evaluation(systems="bm25")
     assert (evaluation.out / "results.jsonl").read_bytes() == results
-    assert sorted(stages.read_bytes().splitlines()) == sorted(whole.splitlines())
+    keys = [json.loads(line)["key"] for line in stages.read_text("utf-8").splitlines()]
+    assert len(keys) == len(set(keys)) == len(whole.splitlines())

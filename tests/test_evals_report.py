@@ -242,7 +242,8 @@ def test_markdown_says_what_to_know_before_the_numbers(tmp_path: Path) -> None:
 
 def test_a_run_without_answers_is_reported_by_what_was_retrieved(tmp_path: Path) -> None:
     scores = {"recall@1": 1.0, "recall@10": 1.0, "recall_any@10": 1.0, "recall_all@10": 0.0}
-    found = [result("turns", f"c1/{place}", None, scores=scores) for place in range(3)]
+    kinds = ("single-hop", "temporal", "temporal")
+    found = [result("turns", f"c1/{n}", None, scores=scores, category=kind) for n, kind in enumerate(kinds)]
     folder = write_run(tmp_path / "run", found, official_metric="recall@10", retrieval_only=True)
     written = write_report(folder)
     report = written.markdown.read_text("utf-8")
@@ -337,6 +338,15 @@ def test_bars_are_as_long_as_their_means() -> None:
     assert len(shapes(svg, "whisker")) == 2
     texts = [each.text for each in ElementTree.fromstring(svg).iter("text")]
     assert {"a & b", "50.0", "not measured", "100.0"} <= set(texts)
+
+
+def test_long_names_have_room_beside_their_bars() -> None:
+    """At the page's 12.5 pixels a character is some 7 wide."""
+    svg = bars("t", [("memory-r1, qwen-7b, adapter 3", 0, Estimate(0.5, 0.4, 0.6, 9)), ("bm25", 1, None)])
+    (name, *_), (bar,) = shapes(svg, "name"), shapes(svg, "bar")
+    assert name.text == "memory-r1, qwen-7b, ada…"
+    assert float(name.get("x", 0)) >= 6.5 * len(name.text)
+    assert float(bar.get("x", 0)) < 200
 
 
 @pytest.mark.parametrize("points", [(), ((1.0, 0.0),), ((1.0, 0.2), (60.0, 0.83)), ((4.0, 7e6), (8.0, 1.0))])

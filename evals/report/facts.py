@@ -53,7 +53,8 @@ def overview(run: Run) -> tuple[str, ...]:
 
 def warnings_of(run: Run) -> tuple[str, ...]:
     """What a reader must know before the numbers."""
-    return (*_doubts(run), *(str(note) for note in run.manifest.get("notes") or ()))
+    notes = [str(note) for note in run.manifest.get("notes") or ()]
+    return (*_doubts(run), *(f"{note[:1].upper()}{note[1:]}" for note in notes))
 
 
 def licence_of(run: Run) -> str:

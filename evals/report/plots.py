@@ -28,6 +28,9 @@ _MARKERS = (
     "M-5-1.7H-1.7V-5H1.7V-1.7H5V1.7H1.7V5H-1.7V1.7H-5Z",
     "M-5-3L-3-5L0-2L3-5L5-3L2 0L5 3L3 5L0 2L-3 5L-5 3L-2 0Z",
 )
+_LONGEST = 24
+"""Characters of a name beside a bar."""
+
 _DASHES = ("", "7 3", "2 3", "10 3 2 3")
 
 
@@ -42,11 +45,11 @@ class Line:
 
 def bars(title: str, rows: Sequence[tuple[str, int, Estimate | None]]) -> str:
     """Horizontal bars with intervals, from 0 to 100 per cent."""
-    left, right, step = 104.0, 310.0, 22
+    left, right, step = _margin([name for name, *_ in rows]), 310.0, 22
     parts = []
     for place, (name, colour, estimate) in enumerate(rows):
         y = 10 + place * step
-        parts.append(_text(left - 8, y + 8, name, "end", "name"))
+        parts.append(_text(left - 8, y + 8, _cut(name), "end", "name"))
         if estimate is None:
             parts.append(_text(left + 4, y + 8, "not measured", "start", "faint"))
             continue
@@ -99,6 +102,15 @@ def legend(names: Sequence[tuple[str, int]], *, dashes: bool = True) -> str:
         for name, colour in names
     )
     return f'<ul class="legend">{items}</ul>'
+
+
+def _margin(names: Sequence[str]) -> float:
+    """Room for the names beside the bars."""
+    return 20 + 6.8 * max((len(_cut(name)) for name in names), default=0)
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
 def _curve(line: Line, across: Callable[[float], float], up: Callable[[float], float]) -> str:

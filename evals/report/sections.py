@@ -48,7 +48,8 @@ def summary(run: Run) -> tuple[Table, ...]:
     """What the console shows."""
     estimates = Estimates(run)
     recalls = [tables.recall(run, estimates, family, cuts) for family, cuts in tables.recall_families(run).items()]
-    by_category = [tables.by_category(run, estimates, metric) for metric in tables.headline_metrics(run)[:1]]
+    headline = tables.headline_metrics(run)[:1] if len(run.categories) > 1 else ()
+    by_category = [tables.by_category(run, estimates, metric) for metric in headline]
     if not tables.answer_metrics(run):
         return (*recalls, *by_category)
     outcomes = (tables.outcomes(run), *_present(tables.operations(run)))
@@ -66,7 +67,7 @@ def _answers(run: Run, estimates: Estimates) -> Section:
 
 
 def _categories(run: Run, estimates: Estimates, labels: Mapping[str, str]) -> Section:
-    metrics = tables.headline_metrics(run)
+    metrics = tables.headline_metrics(run) if len(run.categories) > 1 else ()
     shown = [
         figures.bars(run, estimates, metric, category, labels.get(category, ""))
         for metric in metrics[:1]

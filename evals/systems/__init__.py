@@ -10,6 +10,7 @@ from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.calls import CachedChatModel, CachedEmbeddings
 from langgraph_memory_r1.evals.systems.base import System
 from langgraph_memory_r1.evals.systems.memory_r1 import MemoryR1
+from langgraph_memory_r1.evals.systems.others import LangMem, Mem0
 from langgraph_memory_r1.evals.systems.turns import (
     BM25,
     Dense,
@@ -55,6 +56,8 @@ SYSTEMS: Final[Mapping[str, Callable[[Parts], System]]] = {
     "hybrid": lambda parts: Hybrid(parts.vectors("hybrid"), parts.vectors("hybrid").model),
     "full-context": lambda parts: FullContext(),
     "oracle": lambda parts: Oracle(),
+    "mem0": lambda parts: Mem0(parts.manager, parts.vectors("mem0")),
+    "langmem": lambda parts: LangMem(parts.manager, parts.vectors("langmem")),
 }
 """How each is made."""
 

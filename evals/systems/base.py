@@ -36,6 +36,8 @@ class Bank:
     cost: Cost = field(default_factory=Cost)
     seconds: float = 0.0
     """How long the remembering took."""
+    traced: bool = True
+    """Whether memories know the turns that they came from; where not, recall and loss cannot be told."""
 
     @cached_property
     def digest(self) -> str:

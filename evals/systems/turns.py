@@ -20,7 +20,7 @@ from langgraph_memory_r1.retrieval import Hit, Index
 from langgraph_memory_r1.roles import ranked
 from langgraph_memory_r1.schemas import Conversation, Memory, Question, Turn
 
-__all__ = ["BM25", "Dense", "FullContext", "Hybrid", "NoMemory", "Oracle", "RankedTurns"]
+__all__ = ["BM25", "Cosine", "Dense", "FullContext", "Hybrid", "NoMemory", "Oracle", "RankedTurns"]
 
 T = TypeVar("T")
 
@@ -198,17 +198,20 @@ class Dense(TurnSystem):
 
     def finder(self, conversation: Conversation, bank: Bank) -> Finder:
         """Ranks by cosine."""
-        return _Cosine(bank.memories, self._embeddings)
+        return Cosine(bank.memories, self._embeddings)
 
 
-class _Cosine:
-    def __init__(self, memories: Sequence[Memory], embeddings: Embeddings) -> None:
+class Cosine:
+    """The ranking by vectors alone; `named` puts the speaker's name before each text, as most questions name one."""
+
+    def __init__(self, memories: Sequence[Memory], embeddings: Embeddings, *, named: bool = True) -> None:
         self._embeddings = embeddings
-        named = [replace(each, text=f"{each.speaker}: {each.text}") for each in memories]
-        vectors = np.array(vectors_of(named, embeddings), np.float32)
+        shown = [replace(each, text=f"{each.speaker}: {each.text}") for each in memories] if named else memories
+        vectors = np.array(vectors_of(shown, embeddings), np.float32)
         self._matrix = _unit(vectors.reshape(len(memories), -1))
 
     async def find(self, question: Question, k: int) -> Found:
+        """The nearest."""
         return await aside(self._embeddings, partial(self._best, question.text, k))
 
     def _best(self, text: str, k: int) -> Found:

@@ -54,9 +54,10 @@ def _width(rows: Rows) -> int:
 def show_run(run: Path | Run, took: str, *, as_data: bool) -> None:
     """Print what a run folder holds, and where the report lies."""
     from langgraph_memory_r1.evals.report import read_run, summary
+    from langgraph_memory_r1.evals.report.tables import spending
 
     run = read_run(run) if isinstance(run, Path) else run
-    tables = summary(run) if run.results else ()
+    tables = [table for table in (*(summary(run) if run.results else ()), spending(run)) if table]
     if as_data:
         as_json({"folder": str(run.folder), "manifest": run.manifest, "tables": [_as_dict(table) for table in tables]})
         return
