@@ -50,6 +50,11 @@ class Memories(ABC):
         with self._reading() as index:
             return in_order(index)
 
+    def texts(self) -> list[str]:
+        """What all memories say."""
+        with self._reading() as index:
+            return [memory.text for memory in index]
+
     def get(self, memory_id: str) -> Memory | None:
         """One memory by id."""
         with self._reading() as index:

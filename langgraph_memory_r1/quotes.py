@@ -25,8 +25,9 @@ def without_quotes(text: str, memories: Iterable[str]) -> str:
         >>> without_quotes("From my notes: Ana has a dog, Buddy. Shall we go for a walk?", ["Ana has a dog, Buddy."])
         'Shall we go for a walk?'
     """
-    marked = text
-    for quote in sorted({memory.rstrip(" .!?") for memory in memories}, key=len, reverse=True):
+    marked, lowered = text, text.lower()
+    found = {quote for memory in memories if (quote := memory.rstrip(" .!?")).lower() in lowered}
+    for quote in sorted(found, key=len, reverse=True):
         if len(quote) >= _SHORTEST and quote.lower() in marked.lower():
             marked = re.sub(re.escape(quote) + r"[.!?]*", f"{_MARK}. ", marked, flags=re.IGNORECASE)
     if _MARK not in marked:

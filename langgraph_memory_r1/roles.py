@@ -89,7 +89,7 @@ def news(bank: MemoryBank, heard: Heard, limits: Limits) -> Heard:
     cursors = _cursors(heard, limits)
     known = bank.seen()
     new = [part for part in cursors if part.id not in known]
-    memories = [memory.text for memory in bank.all()] if heard.own and new else []
+    memories = bank.texts() if heard.own and new else []
     own = [replace(part, text=without_quotes(part.text, memories)) if part.id in heard.own else part for part in new]
     counts = {
         "known": len(cursors) - len(new),

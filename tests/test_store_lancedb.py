@@ -142,7 +142,7 @@ def test_a_changed_embedder_is_said_with_the_command_that_embeds_anew(folder: Pa
         store.put(NS, "a", {"title": "red apple"})
     for op in (PutOp(NS, "b", {"title": "blue sky"}), SearchOp(NS, query="red apple")):
         with (
-            pytest.raises(EmbedderMismatchError, match="reembed") as caught,
+            pytest.raises(EmbedderMismatchError, match="memory-r1 reembed") as caught,
             LanceDBStore(folder, index=other) as store,
         ):
             store.batch([op])

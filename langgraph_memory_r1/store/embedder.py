@@ -106,10 +106,11 @@ def texts_of(op: PutOp, fields: Sequence[str]) -> list[str]:
 def mismatch(uri: str, stored: dict[str, Any] | None, given: dict[str, Any] | None) -> EmbedderMismatchError:
     """The error for vectors of another embedder, with the command that embeds anew."""
     spec = given.get("spec") if given else "none"
-    anew = f"memory-r1 reembed --db {uri} --embedder {spec}" if spec else f"LanceDBStore.reembed({uri!r}, index)"
+    own = "" if spec else " (in Python, for an embedder of your own: LanceDBStore.reembed)"
     return EmbedderMismatchError(
         f"{uri} was embedded by {_describe(stored)}, but is now used with {_describe(given)}. Open it with the former"
-        f"{_how(stored)}, or embed everything anew: {anew}"
+        f"{_how(stored)}, or embed everything anew: "
+        f"memory-r1 reembed --db {uri} --embedder {spec or 'PROVIDER:MODEL'}{own}"
     )
 
 
