@@ -23,7 +23,7 @@ from langgraph_memory_r1.scoring.evidence import token_coverage
 from langgraph_memory_r1.traces import Decision, read_traces
 from langgraph_memory_r1.traces.conversations import is_right
 from langgraph_memory_r1.traces.replay import Owners, Replay
-from langgraph_memory_r1.train.data import Material
+from langgraph_memory_r1.train.construction import Material
 from langgraph_memory_r1.train.recipe import TrainedRole
 from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, Probe, Row
 
