@@ -75,7 +75,7 @@ def rows_from_traces(path: str | os.PathLike[str], role: TrainedRole) -> Materia
 def _follow(decision: Decision, number: int, found: _Found) -> None:
     given = _given(decision, found.skipped)
     bank = found.owners.bank(decision)
-    if given is not None:
+    if given is not None and decision.retrieved:  # without ids nobody knows which memories were shown
         given = found.replay.see(bank, given)
     if isinstance(given, ManageInput):
         _manage(decision, number, given, found)
