@@ -26,7 +26,6 @@ from langgraph_memory_r1.bank import MemoryBank
 from langgraph_memory_r1.effects import Agent, Do, Steps
 from langgraph_memory_r1.errors import ConflictError, UnknownMemoryError
 from langgraph_memory_r1.history import in_order
-from langgraph_memory_r1.memories import Memories
 from langgraph_memory_r1.prompts import AnswerInput, ExtractInput, ManageInput, clean
 from langgraph_memory_r1.quotes import without_quotes
 from langgraph_memory_r1.retrieval import Hit

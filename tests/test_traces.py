@@ -18,7 +18,9 @@ import pytest
 from blockbuster import blockbuster_ctx
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Command
 
 from langgraph_memory_r1 import (
     Decision,
@@ -281,14 +283,19 @@ async def test_middleware_of_an_async_agent_in_the_background(folder: Path, lanc
     assert len(by_role(folder)["manage"].operations) == 1
 
 
-def test_a_review_leaves_its_decisions(folder: Path, lance_uri: str) -> None:
-    from langgraph.checkpoint.memory import InMemorySaver
-
+@pytest.mark.parametrize("verdict", [True, False])
+def test_after_a_review_the_decision_has_what_was_approved(folder: Path, lance_uri: str, verdict: bool) -> None:
     memory = MemoryMiddleware(lance_uri, model="rules", review=lambda change: True)
-    agent = create_agent(ScriptedChatModel(["Nice!"]), middleware=[memory], checkpointer=InMemorySaver())
-    assert "__interrupt__" in agent.invoke({"messages": BUDDY}, config(TraceRecorder(folder)))
+    model = ScriptedChatModel(lambda messages: "Nice!")
+    agent = create_agent(model, middleware=[memory], checkpointer=InMemorySaver())
+    recorder = TraceRecorder(folder)
+    assert "__interrupt__" in agent.invoke({"messages": BUDDY}, config(recorder))
     assert by_role(folder)["manage"].bank == memory.bank("ann").key
     assert by_role(folder)["manage"].operations == ()
+    out = agent.invoke(Command(resume=verdict), config(recorder))
+    (operation,) = by_role(folder)["manage"].operations
+    assert operation in out["memory_ops"]
+    assert operation["event"] == ("ADD" if verdict else "NOOP")
 
 
 def test_tokens_ids_and_logprobs_where_the_provider_returns_them(folder: Path, lance_uri: str) -> None:

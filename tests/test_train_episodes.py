@@ -10,17 +10,17 @@ import pytest
 
 pytest.importorskip("torch", reason="the extra `train` is not installed")
 
-from langchain_core.messages import BaseMessage  # noqa: E402
-from langgraph.store.memory import InMemoryStore  # noqa: E402
+from langchain_core.messages import BaseMessage
+from langgraph.store.memory import InMemoryStore
 
-from langgraph_memory_r1 import Conversation, InputError, MemoryBank, Question, Turn, create_memory_graph  # noqa: E402
-from langgraph_memory_r1.evals.personaworld import generate  # noqa: E402
-from langgraph_memory_r1.models import RulesChatModel  # noqa: E402
-from langgraph_memory_r1.train.construction import answer_rows, manager_rows  # noqa: E402
-from langgraph_memory_r1.train.episodes import Deciding, ask, episodes_of, remember, roll  # noqa: E402
-from langgraph_memory_r1.train.policy import ChatPolicy, Reply  # noqa: E402
-from langgraph_memory_r1.train.rows import Row, read_rows, write_rows  # noqa: E402
-from langgraph_memory_r1.turns import Limits  # noqa: E402
+from langgraph_memory_r1 import Conversation, InputError, MemoryBank, Question, Turn, create_memory_graph
+from langgraph_memory_r1.evals.personaworld import generate
+from langgraph_memory_r1.models import RulesChatModel
+from langgraph_memory_r1.train.construction import answer_rows, manager_rows
+from langgraph_memory_r1.train.episodes import Deciding, ask, episodes_of, remember, roll
+from langgraph_memory_r1.train.policy import ChatPolicy, Reply
+from langgraph_memory_r1.train.rows import Row, read_rows, write_rows
+from langgraph_memory_r1.turns import Limits
 
 RULES = Deciding(ChatPolicy(RulesChatModel()), "full", k=6)
 ANSWERS = replace(RULES, k=10)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from langgraph_memory_r1 import InputError, LanceDBStore, Memory, MemoryBank, TraceRecorder, create_memory_graph
-from langgraph_memory_r1.schemas import Fact
+from langgraph_memory_r1.schemas import Add, Fact, Update
 from langgraph_memory_r1.traces import read_traces
 from langgraph_memory_r1.traces.decision import Decision, as_line
 from langgraph_memory_r1.train.datacard import as_markdown, card_of, check_splits, deduplicated, fingerprint, leaks
@@ -85,6 +85,20 @@ def test_the_bank_before_a_decision_is_as_the_bank_itself_tells_it(talk: Talk, t
     found = [(each.id, each.text, each.speaker, each.source, each.session, each.rev) for each in row.bank]
     assert found == wanted
     assert [each.id for each in row.shown] == list(decision.retrieved)
+
+
+def test_what_was_there_before_or_changed_by_hand_is_learnt_from_prompts(talk: Talk, tmp_path: Path) -> None:
+    with LanceDBStore(tmp_path / "bank") as store:
+        bank = MemoryBank(store, "ann")
+        bank.apply([Add("User has a cat called Miso.", at=NOW)])
+        talk.say("I adopted a dog called Buddy.")
+        dog = next(memory for memory in bank.all() if "Buddy" in memory.text)
+        bank.apply([Update(dog.id, "User adopted a dog called Bud.")])
+        talk.say("I adopted another dog, Scout!")
+        talk.ask("How many dogs do I have?", gold="2")
+    (row,) = [row for row in managers(talk) if row.step == 1]
+    assert {memory.text for memory in row.bank} >= {"User adopted a dog called Bud."}
+    assert next(memory for memory in row.bank if memory.id == dog.id).source == dog.source
 
 
 def test_a_wrong_answer_rests_on_the_newest_fact_that_holds_the_gold(talk: Talk) -> None:

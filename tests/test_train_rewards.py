@@ -11,21 +11,21 @@ import pytest
 
 pytest.importorskip("torch", reason="the extra `train` is not installed")
 
-from langchain_core.messages import BaseMessage  # noqa: E402
+from langchain_core.messages import BaseMessage
 
-from langgraph_memory_r1 import Fact, InputError, Memory, scoring  # noqa: E402
-from langgraph_memory_r1.models import RulesChatModel  # noqa: E402
-from langgraph_memory_r1.prompts import read  # noqa: E402
-from langgraph_memory_r1.train.episodes import Deciding  # noqa: E402
-from langgraph_memory_r1.train.policy import ChatPolicy, Reply  # noqa: E402
-from langgraph_memory_r1.train.rewards import (  # noqa: E402
+from langgraph_memory_r1 import Fact, InputError, Memory, scoring
+from langgraph_memory_r1.models import RulesChatModel
+from langgraph_memory_r1.prompts import read
+from langgraph_memory_r1.train.episodes import Deciding
+from langgraph_memory_r1.train.policy import ChatPolicy, Reply
+from langgraph_memory_r1.train.rewards import (
     AnswerReward,
     FormatReward,
     Judge,
     ManagerReward,
     SizeReward,
 )
-from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, Probe  # noqa: E402
+from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, Probe
 
 BUDDY = Memory("b", "Ann adopted a dog called Buddy.", "Ann", datetime(2024, 5, 1, tzinfo=UTC))
 SCOUT = Fact("Ann adopted another dog called Scout.", "Ann", datetime(2024, 6, 1, tzinfo=UTC), ("t2",))

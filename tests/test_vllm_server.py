@@ -91,7 +91,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("vllm")
     (folder / "lessons.json").write_text(json.dumps(lessons(folder / "taught")))
     start = time.perf_counter()
-    build = [PYTHON, str(Path(__file__).parent / "vllm" / "build.py"), str(folder / "lessons.json"), str(folder)]
+    build = [PYTHON, str(Path(__file__).parent / "vllm_env" / "build.py"), str(folder / "lessons.json"), str(folder)]
     subprocess.run(build, check=True, env=os.environ | OFFLINE, timeout=START_SECONDS)
     tell(f"models made in {time.perf_counter() - start:.0f} s")
     with socket.socket() as unused:

@@ -18,11 +18,21 @@ from langgraph_memory_r1 import roles
 from langgraph_memory_r1.memories import MemoryFork
 from langgraph_memory_r1.schemas import Question
 from langgraph_memory_r1.train.episodes import Deciding, Episode, remember, roll
-from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, Probe
+from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, Probe, Row
 
 Link: TypeAlias = Literal["any", "last"]
 """Which turns a question is linked to: every evidence turn (the paper), or the last one, from which on it can be
 answered."""
+
+
+@dataclass(slots=True)
+class Material:
+    """What a stage learns from, and what was left out, counted by reason."""
+
+    rows: list[Row]
+    episodes: list[Episode] = field(default_factory=list)
+    """Only where the data are conversations."""
+    skipped: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)

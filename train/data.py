@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -11,21 +9,12 @@ from langgraph_memory_r1.conversations import read_conversations
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.models import load_chat_model
 from langgraph_memory_r1.schemas import Conversation
-from langgraph_memory_r1.train.construction import answer_rows, manager_rows
-from langgraph_memory_r1.train.episodes import Deciding, Episode, episodes_of
+from langgraph_memory_r1.train.construction import Material, answer_rows, manager_rows
+from langgraph_memory_r1.train.episodes import Deciding, episodes_of
+from langgraph_memory_r1.train.from_traces import rows_from_traces
 from langgraph_memory_r1.train.policy import ChatPolicy
 from langgraph_memory_r1.train.recipe import Data, Recipe, TrainedRole
-from langgraph_memory_r1.train.rows import Row, read_rows
-
-
-@dataclass(slots=True)
-class Material:
-    """What a stage learns from, and what was left out, counted by reason."""
-
-    rows: list[Row]
-    episodes: list[Episode] = field(default_factory=list)
-    """Only where the data are conversations."""
-    skipped: Counter[str] = field(default_factory=Counter)
+from langgraph_memory_r1.train.rows import read_rows
 
 
 def material(data: Data, recipe: Recipe, role: TrainedRole, manager: Deciding) -> Material:
@@ -43,8 +32,6 @@ def material(data: Data, recipe: Recipe, role: TrainedRole, manager: Deciding) -
     if data.source == "rows":
         return Material([row for row in read_rows(_path(data), strict=True) if row.node == role])
     if data.source == "traces":
-        from langgraph_memory_r1.train.from_traces import rows_from_traces
-
         return rows_from_traces(_path(data), role)
     episodes = episodes_of(_conversations(data), _extractor(recipe))
     if role == "manage":

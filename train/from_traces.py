@@ -23,7 +23,7 @@ from langgraph_memory_r1.scoring.evidence import token_coverage
 from langgraph_memory_r1.traces import Decision, read_traces
 from langgraph_memory_r1.traces.conversations import is_right
 from langgraph_memory_r1.traces.replay import Owners, Replay
-from langgraph_memory_r1.train.data import Material
+from langgraph_memory_r1.train.construction import Material
 from langgraph_memory_r1.train.recipe import TrainedRole
 from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, Probe, Row
 
@@ -75,7 +75,7 @@ def rows_from_traces(path: str | os.PathLike[str], role: TrainedRole) -> Materia
 def _follow(decision: Decision, number: int, found: _Found) -> None:
     given = _given(decision, found.skipped)
     bank = found.owners.bank(decision)
-    if given is not None:
+    if given is not None and decision.retrieved:  # without ids nobody knows which memories were shown
         given = found.replay.see(bank, given)
     if isinstance(given, ManageInput):
         _manage(decision, number, given, found)

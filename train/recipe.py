@@ -146,6 +146,21 @@ _PARTS: dict[int | str, Any] = {
 }  # fmt: skip
 
 
+def find_recipe(name: str) -> str:
+    """The path of a recipe, which may be the name of one that comes with the library: `tiny-grpo`.
+
+    Raises:
+        InputError: There is neither.
+    """
+    ours = Path(__file__).parent / "recipes"
+    if Path(name).exists():
+        return name
+    if (ours / f"{name}.yaml").exists():
+        return str(ours / f"{name}.yaml")
+    known = ", ".join(sorted(path.stem for path in ours.glob("*.yaml")))
+    raise InputError(f"There is no recipe {name!r}; give a file, or one of ours: {known}.")
+
+
 def read_recipe(path: str | os.PathLike[str], changes: Sequence[str] = ()) -> Recipe:
     """The recipe in a YAML file.
 

@@ -27,7 +27,8 @@ from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.models import Manifest, load_chat_model, write_manifest
 from langgraph_memory_r1.train.actors import Actors, load_actors
 from langgraph_memory_r1.train.checkpoints import last_checkpoint
-from langgraph_memory_r1.train.data import Material, material
+from langgraph_memory_r1.train.construction import Material
+from langgraph_memory_r1.train.data import material
 from langgraph_memory_r1.train.datacard import as_markdown, card_of, check_splits, deduplicated, fingerprint
 from langgraph_memory_r1.train.episodes import Deciding
 from langgraph_memory_r1.train.policy import ChatPolicy
@@ -74,8 +75,14 @@ def train(recipe: Recipe, *, tell: Tell = logger.info, callbacks: Sequence[Train
     return [_stage(recipe, number, folder, tell, callbacks) for number in range(len(recipe.stages))]
 
 
-def prepare(recipe: Recipe, number: int, folder: Path) -> Prepared:
+def prepare(recipe: Recipe, number: int, folder: Path, *, fresh: bool = False) -> Prepared:
     """The models and the rows of a stage; rows are built once, so that a resumed run learns from the same ones.
+
+    Args:
+        recipe: What is carried out.
+        number: Of the stage.
+        folder: Of the run.
+        fresh: As if nothing had been trained before.
 
     Raises:
         InputError: The base cannot be loaded, or the data give no rows or stand in both splits.
@@ -83,7 +90,7 @@ def prepare(recipe: Recipe, number: int, folder: Path) -> Prepared:
     stage = recipe.stages[number]
     place = folder / f"{number + 1}-{stage.role}"
     set_seed(recipe.seed * 1000 + number)
-    actors = load_actors(recipe, stage.role, _so_far(recipe, folder, number))
+    actors = load_actors(recipe, stage.role, {} if fresh else _so_far(recipe, folder, number))
     learned = _material(stage.train or recipe.train, recipe, stage, actors, place / "rows.jsonl")
     held_out = _material(recipe.validation, recipe, stage, actors, place / "validation.jsonl")
     splits = {"train": learned.rows, "validation": held_out.rows}
@@ -197,7 +204,7 @@ def _read(file: Path) -> Trained:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Sampled at temperature 1, unreadable replies are nothing to warn of; the reward counts them."""
+    """Sampled at temperature 1, unreadable replies are nothing to warn of: the reward counts them."""
     agents = logging.getLogger("langgraph_memory_r1.agents")
     level = agents.level
     agents.setLevel(logging.ERROR)

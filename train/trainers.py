@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 
 from langgraph_memory_r1 import scoring
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.models import load_chat_model
 from langgraph_memory_r1.train.actors import Actors
-from langgraph_memory_r1.train.data import Material
+from langgraph_memory_r1.train.construction import Material
 from langgraph_memory_r1.train.episodes import Deciding
 from langgraph_memory_r1.train.grpo import NodeGRPOTrainer
 from langgraph_memory_r1.train.logo import NodeLoGoTrainer
@@ -83,6 +83,7 @@ class Prepared:
         else:
             made = self._reinforced(judge, common)
         made.memo = judge.memo
+        made.remove_callback(PrinterCallback)  # which prints every log as a dictionary
         return made
 
     def _reinforced(self, judge: Judge, common: dict[str, Any]) -> Any:

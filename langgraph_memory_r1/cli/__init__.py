@@ -1,7 +1,7 @@
 """The `memory-r1` command.
 
     memory-r1 demo | chat | remember | ask | memories | history | undo | forget
-              export | import | reembed | traces | eval | mcp | doctor
+              export | import | reembed | traces | train | eval | mcp | doctor
 
 A command is a function in a file of its own, and loads what it needs when it runs, so that `--help` answers at once.
 """
@@ -27,6 +27,7 @@ from langgraph_memory_r1.cli.output import console, failure, plain
 from langgraph_memory_r1.cli.remember import remember
 from langgraph_memory_r1.cli.serve import mcp
 from langgraph_memory_r1.cli.traces import traces
+from langgraph_memory_r1.cli.train import train
 from langgraph_memory_r1.cli.transfer import export, reembed
 from langgraph_memory_r1.errors import MemoryR1Error
 
@@ -62,8 +63,8 @@ def _common(
 
 for command in (demo, chat, remember, ask, memories, history, undo, forget, export, import_, reembed, mcp, doctor):
     app.command(command.__name__.rstrip("_"))(command)
-app.add_typer(traces, name="traces")
-app.add_typer(eval_app, name="eval")
+for name, group in (("traces", traces), ("train", train), ("eval", eval_app)):
+    app.add_typer(group, name=name)
 
 
 def main() -> None:

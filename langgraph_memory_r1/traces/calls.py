@@ -65,6 +65,11 @@ def message_of(kind: str, content: Any, extra: Mapping[str, Any]) -> Message:
     return message | {key: value for key, value in told.items() if value}
 
 
+def thread_of(metadata: Mapping[str, Any]) -> str | None:
+    """The conversation's thread, under any of the names that LangSmith knows."""
+    return next((str(metadata[key]) for key in _THREAD if metadata.get(key)), None)
+
+
 def text_in(content: Any) -> str:
     """All text of a message's content."""
     if isinstance(content, str):
@@ -108,7 +113,7 @@ def decision_of(done: Finished, *, operations: Sequence[Any] = (), said: Mapping
         node=metadata.get("langgraph_node") or call.node,
         node_run_id=call.node_run_id,
         role=metadata.get("memory_role"),
-        thread=next((str(metadata[key]) for key in _THREAD if metadata.get(key)), None),
+        thread=thread_of(metadata),
         bank=metadata.get("memory_bank"),
         references=dict(metadata.get("memory_refs") or {}),
         operations=tuple(operations),

@@ -2,6 +2,7 @@
 
     {"kind": "decision", "id": "...", "run_id": "...", "role": "manage", "messages": [...], "completion": "...", ...}
     {"kind": "feedback", "target": "...", "gold": "Buddy", ...}
+    {"kind": "applied", "thread": "...", "operations": [...]}
 
 A decision is recorded once and never changed; feedback points to it by its own id or by that of its run.
 """
@@ -48,6 +49,14 @@ class Feedback:
     thumbs: Thumbs | None = None
     comment: str | None = None
     at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Operations that were applied in a later run than they were decided in: somebody had to approve them."""
+
+    thread: str | None
+    operations: tuple[OperationRecord, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,15 +155,22 @@ class Decision:
         return next((told.gold for told in reversed(self.feedback) if told.gold is not None), None)
 
 
-def as_line(record: Decision | Feedback) -> bytes:
+Record: TypeAlias = Decision | Feedback | Applied
+
+_KINDS: dict[str, type[Record]] = {"decision": Decision, "feedback": Feedback, "applied": Applied}
+
+
+def as_line(record: Record) -> bytes:
     """A record as a line of JSON, without what is empty."""
-    kind = "decision" if isinstance(record, Decision) else "feedback"
-    fields = {key: value for key, value in _fields(record).items() if value is not None and value not in ((), {}, "")}
-    text = json.dumps({"kind": kind, **fields}, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    fields = {
+        key: value for key, value in _fields(record).items() if value is not None and value not in ((), [], {}, "")
+    }
+    line = {"kind": type(record).__name__.lower(), **fields}
+    text = json.dumps(line, ensure_ascii=False, separators=(",", ":"), default=_plain)
     return text.encode(errors="replace") + b"\n"
 
 
-def of_line(line: bytes) -> Decision | Feedback:
+def of_line(line: bytes) -> Record:
     """The inverse of `as_line`.
 
     Raises:
@@ -162,14 +178,12 @@ def of_line(line: bytes) -> Decision | Feedback:
     """
     found = json.loads(line)
     kind = found.get("kind") if isinstance(found, dict) else None
-    if kind == "decision":
-        return _decisions().validate_python(found)
-    if kind == "feedback":
-        told = _feedback().validate_python(found)
-        if told.score is not None and not math.isfinite(told.score):
-            raise ValueError(f"a score of {told.score} is no number")
-        return told
-    raise ValueError(f"{str(kind)[:40]!r} is no kind of record of a trace")
+    if kind not in _KINDS:
+        raise ValueError(f"{str(kind)[:40]!r} is no kind of record of a trace")
+    record: Record = _adapter(kind).validate_python(found)
+    if isinstance(record, Feedback) and record.score is not None and not math.isfinite(record.score):
+        raise ValueError(f"a score of {record.score} is no number")
+    return record
 
 
 def with_feedback(decision: Decision, told: Mapping[str, list[Feedback]]) -> Decision:
@@ -178,11 +192,11 @@ def with_feedback(decision: Decision, told: Mapping[str, list[Feedback]]) -> Dec
     return replace(decision, feedback=tuple(dict.fromkeys(mine))) if mine else decision
 
 
-def _fields(record: Decision | Feedback) -> dict[str, Any]:
+def _fields(record: Record) -> dict[str, Any]:
     if isinstance(record, Feedback):
         return asdict(record)
-    fields = {name: getattr(record, name) for name in Decision.__dataclass_fields__}
-    return fields | {"feedback": tuple(asdict(told) for told in record.feedback)}
+    fields = {name: getattr(record, name) for name in type(record).__dataclass_fields__}
+    return fields | ({"feedback": [asdict(told) for told in record.feedback]} if isinstance(record, Decision) else {})
 
 
 def _plain(value: Any) -> Any:
@@ -190,10 +204,5 @@ def _plain(value: Any) -> Any:
 
 
 @cache
-def _decisions() -> TypeAdapter[Decision]:
-    return TypeAdapter(Decision)
-
-
-@cache
-def _feedback() -> TypeAdapter[Feedback]:
-    return TypeAdapter(Feedback)
+def _adapter(kind: str) -> TypeAdapter[Any]:
+    return TypeAdapter(_KINDS[kind])

@@ -6,12 +6,14 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.traces.decision import Decision, Feedback, of_line, with_feedback
+from langgraph_memory_r1.state import OperationRecord
+from langgraph_memory_r1.traces.decision import Applied, Decision, Feedback, Record, of_line, with_feedback
 from langgraph_memory_r1.traces.folder import files_of, lines_of
 from langgraph_memory_r1.traces.foreign import decisions_of_export, is_export
 
@@ -48,12 +50,12 @@ def read_traces(
     """
     skip = _raise if strict else on_skip or log.warning
     files = files_of(path)
-    told = _feedback(files)
+    later = _later(files)
     for file in files:
         others: Counter[str] = Counter()
         for decision in _decisions(file, skip):
             if _fits(decision, prompt_version):
-                yield with_feedback(decision, told)
+                yield later.join(decision)
             else:
                 others[str(decision.prompt_version)] += 1
         for version, count in others.items():
@@ -78,23 +80,42 @@ def _decisions(file: Path, skip: OnSkip) -> Iterator[Decision]:
             yield record
 
 
-def _feedback(files: list[Path]) -> dict[str, list[Feedback]]:
-    """What was said, by the id that it was said about; broken lines are named when the decisions are read."""
-    told: dict[str, list[Feedback]] = {}
+@dataclass(slots=True)
+class _Later:
+    """What was recorded about decisions after them."""
+
+    feedback: dict[str, list[Feedback]] = field(default_factory=dict)
+    applied: dict[str | None, list[OperationRecord]] = field(default_factory=dict)
+    """Operations that were approved, by thread."""
+
+    def join(self, decision: Decision) -> Decision:
+        """The decision with what was said about it, and with what was approved of it."""
+        if decision.role == "manage" and not decision.operations and decision.thread in self.applied:
+            turns = set(decision.turns)
+            approved = [each for each in self.applied[decision.thread] if turns & set(each["source"])]
+            decision = replace(decision, operations=tuple(approved))
+        return with_feedback(decision, self.feedback)
+
+
+def _later(files: list[Path]) -> _Later:
+    """Broken lines are named when the decisions are read."""
+    later = _Later()
     for file in files:
         for _, line in lines_of(file):
-            if not line.startswith(b'{"kind":"feedback"'):
+            if not line.startswith((b'{"kind":"feedback"', b'{"kind":"applied"')):
                 continue
             try:
                 record = of_line(line)
             except ValueError:
                 continue
             if isinstance(record, Feedback):
-                told.setdefault(record.target, []).append(record)
-    return told
+                later.feedback.setdefault(record.target, []).append(record)
+            elif isinstance(record, Applied):
+                later.applied.setdefault(record.thread, []).extend(record.operations)
+    return later
 
 
-def _records(file: Path, skip: OnSkip) -> Iterator[Decision | Feedback]:
+def _records(file: Path, skip: OnSkip) -> Iterator[Record]:
     for number, line in lines_of(file):
         try:
             record = of_line(line)

@@ -23,15 +23,19 @@ from typing import Any
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
-from langgraph_memory_r1.traces.calls import Call, Finished, Reply, message_of, settles
+from langgraph_memory_r1.traces.calls import Call, Finished, Reply, message_of, settles, thread_of
 from langgraph_memory_r1.traces.decision import Feedback, Thumbs, as_line
 from langgraph_memory_r1.traces.feedback import FEEDBACK, add_feedback, check
 from langgraph_memory_r1.traces.folder import FULL, append_shared
 from langgraph_memory_r1.traces.redaction import Redact
+from langgraph_memory_r1.traces.said import message_as_dict, reply_in
 from langgraph_memory_r1.traces.writer import Writer
+
+_REMEMBERS = ".after_agent"
+"""How the node of a middleware is called that remembers; after a review it asks no model any more."""
 
 
 @dataclass(slots=True)
@@ -42,6 +46,7 @@ class _Node:
     """Of the whole graph or agent."""
     parent: UUID | None
     name: str | None
+    thread: str | None = None
     calls: list[Finished] = field(default_factory=list)
 
 
@@ -149,11 +154,13 @@ class TraceRecorder(BaseCallbackHandler):
         run_id: UUID,
         parent_run_id: UUID | None = None,
         name: str | None = None,
+        metadata: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         """A graph or one of its nodes begins."""
         with self._lock:
-            self._nodes[run_id] = _Node(self._root(run_id, parent_run_id), parent_run_id, name)
+            root, thread = self._root(run_id, parent_run_id), thread_of(metadata or {})
+            self._nodes[run_id] = _Node(root, parent_run_id, name, thread)
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """A graph or one of its nodes is done."""
@@ -196,7 +203,7 @@ class TraceRecorder(BaseCallbackHandler):
     ) -> None:
         """A chat model is asked."""
         if self._wanted(metadata):
-            said = tuple(_message(message) for message in messages[0])
+            said = tuple(message_as_dict(message) for message in messages[0])
             self._enter(run_id, parent_run_id, said, metadata or {}, kwargs)
 
     def on_llm_start(
@@ -215,7 +222,7 @@ class TraceRecorder(BaseCallbackHandler):
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         """A model has answered."""
-        self._answered(run_id, _reply(response), None)
+        self._answered(run_id, reply_in(response), None)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """A model has failed."""
@@ -270,24 +277,12 @@ class TraceRecorder(BaseCallbackHandler):
                 node.calls = [done for done in node.calls if not done.call.metadata.get("memory_role")]
         if node is not None and node.calls:
             self._writer.write(node.calls, outputs)
+        elif node is not None and (node.name or "").endswith(_REMEMBERS) and isinstance(outputs, Mapping):
+            operations = [each for each in outputs.get("memory_ops") or () if each.get("op")]
+            if operations:
+                self._writer.write_applied(node.thread, operations)
         if node is not None and node.run_id == run_id:
             self.last_run = str(run_id)
-
-
-def _message(message: BaseMessage) -> dict[str, Any]:
-    extra = {key: getattr(message, key, None) for key in ("tool_calls", "tool_call_id", "name")}
-    return message_of(message.type, message.content, extra)
-
-
-def _reply(response: LLMResult) -> Reply:
-    if not response.generations or not response.generations[0]:
-        return Reply()
-    generation = response.generations[0][0]
-    message = getattr(generation, "message", None)
-    if not isinstance(message, AIMessage):
-        return Reply(generation.text, info=generation.generation_info or {})
-    info = {**(generation.generation_info or {}), **message.response_metadata}
-    return Reply(message.text, message.tool_calls, info, message.usage_metadata or {})
 
 
 def _again(path: Path, redact: Redact | None, roles: Collection[str] | None, max_bytes: int) -> TraceRecorder:

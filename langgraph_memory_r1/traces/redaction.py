@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
 from langgraph_memory_r1.state import OperationRecord
-from langgraph_memory_r1.traces.decision import Decision
+from langgraph_memory_r1.traces.decision import Applied, Decision
 
 Redact: TypeAlias = Callable[[str], str]
 """Takes out of a text what must not be kept."""
@@ -33,6 +33,11 @@ def redacted(decision: Decision, redact: Redact) -> Decision:
         token_ids=() if said else decision.token_ids,
         logprobs=() if said else decision.logprobs,
     )
+
+
+def redacted_applied(applied: Applied, redact: Redact) -> Applied:
+    """The operations with every text redacted."""
+    return replace(applied, operations=_in(applied.operations, redact))
 
 
 def _in(value: Any, redact: Redact) -> Any:

@@ -40,8 +40,8 @@ class Replay:
             return given
         held = self._banks.setdefault(bank, {})
         for shown in given.memories:
-            if held.get(shown.id, Memory("", "")).text != shown.text:
-                held[shown.id] = shown
+            old = held.get(shown.id, shown)
+            held[shown.id] = old if old.text == shown.text else replace(old, text=shown.text, at=shown.at)
         return replace(given, memories=tuple(held[shown.id] for shown in given.memories))
 
     def follow(self, bank: str, decision: Decision) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from langgraph_memory_r1.traces.calls import Finished, settle
-from langgraph_memory_r1.traces.decision import as_line
+from langgraph_memory_r1.traces.decision import Applied, as_line
 from langgraph_memory_r1.traces.folder import FULL, Appender
-from langgraph_memory_r1.traces.redaction import Redact, redacted
+from langgraph_memory_r1.traces.redaction import Redact, redacted, redacted_applied
 
 _RECENT = 1_000
 
@@ -39,14 +40,12 @@ class Writer:
         self._pid = 0
 
     def write(self, calls: Sequence[Finished], outputs: Any) -> None:
-        """Write the decisions of one run of a node; an event loop does not wait for it."""
-        if not _in_event_loop():
-            self._write(calls, outputs)
-            return
-        try:
-            self._behind().submit(self._write, calls, outputs)
-        except RuntimeError:  # the process is ending, and threads take no more work
-            self._write(calls, outputs)
+        """Write the decisions of one run of a node."""
+        self._do(partial(self._write, calls, outputs))
+
+    def write_applied(self, thread: str | None, operations: Sequence[Any]) -> None:
+        """Write operations that were decided in an earlier run."""
+        self._do(partial(self._write_applied, Applied(thread, tuple(operations))))
 
     def has(self, run_id: str) -> bool:
         """Whether something of this run was written lately."""
@@ -67,6 +66,16 @@ class Writer:
             thread.shutdown()
         self.appender.close()
 
+    def _do(self, work: Callable[[], None]) -> None:
+        """Here, or where an event loop runs in the thread, which then does not wait for it."""
+        if not _in_event_loop():
+            work()
+            return
+        try:
+            self._behind().submit(work)
+        except RuntimeError:  # the process is ending, and threads take no more work
+            work()
+
     def _behind(self) -> ThreadPoolExecutor:
         """One thread, so that the order stays; a forked process has none of its parent's."""
         with self._lock:
@@ -83,6 +92,9 @@ class Writer:
             self._recent |= dict.fromkeys(decision.run_id for decision in decisions)
             if len(self._recent) > 2 * _RECENT:
                 self._recent = dict.fromkeys(list(self._recent)[-_RECENT:])
+
+    def _write_applied(self, applied: Applied) -> None:
+        self.appender.append(as_line(applied if self._redact is None else redacted_applied(applied, self._redact)))
 
 
 def _in_event_loop() -> bool:

@@ -1,6 +1,6 @@
 """Makes what the vLLM test serves: a tiny random Qwen3, its tokenizer, and adapters that know their lessons by heart.
 
-    python tests/vllm/build.py lessons.json FOLDER
+    python tests/vllm_env/build.py lessons.json FOLDER
 
 `lessons.json`: {adapter: [[messages, reply], ...]}. Runs in the server's environment, which has torch and peft but not
 this library. Takes some seconds.
