@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,17 +48,25 @@ def agents_measures(folder: Path) -> Iterator[Measure]:
     call the model and do nothing else is shown for comparison: what of the loss is LangGraph's.
     """
     model = ScriptedChatModel(decide, delay=LATENCY)
-    graph = create_memory_graph(folder / "async", model=model)
-    remember(graph, CONVERSATIONS)  # a server that has been running for a turn
-    ours, alone = together(graph), together_alone(model)
+    with graph_in(folder / "async", model) as graph:
+        ours = together(graph)
+    alone = together_alone(model)
     bare = together(bare_graph(model), check=False)
     print(f"  {CONVERSATIONS} x {TURNS} turns: {ours:.2f} s, a bare graph {bare:.2f} s, the model alone {alone:.2f} s")
     yield Measure("conversations_async", ours, alone, 1 / 0.85)
-    graph = create_memory_graph(folder / "threads", model=model)
-    remember(graph, CONVERSATIONS)
-    threaded = in_threads(lambda owner: [remember(graph, owner, turn) for turn in range(TURNS)])
+    with graph_in(folder / "threads", model) as graph:
+        threaded = in_threads(lambda owner: [remember(graph, owner, turn) for turn in range(TURNS)])
     alone = in_threads(lambda _: [model.invoke(PROMPT) for _ in range(CALLS * TURNS)])
     yield Measure("conversations_threads", threaded, alone, 1 / 0.7)
+
+
+@contextmanager
+def graph_in(folder: Path, model: ScriptedChatModel) -> Iterator[MemoryGraph]:
+    """A memory graph that has been running for a turn, as a server's has."""
+    with LanceDBStore(folder) as store:
+        graph = create_memory_graph(store, model=model)
+        remember(graph, CONVERSATIONS)
+        yield graph
 
 
 PROMPT = "Turns:\n[0] user: nothing"
@@ -190,14 +199,24 @@ def recall_times(store: LanceDBStore, queries: Sequence[str]) -> list[float]:
 def remember_measures(folder: Path) -> Iterator[Measure]:
     """One turn that becomes one memory, beside langmem's store manager with its defaults; neither waits for a model.
 
-    Ours in a folder is on disk and in the history afterwards, langmem's is in this process's memory; so ours on the
-    same store is measured too, and shown what a bare graph and a bare append of the same rows cost.
+    langmem's memories are in this process's memory then, so ours are on the same store. In a folder, where they are on
+    disk afterwards, with their history, a turn is held against a bare graph and a bare append of the same rows.
     """
     if importlib.util.find_spec("langmem") is None:
-        print("remember_vs_langmem skipped: langmem is not here; pip install langmem")
+        print("remember_vs_langmem skipped: langmem is not installed (pip install langmem)")
         return
     model = ScriptedChatModel(decide)
-    on_disk, in_memory = (create_memory_graph(place, model=model) for place in (folder / "ours", InMemoryStore()))
+    with graph_in(folder / "ours", model) as on_disk:
+        spent = remember_times(on_disk, create_memory_graph(InMemoryStore(), model=model), model, folder)
+    print("  a turn: " + ", ".join(f"{name} {1000 * time:.1f} ms" for name, time in spent.items()))
+    yield Measure("remember_vs_langmem", spent["in memory"], spent["langmem"], 0.5)
+    yield Measure("remember_on_disk_vs_bare", spent["on disk"], spent["a bare graph"] + spent["a bare append"], 1.6)
+
+
+def remember_times(
+    on_disk: MemoryGraph, in_memory: MemoryGraph, model: ScriptedChatModel, folder: Path
+) -> dict[str, float]:
+    """Median seconds of a turn, all of them measured turn by turn."""
     bare, append, theirs = bare_graph(model), bare_append(folder), langmem_manager()
     calls: dict[str, Callable[[int], object]] = {
         "on disk": lambda turn: remember(on_disk, 0, turn),
@@ -211,10 +230,7 @@ def remember_measures(folder: Path) -> Iterator[Measure]:
         for turn in range(WARM_UP + REMEMBERED):
             for name, call in calls.items():
                 times[name].append(seconds(lambda call=call, turn=turn: call(turn)))
-    spent = {name: p50(samples[WARM_UP:]) for name, samples in times.items()}
-    print("  a turn: " + ", ".join(f"{name} {1000 * time:.1f} ms" for name, time in spent.items()))
-    yield Measure("remember_vs_langmem", spent["in memory"], spent["langmem"], 0.5)
-    yield Measure("remember_on_disk_vs_langmem", spent["on disk"], spent["langmem"], 1)
+    return {name: p50(samples[WARM_UP:]) for name, samples in times.items()}
 
 
 def bare_append(folder: Path) -> Callable[[int], object]:

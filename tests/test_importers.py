@@ -328,7 +328,7 @@ def test_any_json_is_read_or_refused_in_a_sentence(write: Any, value: Any) -> No
 
 @pytest.mark.slow
 @given(value=JSON)
-@settings(max_examples=1_000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_lot_of_json_is_read_or_refused_in_a_sentence(write: Any, value: Any) -> None:
     read_or_refused(write(value))
 

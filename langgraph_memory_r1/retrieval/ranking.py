@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any, Literal
 
 import numpy as np
@@ -78,7 +78,7 @@ class View:
         current = np.fromiter(slots, np.int64, len(slots))
         times, orders = _column(segments, "times")[current], _column(segments, "orders")[current]
         self.segments = segments
-        self.entries = [entry for segment in segments for entry in segment.entries]
+        self.entries = list(chain.from_iterable(segment.entries for segment in segments))
         """By slot."""
         self.timeline: Ints = current[np.lexsort((orders, times))]
         """Slots in time order."""
@@ -112,10 +112,10 @@ class View:
         return shared
 
     @cached_property
-    def names(self) -> dict[int, set[str]]:
+    def names(self) -> dict[int, frozenset[str]]:
         """The terms of each speaker's name, by number."""
-        present = set(self.speakers.tolist())
-        return {number: set(terms(name)) for name, number in self._speakers.names.items() if number in present}
+        present = set(np.flatnonzero(np.bincount(self.speakers)).tolist())
+        return {number: _name_terms(name) for name, number in self._speakers.names.items() if number in present}
 
     def matches(self, words: Sequence[str]) -> Matches:
         """Where these terms stand."""
@@ -133,11 +133,16 @@ class View:
         return found if len(self.places) == len(self.timeline) else found.keep(found.places >= 0)
 
 
+@lru_cache(maxsize=1024)
+def _name_terms(name: str) -> frozenset[str]:
+    return frozenset(terms(name))
+
+
 def score(view: View, query: str, vector: NDArray[np.float32] | None, weights: Weights) -> Floats:
     """The score of every memory of a view, in time order; 0 where it has nothing in common with the query."""
     wanted = Counter(terms(query))
     named = _named(view, wanted) if weights.speaker else {}
-    naming = set().union(*named.values())
+    naming: frozenset[str] = frozenset().union(*named.values())
     words = [word for word in wanted if word not in naming]  # in order: sums must not depend on a set's
     found = _rarest(view.matches(words), len(words))
     scores = np.zeros(len(view))
@@ -153,10 +158,12 @@ def score(view: View, query: str, vector: NDArray[np.float32] | None, weights: W
     return scores + weights.dense * _dense(view, vector, weights) * (float(scores.std()) or 1.0)
 
 
-def _named(view: View, wanted: Collection[str]) -> dict[int, set[str]]:
+def _named(view: View, wanted: Counter[str]) -> dict[int, frozenset[str]]:
     """The numbers of the speakers whom a query names, each with the terms that do it."""
+    named: dict[int, frozenset[str]] = {}
+    if wanted.keys().isdisjoint(chain.from_iterable(view.names.values())):
+        return named
     bearers = Counter(term for name in view.names.values() for term in name)
-    named = {}
     for number, name in view.names.items():
         own = {term for term in name if bearers[term] == 1 and term.isalpha()}
         if own & set(wanted) or (name and name <= set(wanted)):

@@ -174,7 +174,7 @@ class LanceTable:
             return self.version
         stamp = os.stat(self._manifests).st_mtime_ns
         # While nothing was cleaned up, the next commit's manifest is there if there is one.
-        if stamp == self._seen_stamp and not os.path.exists(self._manifest(known + 1)):
+        if stamp == self._seen_stamp and not os.access(self._manifest(known + 1), os.F_OK):
             return known
         names = min(name for name in os.listdir(self._manifests) if name.endswith(".manifest"))
         self._seen_stamp = stamp
