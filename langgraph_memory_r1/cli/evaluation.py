@@ -60,12 +60,16 @@ class Wanted(WantedData):
 
 def run_benchmark(wanted: Wanted) -> None:
     """Evaluate, write the folder, show the report."""
-    if wanted.retrieval_only:
-        from langgraph_memory_r1.cli.retrieval import run_retrieval
+    try:
+        if wanted.retrieval_only:
+            from langgraph_memory_r1.cli.retrieval import run_retrieval
 
-        run_retrieval(wanted, wanted.embedder)
-    else:
-        _run_systems(wanted)
+            run_retrieval(wanted, wanted.embedder)
+        else:
+            _run_systems(wanted)
+    except KeyboardInterrupt:
+        note("Interrupted; what is done stays, and the same command goes on from there.")
+        raise typer.Exit(_INTERRUPTED) from None
 
 
 def _run_systems(wanted: Wanted) -> None:
@@ -77,9 +81,11 @@ def _run_systems(wanted: Wanted) -> None:
         job, scorer = _job(wanted, found, records, calls)
         outcome = _evaluated(job, scorer, wanted)
         files = {"banks": outcome.banks, "costs": outcome.costs, "curve": outcome.curve if wanted.every else []}
+        answered = time.perf_counter()
         manifest = about(wanted, found) | _configuration(wanted, job, scorer)
         run = _written(found.folder, outcome.results, files, manifest)
-    took = f"{counted(len(outcome.results), 'answer')} in {time.perf_counter() - start:.1f} s."
+    report = time.perf_counter() - answered
+    took = f"{counted(len(outcome.results), 'answer')} in {answered - start:.1f} s, the report in {report:.1f} s."
     show_run(run, took, as_data=wanted.as_data)
     failed = sum(line["error"] is not None for line in outcome.results)
     if failed:
@@ -180,13 +186,9 @@ def _evaluated(job: Job, scorer: Scorer, wanted: Wanted) -> Outcome:
         # Not returned: asyncio.run writes out what a coroutine returns, and of 40 MB that takes seconds.
         found.append(await evaluate(job, scorer))
 
-    try:
-        with stages(_totals(job, scorer), shown=shown) as advance:
-            job = replace(job, advance=advance)
-            asyncio.run(run())
-    except KeyboardInterrupt:
-        note("Interrupted; what is done stays, and the same command goes on from there.")
-        raise typer.Exit(_INTERRUPTED) from None
+    with stages(_totals(job, scorer), shown=shown) as advance:
+        job = replace(job, advance=advance)
+        asyncio.run(run())
     return found[0]
 
 
