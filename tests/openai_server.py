@@ -66,6 +66,11 @@ class Server:
 @contextmanager
 def serving(*script: Says, port: int = 0) -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             says = server.take({**body, "path": self.path}, {key.lower(): value for key, value in self.headers.items()})

@@ -126,6 +126,7 @@ def _stage(recipe: Recipe, number: int, folder: Path, tell: Tell, callbacks: Seq
     with _quiet():
         trainer = ready.trainer(judge, [keep, *callbacks])
         trainer.train(resume_from_checkpoint=last_checkpoint(place))
+    trainer.accelerator.wait_for_everyone()
     log = trainer.state.log_history
     (place / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in log), encoding="utf-8")
     found = _finish(ready, keep, trainer.state.global_step, folder)
