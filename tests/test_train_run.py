@@ -91,10 +91,11 @@ def test_a_trained_adapter_scores_in_the_graph_what_it_scored_in_training(tmp_pa
     # The graph tells the answerer the time; so must what it is trained and validated on.
     told = [story.conversation for story in generate("validation", conversations=1)]
     told = [replace(one, questions=tuple(replace(question, at=ASKED) for question in one.questions)) for one in told]
-    write_conversations(tmp_path / "held-out.jsonl", told)
+    told_at = tmp_path / "held-out.jsonl"
+    write_conversations(told_at, told)
     changes = [
         "stages.1.settings.max_steps=1",
-        f"validation={{source: conversations, path: {tmp_path}/held-out.jsonl}}",
+        f"validation={{source: conversations, path: {told_at}}}",
     ]
     found = train(read_recipe(recipe(tmp_path), changes))
     answerer = load_chat_model(f"hf:{tmp_path / 'base'}", adapter=found[0].folder, role="answer", max_tokens=8)

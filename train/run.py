@@ -121,6 +121,7 @@ def _stage(recipe: Recipe, number: int, folder: Path, tell: Tell, callbacks: Seq
     ready = prepare(recipe, number, folder)
     learned, held_out = ready.learned, ready.held_out
     tell(f"{place.name}: {stage.algorithm} on {len(learned.rows)} rows, validated on {len(held_out.rows)}")
+    ready.prompt_lengths()
     judge = ready.judge()
     keep = ready.keeper(judge)
     with _quiet():
