@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import os
 import pickle
 import subprocess
@@ -502,3 +503,13 @@ def test_a_bank_of_another_store_has_another_key(tmp_path: Path) -> None:
         MemoryBank(one, "ann").apply([Add("Ann has a dog.")])
     with LanceDBStore(os.path.relpath(tmp_path / "a")) as again:
         assert MemoryBank(again, "ann").key == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc")
+def test_recorders_that_are_gone_hold_no_files(folder: Path) -> None:
+    model = ScriptedChatModel(lambda messages: "yes")
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        model.invoke("hello", {"callbacks": [TraceRecorder(folder)]})
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) <= before + 1

@@ -93,10 +93,12 @@ def test_the_reference_is_the_base_whatever_adapters_there_are(tmp_path: Path) -
     batch = made._generate_and_score_completions([{"prompt": [{"role": "user", "content": "Hi"}], "row_id": "r0"}] * 4)
     tokens = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
     mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
-    plain = tiny_base(TOKENIZER)
+    width = batch["completion_ids"].shape[1]
     with torch.no_grad():
-        expected = made._get_per_token_logps_and_entropies(plain, tokens, mask, batch["completion_ids"].shape[1])[0]
-    torch.testing.assert_close(batch["ref_per_token_logps"], expected)
+        logits = tiny_base(TOKENIZER)(input_ids=tokens, attention_mask=mask).logits[:, -width - 1 : -1]
+    expected = logits.log_softmax(-1).gather(2, batch["completion_ids"].unsqueeze(2)).squeeze(2)
+    said = batch["completion_mask"].bool()
+    torch.testing.assert_close(batch["ref_per_token_logps"][said], expected[said])
 
 
 @pytest.mark.slow

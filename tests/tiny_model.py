@@ -41,7 +41,7 @@ def tiny_base(tokenizer: Any) -> Any:
     torch.manual_seed(0)
     config = Qwen3Config(
         vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, head_dim=16, max_position_embeddings=4096, eos_token_id=1, pad_token_id=0,
+        num_key_value_heads=1, head_dim=16, max_position_embeddings=32768, eos_token_id=1, pad_token_id=0,
         bos_token_id=None,
     )  # fmt: skip
     return Qwen3ForCausalLM(config)

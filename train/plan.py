@@ -86,7 +86,7 @@ def _stage(recipe: Recipe, stage: Stage, number: int, scratch: Path, tell: Calla
     ready = prepare(recipe, number, scratch, fresh=True)
     trainer = ready.trainer(ready.judge())
     rows, tokenizer = ready.learned.rows, ready.actors.tokenizer
-    prompts = [len(prompt_ids(tokenizer, render(row.given, recipe.style))) for row in rows]
+    prompts = ready.prompt_lengths()
     sampled = stage.algorithm in ("grpo", "ppo")
     return StagePlan(
         ready.folder.name, stage.algorithm, len(rows), len(ready.held_out.rows), dict(ready.learned.skipped),

@@ -121,11 +121,13 @@ def _stage(recipe: Recipe, number: int, folder: Path, tell: Tell, callbacks: Seq
     ready = prepare(recipe, number, folder)
     learned, held_out = ready.learned, ready.held_out
     tell(f"{place.name}: {stage.algorithm} on {len(learned.rows)} rows, validated on {len(held_out.rows)}")
+    ready.prompt_lengths()
     judge = ready.judge()
     keep = ready.keeper(judge)
     with _quiet():
         trainer = ready.trainer(judge, [keep, *callbacks])
         trainer.train(resume_from_checkpoint=last_checkpoint(place))
+    trainer.accelerator.wait_for_everyone()
     log = trainer.state.log_history
     (place / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in log), encoding="utf-8")
     found = _finish(ready, keep, trainer.state.global_step, folder)

@@ -12,12 +12,13 @@ from transformers import PrinterCallback, TrainerCallback
 from langgraph_memory_r1 import scoring
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.models import load_chat_model
+from langgraph_memory_r1.prompts import render
 from langgraph_memory_r1.train.actors import Actors
 from langgraph_memory_r1.train.construction import Material
 from langgraph_memory_r1.train.episodes import Deciding
 from langgraph_memory_r1.train.grpo import NodeGRPOTrainer
 from langgraph_memory_r1.train.logo import NodeLoGoTrainer
-from langgraph_memory_r1.train.policy import ChatPolicy
+from langgraph_memory_r1.train.policy import ChatPolicy, prompt_ids
 from langgraph_memory_r1.train.ppo import NodePPOTrainer
 from langgraph_memory_r1.train.recipe import Recipe, Stage
 from langgraph_memory_r1.train.rewards import (
@@ -45,6 +46,22 @@ class Prepared:
     actors: Actors
     learned: Material
     held_out: Material
+
+    def prompt_lengths(self) -> list[int]:
+        """Tokens of every row's prompt.
+
+        Raises:
+            InputError: One is too long for the model.
+        """
+        rows = [*self.learned.rows, *self.held_out.rows]
+        found = [len(prompt_ids(self.actors.tokenizer, render(row.given, self.recipe.style))) for row in rows]
+        room = getattr(self.actors.model.config, "max_position_embeddings", None)
+        if room is not None and max(found) + self.recipe.max_tokens > room:
+            raise InputError(
+                f"The longest prompt has {max(found)} tokens and a reply may have {self.recipe.max_tokens}, but the "
+                f"base holds {room}; lower top_k, related_k or max_tokens."
+            )
+        return found[: len(self.learned.rows)]
 
     def judge(self) -> Judge:
         """The frozen Answer Agent that decisions are judged by."""

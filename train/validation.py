@@ -63,22 +63,25 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
         kept = json.loads(self._file.read_text()) if self._file.exists() else {}
         self.scores = {int(step): score for step, score in kept.items() if int(step) <= state.global_step}
         if not self.scores:
-            self._judge(state.global_step)
+            self._judge(state)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Scores, at the last step too."""
         if state.global_step % self.every == 0 or state.global_step >= state.max_steps:
-            self._judge(state.global_step)
+            self._judge(state)
             if self._is_stuck():
                 control.should_training_stop = True
 
-    def _judge(self, step: int) -> None:
+    def _judge(self, state: TrainerState) -> None:
         score = self.score()
         if score is None:
             return
-        if not self.scores or score > max(self.scores.values()):
+        better = not self.scores or score > max(self.scores.values())
+        self.scores[state.global_step] = score
+        if not state.is_world_process_zero:
+            return
+        if better:
             self.save(self.best)
-        self.scores[step] = score
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self._file.write_text(json.dumps(self.scores))
 

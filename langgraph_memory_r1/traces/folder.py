@@ -51,6 +51,9 @@ class Appender:
         if not os.access(self.folder, os.W_OK | os.X_OK):
             raise _unwritable(self.folder, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
+    def __del__(self) -> None:
+        self._close()
+
     def append(self, lines: bytes) -> None:
         """Write whole lines; what cannot be written is counted, and said once."""
         with self._lock:

@@ -57,7 +57,7 @@ class TraceRecorder(BaseCallbackHandler):
     never waits for the disk. A disk that is full stops no agent: what could not be written is counted in `lost`.
 
     Args:
-        path: Folder for the traces. They hold what people said; it is readable for this user only.
+        path: Folder for the traces. They hold what people said; the files are readable for this user only.
         redact: Applied to every text before it is written.
         roles: Record only calls in these roles (`"extract"`, `"manage"`, `"answer"`); None: every call of a model.
         max_bytes: Size after which a new file is begun.

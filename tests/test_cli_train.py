@@ -1,0 +1,116 @@
+"""`memory-r1 train`: looked through, carried out and exported, as somebody at a terminal does it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("trl", reason="the extra `train` is not installed")
+
+from command import Command
+from tiny_model import save_base
+
+from langgraph_memory_r1 import InputError, load_chat_model
+from langgraph_memory_r1.train.plan import plan
+from langgraph_memory_r1.train.recipe import find_recipe, read_recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+OURS = sorted(file.stem for file in (ROOT / "train" / "recipes").glob("*.yaml"))
+RECIPE = """
+base: base
+output: {output}
+builder: rules
+max_tokens: 6
+related_k: 4
+top_k: 4
+lora: {{r: 4, alpha: 8}}
+train: {{source: personaworld, split: train, limit: 2}}
+validation: {{source: personaworld, split: validation, limit: 1}}
+stages:
+- role: manage
+  beta: 0.01
+  settings: {{max_steps: 2, per_device_train_batch_size: 4, num_generations: 2}}
+"""
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    return Command(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def recipe(cli: Command, tmp_path: Path) -> str:
+    save_base(tmp_path / "base")
+    return cli.file("recipe.yaml", RECIPE.format(output=tmp_path / "run"))
+
+
+def test_help_loads_no_torch() -> None:
+    code = (
+        "import sys; sys.argv = ['memory-r1', 'train', '--help']\ntry:\n    from langgraph_memory_r1.cli import main\n"
+    )
+    code += "    main()\nfinally:\n    assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "export" in done.stdout and "--recipe" in done.stdout
+
+
+def test_mistakes_are_one_sentence(cli: Command, recipe: str) -> None:
+    for arguments, said in [
+        (("--recipe", recipe, "sead=1"), "unknown key 'sead'; did you mean 'seed'?"),
+        (("--recipe", "tiny"), "There is no recipe 'tiny'; give a file, or one of ours"),
+        (("export", "nowhere", "--role", "manage", "--to", "x"), "nowhere holds no finished adapter for 'manage'"),
+    ]:
+        done = cli("train", *arguments)
+        assert done.code == 1 and done.out == ""
+        assert done.err.startswith("Error: ") and said in " ".join(done.err.split()), done.err
+
+
+@pytest.mark.slow
+def test_a_run_from_looking_at_it_to_the_exported_adapter(cli: Command, recipe: str, tmp_path: Path) -> None:
+    looked = cli("train", "--recipe", recipe, "--dry-run")
+    assert looked.code == 0, looked.err
+    assert "1-manage: grpo" in looked.out and "assistant:" in looked.out and "in order" in looked.out
+    assert not (tmp_path / "run").exists()
+    (told,) = cli("train", "--recipe", recipe, "--dry-run", "--json").data
+    assert told["rows"] > 0 and told["prompts"]["shortest"] <= told["prompts"]["longest"]
+    (trained,) = cli("train", "--recipe", recipe, "--json").data
+    assert trained["steps"] == 2 and trained["role"] == "manage"
+    again = cli("train", "--recipe", recipe)
+    assert again.code == 0 and "2 steps" in again.out  # done already: nothing is trained twice
+    to = tmp_path / "given"
+    assert cli("train", "export", str(tmp_path / "run"), "--role", "manage", "--to", str(to)).code == 0
+    card = (to / "README.md").read_text()
+    assert "# Memory Manager for" in card and "| steps | 2 |" in card and "load_chat_model(" in card
+    assert "| 2 |" in card
+    assert load_chat_model(f"hf:{tmp_path / 'base'}", adapter=to, role="manage") is not None
+    taken = cli("train", "export", str(tmp_path / "run"), "--role", "manage", "--to", str(to))
+    assert taken.code == 1 and "is not empty" in taken.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OURS)
+def test_every_recipe_of_ours_can_be_looked_through(name: str, tmp_path: Path) -> None:
+    """With a tiny base and PersonaWorld in the place of what has to be downloaded."""
+    base = save_base(tmp_path / "base")
+    data = "{{source: personaworld, split: {}, limit: 2}}"
+    told = read_recipe(find_recipe(name))
+    changes = [f"base={base}", f"train={data.format('train')}", f"validation={data.format('validation')}"]
+    changes += ["builder=rules", "judge=null", "max_tokens=16"]
+    for place, stage in enumerate(told.stages):
+        batch = stage.settings.get("num_generations", 2)
+        changes += [f"stages.{place}.settings.per_device_train_batch_size={batch}", f"stages.{place}.train=null"]
+        changes += [f"stages.{place}.settings.gradient_accumulation_steps=2"]
+    plans = plan(read_recipe(find_recipe(name), changes))
+    assert [one.algorithm for one in plans] == [stage.algorithm for stage in told.stages]
+    assert all(one.rows and one.validation and one.prompt for one in plans)
+
+
+@pytest.mark.slow
+def test_prompts_that_the_base_cannot_hold_are_refused_beforehand(recipe: str, tmp_path: Path) -> None:
+    config = tmp_path / "base" / "config.json"
+    config.write_text(config.read_text().replace("32768", "64"))
+    with pytest.raises(InputError, match="the base holds 64"):
+        plan(read_recipe(recipe))

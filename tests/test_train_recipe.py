@@ -1,0 +1,76 @@
+"""Recipes: what is refused and how it is said; ours can all be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("yaml", reason="the extra `train` is not installed")
+
+from langgraph_memory_r1 import InputError
+from langgraph_memory_r1.train.recipe import find_recipe, read_recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+RECIPE = """
+base: some/model
+output: runs/x
+train: {source: rows, path: a.jsonl}
+validation: {source: rows, path: b.jsonl}
+stages:
+- {role: answer, settings: {max_steps: 5}}
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(RECIPE)
+    return file
+
+
+def test_changes_reach_into_the_recipe(path: Path) -> None:
+    changes = ["seed=3", "stages.0.settings.max_steps=7", "lora=null", "stages.0.ppo.gamma=0.9", "train.only=[a, b]"]
+    recipe = read_recipe(path, changes)
+    assert recipe.seed == 3
+    assert recipe.stages[0].settings == {"max_steps": 7}
+    assert recipe.lora is None
+    assert recipe.stages[0].ppo.gamma == 0.9
+    assert recipe.train.only == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("sead=1", "unknown key 'sead'; did you mean 'seed'?"),
+        ("stages.0.algoritm=ppo", "unknown key 'stages.0.algoritm'; did you mean 'algorithm'?"),
+        ("stages.0.ppo.gama=1", "unknown key 'stages.0.ppo.gama'; did you mean 'gamma'?"),
+        ("lora.rank=8", "unknown key 'lora.rank'; there are r, alpha"),
+        ("stages.0.algorithm=dpo", "stages.0.algorithm: "),
+        ("seed=many", "seed: "),
+        ("seed", "'seed' changes nothing; write key=value"),
+        ("stages.4.role=answer", "There is no 'stages.4.role' in the recipe"),
+    ],
+)
+def test_what_is_wrong_is_named(path: Path, change: str, said: str) -> None:
+    with pytest.raises(InputError) as refused:
+        read_recipe(path, [change])
+    assert said in str(refused.value)
+
+
+def test_what_is_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        read_recipe(tmp_path / "none.yaml")
+    (tmp_path / "list.yaml").write_text("- 1")
+    with pytest.raises(InputError, match="is not a recipe"):
+        read_recipe(tmp_path / "list.yaml")
+    (tmp_path / "torn.yaml").write_text("{a: ")
+    with pytest.raises(InputError, match="is not YAML"):
+        read_recipe(tmp_path / "torn.yaml")
+    with pytest.raises(InputError, match=r"give a file, or one of ours: .*tiny-grpo"):
+        find_recipe("tiny-gpro")
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in (ROOT / "train" / "recipes").glob("*.yaml")))
+def test_ours_can_be_read(name: str) -> None:
+    assert read_recipe(find_recipe(name)).stages

@@ -1,0 +1,129 @@
+"""Recipes carried out: rounds, what is kept, going on after a kill, and back into the graph."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("trl", reason="the extra `train` is not installed")
+
+import torch
+from safetensors.torch import load_file
+from tiny_model import save_base
+
+from langgraph_memory_r1 import InputError, create_memory_graph, load_chat_model
+from langgraph_memory_r1.conversations import write_conversations
+from langgraph_memory_r1.evals.personaworld import generate
+from langgraph_memory_r1.scoring import f1_mem0
+from langgraph_memory_r1.train.recipe import read_recipe
+from langgraph_memory_r1.train.run import train
+from langgraph_memory_r1.turns import Limits
+
+RECIPE = """
+base: {base}
+output: {output}
+builder: rules
+metric: f1_mem0
+max_tokens: 8
+related_k: 6
+top_k: 4
+lora: {{r: 4, alpha: 8}}
+train: {{source: personaworld, split: train, limit: 2}}
+validation: {{source: personaworld, split: validation, limit: 1}}
+stages:
+- role: answer
+  algorithm: {algorithm}
+  eval_every: 2
+  settings: &settings
+    {{max_steps: 4, per_device_train_batch_size: 4, num_generations: 2, save_steps: 1, learning_rate: 0.01}}
+- role: manage
+  algorithm: {algorithm}
+  beta: 0.01
+  eval_every: 2
+  settings: *settings
+"""
+ASKED = datetime(2024, 6, 1, tzinfo=UTC)
+SETTINGS = "stages.{}.settings.{}"
+
+
+def recipe(folder: Path, algorithm: str = "grpo") -> Path:
+    base = folder / "base"
+    if not base.exists():
+        save_base(base)
+    path = folder / f"{algorithm}.yaml"
+    path.write_text(RECIPE.format(base=base, output=folder / algorithm, algorithm=algorithm))
+    return path
+
+
+def weights(run: Path, role: str) -> dict[str, Any]:
+    return dict(load_file(run / "adapters" / role / "adapter_model.safetensors"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["grpo", "ppo"])
+def test_a_run_that_was_killed_goes_on_to_the_same_weights(tmp_path: Path, algorithm: str) -> None:
+    path = recipe(tmp_path, algorithm)
+    # One generation for two steps: a kill between them leaves samples that are still to be learned from.
+    changes = [f"{SETTINGS.format(stage, 'steps_per_generation')}=2" for stage in (0, 1)]
+    whole = train(read_recipe(path, changes))
+    broken = [*changes, f"output={tmp_path / 'broken'}"]
+    worker = str(Path(__file__).with_name("train_worker.py"))
+    for kill_after in (4, 2, 2):  # the last step of the first stage, then steps of the second
+        done = subprocess.run([sys.executable, worker, str(path), *broken, str(kill_after)], capture_output=True)
+        assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
+    again = train(read_recipe(path, broken))
+    assert [(one.score, one.before, one.steps) for one in again] == [(o.score, o.before, o.steps) for o in whole]
+    for role in ("answer", "manage"):
+        one, other = weights(tmp_path / algorithm, role), weights(tmp_path / "broken", role)
+        assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+@pytest.mark.slow
+def test_a_trained_adapter_scores_in_the_graph_what_it_scored_in_training(tmp_path: Path) -> None:
+    # The graph tells the answerer the time; so must what it is trained and validated on.
+    told = [story.conversation for story in generate("validation", conversations=1)]
+    told = [replace(one, questions=tuple(replace(question, at=ASKED) for question in one.questions)) for one in told]
+    told_at = tmp_path / "held-out.jsonl"
+    write_conversations(told_at, told)
+    changes = [
+        "stages.1.settings.max_steps=1",
+        f"validation={{source: conversations, path: {told_at}}}",
+    ]
+    found = train(read_recipe(recipe(tmp_path), changes))
+    answerer = load_chat_model(f"hf:{tmp_path / 'base'}", adapter=found[0].folder, role="answer", max_tokens=8)
+    manager = load_chat_model(f"hf:{tmp_path / 'base'}", adapter=found[1].folder, role="manage", max_tokens=8)
+    how = {"answerer": answerer, "style": "compact", "related_k": 6, "top_k": 4, "clock": lambda: ASKED}
+    scores = []
+    for number, one in enumerate(told):
+        graph = create_memory_graph(
+            str(tmp_path / f"bank{number}"), manager="rules", limits=Limits(batch_turns=1), **how
+        )
+        graph.invoke({"turns": one.turns})
+        for question in one.questions:
+            scores.append(f1_mem0(graph.invoke({"question": question.text})["answer"], question.gold))
+    assert sum(scores) / len(scores) == found[0].score
+    both = create_memory_graph(str(tmp_path / "both"), manager=manager, limits=Limits(batch_turns=1), **how)
+    assert both.invoke({"turns": told[0].turns[:2], "question": "Who?"})["answer"]
+
+
+@pytest.mark.slow
+def test_a_run_leaves_what_people_read_and_refuses_another_recipe(tmp_path: Path) -> None:
+    path = recipe(tmp_path)
+    found = train(read_recipe(path, ["stages.1.settings.max_steps=1", "stages.0.settings.max_steps=1"]))
+    run = tmp_path / "grpo"
+    assert [one.role for one in found] == ["answer", "manage"]
+    manifest = json.loads((run / "adapters" / "manage" / "manifest.json").read_text())
+    assert manifest["rank"] == 4 and manifest["role"] == "manage" and len(manifest["data"]) == 64
+    assert "# Training rows" in (run / "1-answer" / "data.md").read_text()
+    assert len((run / "1-answer" / "completions" / "000000-0.jsonl").read_text().splitlines()) == 4
+    assert json.loads((run / "2-manage" / "scores.json").read_text()).keys() == {"0", "1"}
+    with pytest.raises(InputError, match="another recipe"):
+        train(read_recipe(path))

@@ -1,0 +1,29 @@
+"""Carries out a recipe in a process of its own, and ends it by force after a step: python train_worker.py RECIPE [STEP]."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+from transformers import TrainerCallback
+
+from langgraph_memory_r1.train.recipe import read_recipe
+from langgraph_memory_r1.train.run import train
+
+
+class Kill(TrainerCallback):
+    """At the end of a step, before it is saved; counted over all stages."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        self.left -= 1
+        if not self.left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+path, changes, steps = sys.argv[1], sys.argv[2:-1], int(sys.argv[-1])
+train(read_recipe(path, changes), callbacks=[Kill(steps)])
