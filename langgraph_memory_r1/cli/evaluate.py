@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -20,54 +20,88 @@ eval_app = typer.Typer(
 )
 
 
+Data: TypeAlias = Annotated[Path | None, typer.Option("--data", metavar="FILE", help="The benchmark's data file.")]
+Split: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Which part; an unknown name lists all. [default: the test part]")
+]
+Systems: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="A,B", help="Which systems; an unknown name lists all. [default: memory-r1,bm25,oracle]"),
+]
+Extractor: TypeAlias = Annotated[str | None, typer.Option(metavar="SPEC", help="Another model to find facts.")]
+Manager: TypeAlias = Annotated[str | None, typer.Option(metavar="SPEC", help="Another model to manage memories.")]
+Answerer: TypeAlias = Annotated[str | None, typer.Option(metavar="SPEC", help="Another model to answer.")]
+ExtractorAdapter: TypeAlias = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="LoRA adapter of the extractor; leave it out to compare.")
+]
+ManagerAdapter: TypeAlias = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="LoRA adapter of the manager; leave it out to compare.")
+]
+AnswererAdapter: TypeAlias = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="LoRA adapter of the answerer; leave it out to compare.")
+]
+Temperature: TypeAlias = Annotated[float | None, typer.Option(help="Of all models. [default: each model's own]")]
+Style: TypeAlias = Annotated[str, typer.Option(help="full, or compact for models that were tuned with such prompts.")]
+Judge: TypeAlias = Annotated[str | None, typer.Option(metavar="SPEC", help="A model that says what is right.")]
+JudgeKind: TypeAlias = Annotated[str | None, typer.Option(help="generous, strict or longmemeval.")]
+K: TypeAlias = Annotated[int, typer.Option("--k", min=1, help="How many memories an answer may be chosen from.")]
+Out: TypeAlias = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder of the run. [default: evals-runs/BENCHMARK-SPLIT]")
+]
+Limit: TypeAlias = Annotated[int | None, typer.Option(min=1, help="Only the first so many questions.")]
+Concurrency: TypeAlias = Annotated[int, typer.Option(min=1, help="Most model calls at the same time.")]
+Every: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, help="Ask while remembering too, after every so many sessions.")
+]
+OnlyFailed: TypeAlias = Annotated[bool, typer.Option("--only-failed", help="Do again what failed, nothing else.")]
+Rescore: TypeAlias = Annotated[bool, typer.Option("--rescore", help="Score the answers that are there; ask for none.")]
+RetrievalOnly: TypeAlias = Annotated[
+    bool, typer.Option("--retrieval-only", help="Only how much evidence is found; asks no model.")
+]
+PaperLabels: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="PAPER", help="Name categories as a paper does (memory-r1).")
+]
+Audit: TypeAlias = Annotated[Path | None, typer.Option(metavar="FILE", help="LoCoMo's public audit, errors.json.")]
+AuditHow: TypeAlias = Annotated[str, typer.Option(help="drop or correct the questions that the audit found wrong.")]
+AllowModified: TypeAlias = Annotated[
+    bool, typer.Option("--allow-modified", help="Accept a data file of another content; the report says so.")
+]
+Download: TypeAlias = Annotated[bool, typer.Option("--download", help="Fetch the data file, verified.")]
+
+
 def _benchmark_command(name: str, about: str) -> Callable[..., None]:
     """The command of one benchmark; all have the same options."""
 
     def run(
-        data: Annotated[Path | None, typer.Option("--data", metavar="FILE", help="The benchmark's data file.")] = None,
-        split: Annotated[str | None, typer.Option(help="Which part; an unknown one lists them all.")] = None,
-        systems: Annotated[
-            str | None,
-            typer.Option(
-                metavar="A,B", help="Which systems; an unknown one lists them all. [default: memory-r1,bm25,oracle]"
-            ),
-        ] = None,
+        data: Data = None,
+        split: Split = None,
+        systems: Systems = None,
         model: Model = "rules",
-        extractor: Annotated[str | None, typer.Option(metavar="SPEC", help="Another model to find facts.")] = None,
-        manager: Annotated[str | None, typer.Option(metavar="SPEC", help="Another model to manage memories.")] = None,
-        answerer: Annotated[str | None, typer.Option(metavar="SPEC", help="Another model to answer.")] = None,
-        extractor_adapter: Annotated[Path | None, typer.Option(metavar="DIR", help="Its LoRA adapter.")] = None,
-        manager_adapter: Annotated[Path | None, typer.Option(metavar="DIR", help="Its LoRA adapter.")] = None,
-        answerer_adapter: Annotated[Path | None, typer.Option(metavar="DIR", help="Its LoRA adapter.")] = None,
-        temperature: Annotated[float | None, typer.Option(help="Of all models. [default: each model's own]")] = None,
-        style: Annotated[str, typer.Option(help="full, or compact for models that were tuned with such prompts.")] = (
-            "full"
-        ),
-        judge: Annotated[str | None, typer.Option(metavar="SPEC", help="A model that says what is right.")] = None,
-        judge_kind: Annotated[str | None, typer.Option(help="generous, strict or longmemeval.")] = None,
+        extractor: Extractor = None,
+        manager: Manager = None,
+        answerer: Answerer = None,
+        extractor_adapter: ExtractorAdapter = None,
+        manager_adapter: ManagerAdapter = None,
+        answerer_adapter: AnswererAdapter = None,
+        temperature: Temperature = None,
+        style: Style = "full",
+        judge: Judge = None,
+        judge_kind: JudgeKind = None,
         embedder: Embedder = None,
-        k: Annotated[int, typer.Option("--k", min=1, help="How many memories an answer may be chosen from.")] = 60,
-        out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the run.")] = None,
-        limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many questions.")] = None,
+        k: K = 60,
+        out: Out = None,
+        limit: Limit = None,
         conversation: Conversations = None,
-        concurrency: Annotated[int, typer.Option(min=1, help="Most model calls at the same time.")] = 8,
-        every: Annotated[int | None, typer.Option(min=1, help="Ask after every so many sessions.")] = None,
-        only_failed: Annotated[bool, typer.Option("--only-failed", help="Do again what failed, nothing else.")] = False,
-        rescore: Annotated[bool, typer.Option("--rescore", help="Score the answers that are there; ask none.")] = False,
-        retrieval_only: Annotated[
-            bool, typer.Option("--retrieval-only", help="Only how much evidence is found; asks no model.")
-        ] = False,
-        paper_labels: Annotated[
-            str | None, typer.Option(metavar="PAPER", help="Name categories as a paper does (memory-r1).")
-        ] = None,
-        audit: Annotated[Path | None, typer.Option(metavar="FILE", help="LoCoMo's public audit, errors.json.")] = None,
-        audit_how: Annotated[str, typer.Option(help="drop or correct the questions that the audit found wrong.")] = (
-            "drop"
-        ),
-        allow_modified: Annotated[
-            bool, typer.Option("--allow-modified", help="Accept a data file of another content; the report says so.")
-        ] = False,
-        download: Annotated[bool, typer.Option("--download", help="Fetch the data file, verified.")] = False,
+        concurrency: Concurrency = 8,
+        every: Every = None,
+        only_failed: OnlyFailed = False,
+        rescore: Rescore = False,
+        retrieval_only: RetrievalOnly = False,
+        paper_labels: PaperLabels = None,
+        audit: Audit = None,
+        audit_how: AuditHow = "drop",
+        allow_modified: AllowModified = False,
+        download: Download = False,
         as_data: Json = False,
         debug: Debug = False,
     ) -> None:
