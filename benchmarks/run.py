@@ -21,6 +21,7 @@ from pathlib import Path
 
 import growth
 import store
+import training
 from measure import Measure, p50, seconds
 
 LATEST = Path(__file__).with_name("latest.json")
@@ -41,7 +42,7 @@ def start_measures(_: Path) -> Iterator[Measure]:
     yield Measure("help_vs_bare_imports", p50(ours), p50(reference), 2)
 
 
-MEASURES = {**growth.MEASURES, **store.MEASURES, "start": start_measures}
+MEASURES = {**growth.MEASURES, **store.MEASURES, **training.MEASURES, "start": start_measures}
 """Growth comes first, because it looks at this process's memory."""
 
 
