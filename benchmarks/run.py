@@ -23,6 +23,7 @@ import agents
 import growth
 import retrieval
 import store
+import training
 from measure import Measure, p50, seconds
 
 LATEST = Path(__file__).with_name("latest.json")
@@ -48,6 +49,7 @@ MEASURES = {
     **store.MEASURES,
     **agents.MEASURES,
     **retrieval.MEASURES,
+    **training.MEASURES,
     "start": start_measures,
 }
 """Growth comes first, because it looks at this process's memory."""

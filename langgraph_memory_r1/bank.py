@@ -59,6 +59,8 @@ class MemoryBank(Memories):
         self.store = store
         self.namespace = ("memories", namespace) if isinstance(namespace, str) else tuple(namespace)
         base = tuple(encode_label(label, root=not place) for place, label in enumerate(self.namespace))
+        self.key = _key(store, self.namespace)
+        """Tells this bank apart from others in traces, without saying whose it is."""
         self._memory_space = (*base, "memory")
         self._history_space = (*base, "history")
         self._journal = store.journal if isinstance(store, LanceDBStore) else None
@@ -70,13 +72,6 @@ class MemoryBank(Memories):
         self._changes: dict[str, Change] = {}
         self._noops: dict[str, Change] = {}
         self._seen: set[str] = set()
-
-    @property
-    def key(self) -> str:
-        """Tells this bank apart from others in traces, without saying whose it is."""
-        place = self.store.uri if isinstance(self.store, LanceDBStore) else ""
-        place = os.path.abspath(place) if place and "://" not in place else place
-        return blake2b("\0".join([place, *self.namespace]).encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
     def get(self, memory_id: str) -> Memory | None:
         """One memory by id."""
@@ -237,6 +232,12 @@ class MemoryBank(Memories):
     async def aforget(self) -> int:
         """`forget` in a thread."""
         return await asyncio.to_thread(self.forget)
+
+
+def _key(store: BaseStore, namespace: Sequence[str]) -> str:
+    place = store.uri if isinstance(store, LanceDBStore) else ""
+    place = os.path.abspath(place) if place and "://" not in place else place
+    return blake2b("\0".join([place, *namespace]).encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
 def _rev_of(memory: Memory | None) -> dict[str, int] | None:

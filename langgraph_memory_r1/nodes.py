@@ -86,7 +86,9 @@ class Run:
     def open_bank(self) -> Steps[MemoryBank]:
         """The same as a step; a bank that is open already takes none."""
         opened = self.options.banks.opened(labels_of(self.options.namespace, self.runtime, self.config))
-        return opened if opened is not None else (yield Do(self.bank))
+        bank: MemoryBank = (yield Do(self.bank)) if opened is None else opened
+        self.progress.bank = bank.key
+        return bank
 
     def speakers(self) -> Speakers:
         """How the sides of the chat are called."""

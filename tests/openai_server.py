@@ -69,12 +69,7 @@ class Server:
 def serving(*script: Says | Callable[[dict[str, Any]], Says], port: int = 0) -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            if self.path.endswith("/models"):
-                self._answer({})
-                return
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"{}")
+            self._answer({})
 
         def do_POST(self) -> None:
             self._answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))

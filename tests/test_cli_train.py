@@ -48,10 +48,15 @@ def recipe(cli: Command, tmp_path: Path) -> str:
 
 
 def test_help_loads_no_torch() -> None:
-    code = (
-        "import sys; sys.argv = ['memory-r1', 'train', '--help']\ntry:\n    from langgraph_memory_r1.cli import main\n"
-    )
-    code += "    main()\nfinally:\n    assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
+    code = """
+import sys
+sys.argv = ["memory-r1", "train", "--help"]
+from langgraph_memory_r1.cli import main
+try:
+    main()
+finally:
+    assert not {"torch", "transformers"} & set(sys.modules)
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "export" in done.stdout and "--recipe" in done.stdout

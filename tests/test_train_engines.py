@@ -93,7 +93,7 @@ def test_what_cannot_generate_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_server_that_loads_no_adapters_is_told_how_to(tmp_path: Path) -> None:
-    with serving(Says("{}", status=404)) as server:
+    with serving(Says("{}"), Says("{}", status=404)) as server:
         engine = VLLMServerEngine(server.url, role="manage", folder=tmp_path)
         with pytest.raises(ModelError, match="VLLM_ALLOW_RUNTIME_LORA_UPDATING=1"):
             engine.publish(two_adapters(tiny_tokenizer()), 0)
@@ -108,7 +108,7 @@ def test_a_server_that_loads_no_adapters_is_told_how_to(tmp_path: Path) -> None:
     ],
 )
 def test_replies_that_cannot_be_learned_from(tmp_path: Path, choices: list[Any], said: str) -> None:
-    with serving(Says("{}"), Says(json.dumps({"choices": choices}))) as server:
+    with serving(Says("{}"), Says("{}"), Says(json.dumps({"choices": choices}))) as server:
         engine = VLLMServerEngine(server.url, role="manage", folder=tmp_path)
         engine.publish(two_adapters(tiny_tokenizer()), 0)
         with pytest.raises(ModelError, match=said):

@@ -32,7 +32,6 @@ from langgraph_memory_r1.train.grpo import NodeGRPOTrainer
 from langgraph_memory_r1.train.logo import NodeLoGoTrainer
 from langgraph_memory_r1.train.policy import BASE, LocalPolicy, wearing
 from langgraph_memory_r1.train.ppo import NodePPOTrainer
-from langgraph_memory_r1.train.recipe import PPOSettings
 from langgraph_memory_r1.train.rewards import Judge, RowReward, Weighted
 from langgraph_memory_r1.train.rows import Row
 from langgraph_memory_r1.train.sft import NodeSFTTrainer
@@ -47,6 +46,13 @@ class Letters(RowReward):
         return [sum(letter.isalpha() for letter in text) / max(1, len(text)) for _, text in sampled]
 
 
+class Always(RowReward):
+    """1, whatever is said."""
+
+    def rewards(self, sampled: Sequence[tuple[Row, str]]) -> list[float | None]:
+        return [1.0] * len(sampled)
+
+
 class Nothing(RowReward):
     """Cannot be computed."""
 
@@ -56,7 +62,7 @@ class Nothing(RowReward):
 
 def trainer(folder: Path, kind: type[NodeGRPOTrainer] = NodeGRPOTrainer, **changed: Any) -> NodeGRPOTrainer:
     rows = manager_rows()
-    more = {name: changed.pop(name) for name in ("beta", "ppo", "engine") if name in changed}
+    more = {name: changed.pop(name) for name in ("beta",) if name in changed}
     args = settings(folder, **changed)
     return kind(two_adapters(TOKENIZER), TOKENIZER, rows, [Weighted(Letters(rows))], args, **more)
 
@@ -103,13 +109,13 @@ def test_the_reference_is_the_base_whatever_adapters_there_are(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_ppo_learns_what_to_expect(tmp_path: Path) -> None:
-    made = trainer(
-        tmp_path, NodePPOTrainer, max_steps=12, learning_rate=1e-5, ppo=PPOSettings(critic_learning_rate=1e-2)
-    )
+    rows = manager_rows()
+    args = settings(tmp_path, max_steps=30, num_generations=2, per_device_train_batch_size=4, learning_rate=1e-5)
+    made = NodePPOTrainer(two_adapters(TOKENIZER), TOKENIZER, rows, [Weighted(Always(rows))], args)
     made.train()
     losses = logged(made, "value_loss")
-    assert len(losses) == 12
-    assert sum(losses[-3:]) < 0.5 * sum(losses[:3])
+    assert 0.3 < losses[0] <= 0.5  # it begins by expecting nothing, and gets 1 at the end
+    assert losses[-1] < 0.5 * losses[0]
 
 
 @pytest.mark.slow
@@ -241,6 +247,6 @@ def test_rows_without_right_decisions_cannot_be_imitated(tmp_path: Path) -> None
     from dataclasses import replace
 
     rows = [replace(row, gold=None) for row in manager_rows()]
-    args = SFTConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False)
+    args = SFTConfig(output_dir=str(tmp_path), use_cpu=True, bf16=False, activation_checkpointing=False)
     with pytest.raises(InputError, match="No row has a right decision"):
         NodeSFTTrainer(two_adapters(TOKENIZER), TOKENIZER, rows, args)

@@ -14,6 +14,8 @@ from trl import GRPOConfig
 from langgraph_memory_r1.schemas import Add, Fact, Memory
 from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, Probe
 
+torch.set_num_threads(1)  # for a model this small, more threads only wait for each other
+
 TEMPLATE = (
     "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
     "{% if add_generation_prompt %}assistant: {% endif %}"

@@ -1,4 +1,7 @@
-"""Carries out a recipe in a process of its own, and ends it by force after a step: python train_worker.py RECIPE [STEP]."""
+"""Carries out a recipe in a process of its own, which is killed after some steps.
+
+    python train_worker.py RECIPE [KEY=VALUE ...] STEPS
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import signal
 import sys
 from typing import Any
 
+import torch
 from transformers import TrainerCallback
 
 from langgraph_memory_r1.train.recipe import read_recipe
@@ -25,5 +29,6 @@ class Kill(TrainerCallback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+torch.set_num_threads(1)
 path, changes, steps = sys.argv[1], sys.argv[2:-1], int(sys.argv[-1])
 train(read_recipe(path, changes), callbacks=[Kill(steps)])

@@ -1,0 +1,139 @@
+"""Training: what our GRPO costs over TRL's own, and how many rewards a second there are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from measure import Measure, p50
+
+PROMPTS, GROUP, TOKENS, STEPS, ROUNDS = 4, 8, 24, 3, 3
+
+
+def measures(folder: Path) -> Iterator[Measure]:
+    """Seconds of a step over those of TRL's trainer with a constant reward; seconds of a reward over 1/2,000."""
+    yield Measure("reward_evaluation_vs_2000_per_second", _reward(), 1 / 2000, 1)
+    plain, ours = [], []
+    for number in range(ROUNDS):
+        plain.append(_cpu(_plain(folder / f"plain{number}").train))
+        ours.append(_cpu(_ours(folder / f"ours{number}").train))
+    yield Measure("manager_grpo_step_vs_plain_trl", p50(ours) / STEPS, p50(plain) / STEPS, 1.2)
+
+
+def _reward() -> float:
+    """Of one operation and one probe, whose answer is known."""
+    from langgraph_memory_r1.prompts import write
+    from langgraph_memory_r1.schemas import Add
+
+    rows, reward = _rows(), _judged()
+    sampled = [
+        (row, write(tuple(Add(f"{f.text} Yes.", source=f.source) for f in row.facts), row.given)) for row in rows
+    ]
+    reward.rewards(sampled)
+    count = sum(len(row.probes) for row in rows)
+    return min(_cpu(lambda: reward.rewards(sampled)) / count for _ in range(7))
+
+
+def _rows() -> Sequence[Any]:
+    from langgraph_memory_r1.evals.personaworld import generate
+    from langgraph_memory_r1.train.construction import manager_rows
+    from langgraph_memory_r1.train.episodes import episodes_of
+
+    episodes = episodes_of([story.conversation for story in generate("train")])
+    return manager_rows(episodes, _rules(6)).manager
+
+
+def _rules(k: int) -> Any:
+    from langgraph_memory_r1.models import RulesChatModel
+    from langgraph_memory_r1.train.episodes import Deciding
+    from langgraph_memory_r1.train.policy import ChatPolicy
+
+    return Deciding(ChatPolicy(RulesChatModel()), style="full", k=k)
+
+
+def _judged() -> Any:
+    from langgraph_memory_r1.train.rewards import Judge, ManagerReward
+
+    return ManagerReward(_rows(), Judge(_rules(10)))
+
+
+def _ours(folder: Path) -> Any:
+    from langgraph_memory_r1.train.grpo import NodeGRPOTrainer
+    from langgraph_memory_r1.train.rewards import Weighted
+
+    reward = _judged()
+    return NodeGRPOTrainer(*_model(), _rows(), [Weighted(reward)], _settings(folder))
+
+
+def _plain(folder: Path) -> Any:
+    from trl import GRPOTrainer
+
+    from langgraph_memory_r1.train.grpo import dataset
+
+    def constant(completions: Sequence[Any], **columns: Any) -> list[float]:
+        return [0.0] * len(completions)
+
+    model, tokenizer = _model()
+    return GRPOTrainer(
+        model, constant, _settings(folder), train_dataset=dataset(_rows(), "compact"), processing_class=tokenizer
+    )
+
+
+def _settings(folder: Path) -> Any:
+    from trl import GRPOConfig
+
+    return GRPOConfig(
+        output_dir=str(folder), per_device_train_batch_size=PROMPTS * GROUP, num_generations=GROUP,
+        max_completion_length=TOKENS, generation_kwargs={"min_new_tokens": TOKENS}, max_steps=STEPS, use_cpu=True,
+        bf16=False, activation_checkpointing=False, report_to="none", save_strategy="no", disable_tqdm=True,
+        learning_rate=1e-5, seed=0,
+    )  # fmt: skip
+
+
+def _model() -> tuple[Any, Any]:
+    """A random model of the tiny base's shape with an adapter, and a tokenizer that knows the prompts' words."""
+    import torch
+    from peft import LoraConfig, PeftModel
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+    from langgraph_memory_r1.prompts import render
+
+    texts = [str(message.content) for row in _rows() for message in render(row.given, "compact")]
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    letters = pre_tokenizers.ByteLevel.alphabet()
+    bpe.train_from_iterator(
+        texts, trainers.BpeTrainer(vocab_size=2000, special_tokens=["<pad>", "<eos>"], initial_alphabet=letters)
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, pad_token="<pad>", eos_token="<eos>")
+    tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+    torch.manual_seed(0)
+    base = Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=len(tokenizer),
+            hidden_size=128,
+            intermediate_size=384,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=32,
+            eos_token_id=1,
+            pad_token_id=0,
+            bos_token_id=None,
+        )
+    )
+    lora = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
+    return PeftModel(base, lora, adapter_name="manage"), tokenizer
+
+
+def _cpu(call: Callable[[], object]) -> float:
+    """CPU seconds of one call: how busy the machine is otherwise plays no part."""
+    start = time.process_time()
+    call()
+    return time.process_time() - start
+
+
+MEASURES = {"training": measures}
