@@ -10,6 +10,7 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
+from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.calls import CachedChatModel, CachedEmbeddings, CallCache
 from langgraph_memory_r1.models import load_chat_model, load_embeddings
 from langgraph_memory_r1.prompts import Role
@@ -34,7 +35,13 @@ class Models:
         self._calls = calls
 
     def chat(self, chosen: Chosen, role: Role | None = None) -> CachedChatModel:
-        """A chat model."""
+        """A chat model.
+
+        Raises:
+            InputError: An adapter for the rules, which have no weights; or what `load_chat_model` refuses.
+        """
+        if chosen.spec == "rules" and chosen.adapter is not None:
+            raise InputError(f"rules takes no adapter ({chosen.adapter}); name the model that it was trained on")
         settings = chosen.settings if chosen.spec != "rules" else {}
         bound = load_chat_model(chosen.spec, chosen.adapter, role=role, **settings)
         return CachedChatModel(bound=bound, calls=self._calls, weights=_content(chosen.adapter))

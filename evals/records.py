@@ -12,6 +12,8 @@ import threading
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from langgraph_memory_r1.errors import InputError
+
 Stage: TypeAlias = Literal["ingest", "retrieve", "answer", "judge"]
 
 
@@ -22,15 +24,22 @@ class Records:
         self._lock = threading.Lock()
         self._values: dict[str, dict[str, Any]] = {}
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        os.ftruncate(self._file, self._read(path))
+
+    def _read(self, path: Path) -> int:
+        """Take in all whole lines; returns how many bytes they have."""
         whole = 0
         with path.open("rb") as lines:
-            for line in lines:
+            for number, line in enumerate(lines, 1):
                 if not line.endswith(b"\n"):
                     break
+                try:
+                    record = json.loads(line)
+                    self._values[record["key"]] = record["value"]
+                except (ValueError, KeyError, TypeError) as error:
+                    raise InputError(f"{path}, line {number} is broken; remove it, or give another --out") from error
                 whole += len(line)
-                record = json.loads(line)
-                self._values[record["key"]] = record["value"]
-        os.ftruncate(self._file, whole)
+        return whole
 
     def get(self, key: str) -> dict[str, Any] | None:
         """What a stage gave, if it was finished."""

@@ -57,6 +57,7 @@ def failing_on(*words: str) -> Callable[[dict[str, Any]], Says]:
     return reply
 
 
+@pytest.mark.slow
 def test_one_command_gives_a_report_with_all_metrics(evaluation: Evaluation) -> None:
     done = evaluation(systems="memory-r1,no-memory,bm25,turns,full-context,oracle")
     assert done.code == 0, done.err
@@ -224,6 +225,7 @@ def test_two_commands_do_not_share_a_folder(evaluation: Evaluation) -> None:
         (("--only-failed", "--rescore"), "give one of them"),
         (("--out", "/proc/none"), "/proc/none cannot be written to"),
         (("--model", "gpt-x"), "gpt-x"),
+        (("--manager-adapter", "runs/7"), "rules takes no adapter (runs/7)"),
     ],
 )
 def test_a_wrong_option_is_named_with_the_choices(

@@ -119,3 +119,10 @@ def test_records_drop_the_line_that_a_kill_cut_short(tmp_path: Path) -> None:
     again.put("c", "answer", {"text": "z"})
     again.close()
     assert path.read_bytes().startswith(whole + b'{"key": "c"')
+
+
+def test_a_broken_line_of_the_records_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "stages.jsonl"
+    path.write_text('{"key": "a", "stage": "answer", "value": {}}\n{"key": \n')
+    with pytest.raises(InputError, match="line 2 is broken"):
+        Records(path)
