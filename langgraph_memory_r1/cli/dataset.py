@@ -90,6 +90,8 @@ def _loaded(bench: Benchmark, wanted: WantedData) -> Dataset:
     from langgraph_memory_r1.evals.licences import licence_notice
 
     path = _downloaded(bench, wanted) if wanted.download else wanted.data
+    if path is not None and not path.exists():
+        raise InputError(f"There is no {path}; name {bench.name}'s data file with --data, or fetch it with --download.")
     dataset = bench.load(path, wanted.split, allow_modified=wanted.allow_modified)
     if terms := licence_notice(bench):
         note(plain(terms))
