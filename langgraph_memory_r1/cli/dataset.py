@@ -77,7 +77,7 @@ def about(wanted: WantedData, found: Material) -> dict[str, Any]:
         "benchmark": bench.name, "split": dataset.split, "title": bench.title,
         "licence": {"name": licence.name, "url": licence.url, "note": licence.note},
         "official_metric": bench.offline_metric, "categories": list(bench.categories),
-        "data": {"path": str(wanted.data), "sha256": dataset.sha256, "modified": dataset.modified},
+        "data": {"path": wanted.data and str(wanted.data), "sha256": dataset.sha256, "modified": dataset.modified},
         "full_split_questions": found.whole, "limit": wanted.limit, "conversations": wanted.conversation,
         "audit": str(wanted.audit) if wanted.audit else None, "notes": list(dataset.notes),
         "skipped": dict(dataset.skipped), "paper_labels": wanted.paper_labels,
