@@ -86,6 +86,8 @@ def _sources() -> Iterator[Path]:
 def git_commit() -> str | None:
     """The commit of the checkout that the library runs from, with "+" where files of it were changed."""
     try:
+        if not _git("ls-files", "__init__.py"):
+            return None  # the checkout of somebody's project, into which the library is installed
         head = _git("rev-parse", "HEAD")
         return f"{head}+" if _git("status", "--porcelain", "--untracked-files=no") else head
     except (OSError, subprocess.SubprocessError):

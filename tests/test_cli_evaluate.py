@@ -245,8 +245,9 @@ def test_a_library_that_is_missing_is_named_with_its_command(evaluation: Evaluat
 def test_a_changed_data_file_is_refused(cli: Command, tmp_path: Path) -> None:
     done = cli("eval", "locomo", "--data", data_file(tmp_path))
     assert done.code == 1 and "not locomo's published file" in done.err and "--allow-modified" in done.err
-    none = cli("eval", "locomo")
-    assert none.code == 1 and "--data" in none.err and "--download" in none.err
+    for missing in ((), ("--data", str(tmp_path / "nowhere.json"))):
+        none = cli("eval", "locomo", *missing)
+        assert none.code == 1 and "--data" in none.err and "--download" in none.err
 
 
 def test_json_for_scripts(evaluation: Evaluation) -> None:

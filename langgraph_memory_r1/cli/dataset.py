@@ -77,7 +77,7 @@ def about(wanted: WantedData, found: Material) -> dict[str, Any]:
         "benchmark": bench.name, "split": dataset.split, "title": bench.title,
         "licence": {"name": licence.name, "url": licence.url, "note": licence.note},
         "official_metric": bench.offline_metric, "categories": list(bench.categories),
-        "data": {"path": str(wanted.data), "sha256": dataset.sha256, "modified": dataset.modified},
+        "data": {"path": wanted.data and str(wanted.data), "sha256": dataset.sha256, "modified": dataset.modified},
         "full_split_questions": found.whole, "limit": wanted.limit, "conversations": wanted.conversation,
         "audit": str(wanted.audit) if wanted.audit else None, "notes": list(dataset.notes),
         "skipped": dict(dataset.skipped), "paper_labels": wanted.paper_labels,
@@ -90,6 +90,8 @@ def _loaded(bench: Benchmark, wanted: WantedData) -> Dataset:
     from langgraph_memory_r1.evals.licences import licence_notice
 
     path = _downloaded(bench, wanted) if wanted.download else wanted.data
+    if path is not None and not path.exists():
+        raise InputError(f"There is no {path}; name {bench.name}'s data file with --data, or fetch it with --download.")
     dataset = bench.load(path, wanted.split, allow_modified=wanted.allow_modified)
     if terms := licence_notice(bench):
         note(plain(terms))
