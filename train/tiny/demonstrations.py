@@ -185,7 +185,7 @@ def _asked(
     owner, attribute = entry.owner, entry.attribute
     if luck > 0.82:
         owner, attribute = rng.choice(people), rng.choice(ATTRIBUTES)
-    text = fill(asked(part, "value"), rng, owner=owner, noun=attribute.noun, label=attribute.label)
+    text = fill(asked(part, "value"), rng, owner=owner, noun=attribute.noun)
     return "value", attribute, text, owner, "", None
 
 

@@ -98,7 +98,7 @@ class _Room:
         if short:
             return f"{owner}'s {attribute.noun}?"
         frames = asked(self.part, "value")
-        return fill(frames, self.rng, owner=owner, noun=attribute.noun, label=attribute.label)
+        return fill(frames, self.rng, owner=owner, noun=attribute.noun)
 
     def _fact(self, n: int | None) -> tuple[RoleInput, str]:
         rng = self.rng
