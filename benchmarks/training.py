@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ def measures(folder: Path) -> Iterator[Measure]:
     yield Measure("reward_evaluation_vs_2000_per_second", _reward(), 1 / 2000, 1)
     plain, ours = [], []
     for number in range(ROUNDS):
-        plain.append(_cpu(_plain(folder / f"plain{number}").train))
-        ours.append(_cpu(_ours(folder / f"ours{number}").train))
+        plain.append(_trained(_plain(folder / f"plain{number}")))
+        ours.append(_trained(_ours(folder / f"ours{number}")))
     yield Measure("manager_grpo_step_vs_plain_trl", p50(ours) / STEPS, p50(plain) / STEPS, 1.2)
 
 
@@ -127,6 +128,15 @@ def _model() -> tuple[Any, Any]:
     )
     lora = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
     return PeftModel(base, lora, adapter_name="manage"), tokenizer
+
+
+def _trained(trainer: Any) -> float:
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of TRL and transformers among themselves
+        return _cpu(trainer.train)
 
 
 def _cpu(call: Callable[[], object]) -> float:

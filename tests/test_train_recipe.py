@@ -39,6 +39,13 @@ def test_changes_reach_into_the_recipe(path: Path) -> None:
     assert recipe.train.only == ["a", "b"]
 
 
+def test_a_change_of_one_stage_leaves_the_others_that_share_its_settings(tmp_path: Path) -> None:
+    path = tmp_path / "shared.yaml"
+    path.write_text(RECIPE.replace("settings: {", "settings: &same {") + "- {role: manage, settings: *same}\n")
+    recipe = read_recipe(path, ["stages.0.settings.max_steps=9"])
+    assert [stage.settings["max_steps"] for stage in recipe.stages] == [9, 5]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

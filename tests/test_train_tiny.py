@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 from collections import Counter, defaultdict
 from itertools import islice
 from pathlib import Path
@@ -14,6 +16,12 @@ from langgraph_memory_r1.schemas import Add, Delete, Noop, Update
 from langgraph_memory_r1.train.tiny import BASE
 from langgraph_memory_r1.train.tiny.demonstrations import RELATED_K, TOP_K, Demonstration, demonstrations
 from langgraph_memory_r1.train.tiny.habits import right_share
+from langgraph_memory_r1.train.tiny.lessons import lessons
+
+made = pytest.mark.skipif(
+    not (BASE / "tokenizer.json").exists(),
+    reason="the tiny base is not made; run python -m langgraph_memory_r1.train.tiny.recipe train/tiny/base",
+)
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +80,72 @@ def test_the_right_operations_are_those_of_their_kind(shown: list[Demonstration]
         assert event in found[kind] <= {event, Add, Noop}
 
 
+def test_a_lesson_shows_its_memories_once_and_asks_for_each_of_them_once() -> None:
+    for lesson in islice(lessons(random.Random(4)), 200):
+        first, *others = (text for text, _ in lesson)
+        assert first.count("Memories:\n") == 1 and not any("Memories:" in text for text in others)
+        replies = " ".join(reply for _, reply in lesson)
+        assert len(lesson) == first.count("): ") - first.count("[fact 0]") + 2
+        touched = re.findall(r'"id":(\d)|"selected":\[(\d)\]', replies)
+        numbers = [one or other for one, other in touched]
+        assert len(numbers) == len(set(numbers))
+
+
+def test_the_replies_of_a_lesson_can_be_read() -> None:
+    for lesson in islice(lessons(random.Random(5)), 50):
+        for text, reply in lesson:
+            assert text.endswith("<|assistant|>") and reply.endswith("}<|end|>")
+            assert json.loads(reply.removesuffix("<|end|>"))
+
+
+@pytest.mark.slow
+def test_a_base_that_is_made_twice_is_the_same_and_is_loaded_by_its_folder(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from langgraph_memory_r1.models import load_chat_model
+    from langgraph_memory_r1.train.tiny import recipe
+
+    small = recipe.Recipe(steps=4, tokens=300, hidden=32, layers=1, inner=32, heads=1, words=600)
+    whole = recipe.make(tmp_path / "whole", small)
+    model = load_chat_model(f"hf:{whole}", max_tokens=8)
+    said = model.invoke(render(ManageInput((), ()), "compact"))
+
+    again = recipe.make(tmp_path / "again", small)
+    assert (whole / "model.safetensors").read_bytes() == (again / "model.safetensors").read_bytes()
+    assert not (whole / "unfinished.pt").exists()
+    assert said.usage_metadata is not None and 0 < said.usage_metadata["output_tokens"] <= 8
+
+
+@pytest.mark.slow
+def test_a_recipe_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from langgraph_memory_r1.train.tiny import recipe
+
+    small = recipe.Recipe(steps=6, tokens=300, hidden=32, layers=1, inner=32, heads=1, words=600, saved=3)
+    tokenizer = recipe.new_tokenizer(small)
+    torch.manual_seed(0)
+    whole = recipe.new_model(small, tokenizer)
+    begun = recipe.new_model(small, tokenizer)
+    begun.load_state_dict(whole.state_dict())
+
+    recipe.fit(whole, tokenizer, small, tmp_path / "whole.pt")
+    recipe.fit(begun, tokenizer, small, tmp_path / "begun.pt", until=5)
+    resumed = recipe.new_model(small, tokenizer)
+    recipe.fit(resumed, tokenizer, small, tmp_path / "begun.pt")
+
+    for name, weight in whole.state_dict().items():
+        assert torch.equal(weight, resumed.state_dict()[name])
+
+
+@made
 def test_the_base_is_small_enough_for_a_repository() -> None:
-    size = sum(path.stat().st_size for path in Path(BASE).iterdir())
+    size = sum(path.stat().st_size for path in BASE.iterdir())
 
     assert 1_000_000 < size < 10_000_000
 
 
+@made
 def test_the_tokenizer_holds_the_compact_instructions_of_this_prompt_version() -> None:
-    tokenizer = json.loads((Path(BASE) / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer = json.loads((BASE / "tokenizer.json").read_text(encoding="utf-8"))
     whole = {token["content"] for token in tokenizer["added_tokens"]}
 
     for given in (ManageInput((), ()), AnswerInput("?", ())):

@@ -35,6 +35,7 @@ QUESTION = "How many dogs do I have?"
 WHO = "Who are you?"
 START_SECONDS = 600
 OFFLINE = {
+    "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
     "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false",
 }  # fmt: skip
@@ -100,7 +101,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     command = [
         PYTHON, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder / "base"), "--served-model-name",
         "base", "--host", "127.0.0.1", "--port", str(port), "--max-model-len", "2048", "--enforce-eager",
-        "--enable-lora", "--max-loras", "2",
+        "--enable-lora", "--max-loras", "2", "--logprobs-mode", "processed_logprobs",
         "--lora-modules", f"manager={folder / 'manager'}", f"answer={folder / 'answer'}",
     ]  # fmt: skip
     start = time.perf_counter()
@@ -226,3 +227,36 @@ def test_an_adapter_for_another_base_is_refused(served: Served) -> None:
     with pytest.raises(InputError, match=r"sits on 'Qwen/Qwen3-4B', not on '.*base'; start a server of") as caught:
         load_chat_model(f"vllm:manager@{served.url}", folder)
     tell(f"{caught.value}")
+
+
+def test_the_trainer_samples_from_the_server_with_the_newest_adapter(served: Served, tmp_path: Path) -> None:
+    pytest.importorskip("trl", reason="the extra `train` is not installed")
+    import torch
+    from peft import LoraConfig, PeftModel
+    from tiny_model import LORA, manager_rows, settings
+
+    from langgraph_memory_r1.train.actors import load_base
+    from langgraph_memory_r1.train.engines import VLLMServerEngine
+    from langgraph_memory_r1.train.grpo import NodeGRPOTrainer
+    from langgraph_memory_r1.train.rewards import FormatReward, SizeReward, Weighted
+
+    base, tokenizer = load_base(str(served.folder / "base"))
+    model = PeftModel(base, LoraConfig(**LORA, init_lora_weights=False), adapter_name="manage")
+    engine, rows = VLLMServerEngine(served.url, role="manage", folder=tmp_path / "published"), manager_rows()
+    engine.publish(model, 100)
+    prompt = tokenizer("Ann adopted a dog.")["input_ids"]
+    (ids,), (logps,) = engine.generate([prompt], temperature=1.0, max_tokens=12)
+    with torch.no_grad():
+        logits = model.eval()(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1]
+    expected = logits.log_softmax(-1).gather(1, torch.tensor(ids).unsqueeze(1)).squeeze(1)
+    apart = float((torch.tensor(logps) - expected).abs().max())
+    tell(f"{len(ids)} tokens; log-probabilities of server and trainer at most {apart:.4f} apart")
+    assert apart < 0.1
+    args = settings(tmp_path / "run", max_completion_length=8, learning_rate=1e-3)
+    rewards = [Weighted(FormatReward(rows)), Weighted(SizeReward(rows))]
+    made = NodeGRPOTrainer(model.train(), tokenizer, rows, rewards, args, engine=engine)
+    start = time.perf_counter()
+    made.train()
+    engine.close()
+    tell(f"two GRPO steps on the server in {time.perf_counter() - start:.1f} s")
+    assert [path.name for path in (tmp_path / "published").iterdir()] == ["manage-v1"]

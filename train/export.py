@@ -67,11 +67,12 @@ def card(run: Path, role: TrainedRole, stage: Path) -> str:
 
 
 def _loading(recipe: dict[str, Any], role: TrainedRole) -> list[str]:
-    parameter = "manager" if role == "manage" else "answerer"
+    parameter, most = ("manager", "related_k") if role == "manage" else ("answerer", "top_k")
+    how = f'{parameter}=model, style="{recipe["style"]}", {most}={recipe[most]}'
     return [
         "```python", "from langgraph_memory_r1 import create_memory_graph, load_chat_model", "",
         f'model = load_chat_model("hf:{recipe["base"]}", adapter="THIS_FOLDER", role="{role}")',
-        f'graph = create_memory_graph("bank", {parameter}=model, style="{recipe["style"]}")', "```",
+        f'graph = create_memory_graph("bank", {how})', "```",
     ]  # fmt: skip
 
 

@@ -179,6 +179,7 @@ def read_recipe(path: str | os.PathLike[str], changes: Sequence[str] = ()) -> Re
         raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(told, dict):
         raise InputError(f"{path} is not a recipe: it has to be a mapping that names base, output, train ...")
+    told = _apart(told)
     for change in changes:
         _change(told, change)
     try:
@@ -191,6 +192,13 @@ def read_recipe(path: str | os.PathLike[str], changes: Sequence[str] = ()) -> Re
 def as_dict(recipe: Recipe) -> dict[str, Any]:
     """The recipe as YAML writes it."""
     return asdict(recipe)
+
+
+def _apart(value: Any) -> Any:
+    """The same without shared parts: what YAML's anchors repeat may be changed in one place only."""
+    if isinstance(value, dict):
+        return {key: _apart(item) for key, item in value.items()}
+    return [_apart(item) for item in value] if isinstance(value, list) else value
 
 
 def _change(told: dict[str, Any], change: str) -> None:

@@ -26,8 +26,6 @@ class Attribute:
     """Something a person has one of (a city) or several (dogs)."""
 
     noun: str
-    label: str
-    """How a memory calls it, as in "Kamo's dogs: Biru and Sefa."."""
     several: bool
     new: tuple[str, ...]
     more: tuple[str, ...] = ()
@@ -42,18 +40,18 @@ _TASTE_MORE = ("I like another {noun}, {new}", "I picked one more {noun}, {new}"
 _PLACE = ("I have settled on a {noun}, {new}", "I have {new} as my {noun}")
 
 ATTRIBUTES: Final = (
-    Attribute("dog", "dogs", True, _PET, _PET_MORE),
-    Attribute("cat", "cats", True, _PET, _PET_MORE),
-    Attribute("sister", "sisters", True, _PERSON, _PERSON_MORE),
-    Attribute("friend", "friends", True, _PERSON, _PERSON_MORE),
-    Attribute("band", "bands", True, _TASTE, _TASTE_MORE),
-    Attribute("game", "games", True, _TASTE, _TASTE_MORE),
-    Attribute("city", "city", False, (*_PLACE, "I live in the city of {new}")),
-    Attribute("school", "school", False, (*_PLACE, "I go to a school called {new}")),
-    Attribute("employer", "employer", False, (*_PLACE, "I work for an employer called {new}")),
-    Attribute("doctor", "doctor", False, (*_PLACE, "I see a doctor called {new}")),
-    Attribute("car", "car", False, (*_PLACE, "I drive a car, a {new}")),
-    Attribute("trip", "trip", False, (*_PLACE, "I am planning a trip to {new}")),
+    Attribute("dog", True, _PET, _PET_MORE),
+    Attribute("cat", True, _PET, _PET_MORE),
+    Attribute("sister", True, _PERSON, _PERSON_MORE),
+    Attribute("friend", True, _PERSON, _PERSON_MORE),
+    Attribute("band", True, _TASTE, _TASTE_MORE),
+    Attribute("game", True, _TASTE, _TASTE_MORE),
+    Attribute("city", False, (*_PLACE, "I live in the city of {new}")),
+    Attribute("school", False, (*_PLACE, "I go to a school called {new}")),
+    Attribute("employer", False, (*_PLACE, "I work for an employer called {new}")),
+    Attribute("doctor", False, (*_PLACE, "I see a doctor called {new}")),
+    Attribute("car", False, (*_PLACE, "I drive a car, a {new}")),
+    Attribute("trip", False, (*_PLACE, "I am planning a trip to {new}")),
 )
 
 _CORES: Final[dict[Kind, tuple[str, ...]]] = {
@@ -123,9 +121,9 @@ _ASKED: Final[dict[Ask, tuple[str, ...]]] = {
         "what is {owner}'s {noun} called?",
         "what is the name of {owner}'s {noun}?",
         "which {noun} does {owner} have?",
-        "what do you know about {owner}'s {label}?",
+        "what do you know about {owner}'s {noun}?",
         "what did {owner} say about the {noun}?",
-        "tell me {owner}'s {label}.",
+        "tell me {owner}'s {noun}.",
     ),
     "bridge": (
         "what is the {noun} of the person whose {other} is {known}?",

@@ -31,7 +31,7 @@ def _in_turns(items: Sequence[Item], rng: random.Random) -> Iterator[Item]:
 
 
 def _question(part: Part, item: Item, plot: Plot, how: Difficulty, rng: random.Random, name: str) -> Question:
-    owner, noun, label = item.owner, item.attribute.noun, item.attribute.label
+    owner, noun = item.owner, item.attribute.noun
     evidence = item.evidence()
     known = _landmarks(item, plot.items)
     if item.values and known and rng.random() < how.hops:
@@ -43,7 +43,7 @@ def _question(part: Part, item: Item, plot: Plot, how: Difficulty, rng: random.R
         text = fill(asked(part, "time"), rng, owner=owner, noun=noun, known=item.values[0])
         day = next(turn.at.date().isoformat() for turn in plot.turns if turn.id == evidence[-1] and turn.at)
         return Question(text, day, evidence, "temporal", name)
-    text = fill(asked(part, "value"), rng, owner=owner, noun=noun, label=label)
+    text = fill(asked(part, "value"), rng, owner=owner, noun=noun)
     if not item.values:
         return Question(text, UNKNOWN, evidence, "retracted", name)
     return Question(text, listed(item.values), evidence, "multi-hop" if len(item.values) > 1 else "single-hop", name)

@@ -84,8 +84,8 @@ class Plot:
 
 
 def note(owner: str, attribute: Attribute, values: tuple[str, ...]) -> str:
-    """How a good memory says it, as in "Kamo's dogs: Biru and Sefa."."""
-    return f"{owner}'s {attribute.label}: {listed(values)}."
+    """How a good memory says it, as in "Kamo's dog: Biru and Sefa."."""
+    return f"{owner}'s {attribute.noun}: {listed(values)}."
 
 
 def listed(values: tuple[str, ...]) -> str:

@@ -51,13 +51,13 @@ class TrainedRole(StrEnum):
 def run(
     recipe: Annotated[str, typer.Option("--recipe", metavar="PATH", help="A recipe in YAML, or the name of ours.")],
     changes: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes what the recipe says.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes what the recipe says.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, show what would be done.")] = False,
     as_data: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Carry out a recipe; stopped, the same command goes on where it was."""
+    """Carry out a recipe, or go on where it was stopped."""
     _check_installed()
     from langgraph_memory_r1.train.recipe import find_recipe, read_recipe
 

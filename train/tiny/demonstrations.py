@@ -151,7 +151,7 @@ def _operation(
 
 def _answered(bank: Bank, people: Sequence[str], part: Part, rng: random.Random) -> Demonstration:
     form, attribute, text, owner, known, landmark = _asked(bank, people, part, rng)
-    shown = tuple(retrieve(bank.fork, text, TOP_K))  # type: ignore[arg-type]
+    shown = tuple(retrieve(bank.fork, text, TOP_K))
     given = AnswerInput(text, shown, _now(rng))
     numbers = {memory.id: number for number, memory in enumerate(shown)}
     found = [entry for entry in bank.about(owner, attribute, shown) if not known or known in entry.values]
@@ -185,7 +185,7 @@ def _asked(
     owner, attribute = entry.owner, entry.attribute
     if luck > 0.82:
         owner, attribute = rng.choice(people), rng.choice(ATTRIBUTES)
-    text = fill(asked(part, "value"), rng, owner=owner, noun=attribute.noun, label=attribute.label)
+    text = fill(asked(part, "value"), rng, owner=owner, noun=attribute.noun)
     return "value", attribute, text, owner, "", None
 
 

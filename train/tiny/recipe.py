@@ -1,30 +1,39 @@
-"""Makes the tiny base, from nothing: `python -m langgraph_memory_r1.train.tiny.recipe FOLDER`.
+"""Makes the tiny base, from nothing: `python -m langgraph_memory_r1.train.tiny.recipe FOLDER [threads]`.
 
-A Qwen3 of four layers learns for some minutes on one core from an endless stream of demonstrations. The seed fixes
-everything; another machine's arithmetic may differ in the last digits.
+    lessons         finding the memory that is about a person and a thing, and copying names: many exercises a text
+    right replies   the prompts of the graph's nodes, as a trained agent would reply
+    habits          the same prompts, as an untrained agent replies
+
+A Qwen3 of four layers learns from an endless stream of PersonaWorld's part `base`. Stopped at any time, the command
+goes on where it was. The seed fixes everything; another machine's arithmetic may differ in the last digits.
 """
 
 from __future__ import annotations
 
-import math
 import random
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from langchain_core.messages import convert_to_openai_messages
 
 from langgraph_memory_r1.prompts import render
-from langgraph_memory_r1.train.tiny.demonstrations import Demonstration, demonstrations
+from langgraph_memory_r1.train.tiny.demonstrations import TOP_K, Demonstration, demonstrations
+from langgraph_memory_r1.train.tiny.lessons import encode_lesson, lessons
 from langgraph_memory_r1.train.tiny.tokens import END, train_tokenizer
 
-_POOL = 32
-"""Batches that are sorted by length together."""
-_GROWN = 120
+Example = tuple[list[int], list[bool]]
+"""Tokens, and which of them are to be said."""
+
+_POOL: Final = 20
+"""Batches that are drawn together and sorted by length."""
+_FEWEST: Final = 3
+_SHARPNESS: Final = 2.0
+"""First scale of normalised queries: with heads of 32, the usual 1 cannot single out one place of a hundred."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,25 +41,30 @@ class Recipe:
     """How the base is made."""
 
     seed: int = 0
-    steps: int = 7000
-    batch: int = 32
+    steps: int = 4000
+    tokens: int = 3000
+    """In each step, about."""
+    lessons: float = 0.45
+    """Share of the steps that are lessons, with more and more memories in them ..."""
+    habits: float = 0.15
+    """... and of those, at the end, that are an untrained agent's replies; between them, right replies."""
+    mixed: float = 0.25
+    """Share of the batches, before the habits come, that are of the other sort."""
+    reading: float = 0.1
+    """Weight of what is only read, in lessons."""
     learning_rate: float = 3e-3
     warmup: int = 100
+    decay: float = 0.35
+    """Share of the steps, at the end, in which the learning rate goes to nothing."""
     hidden: int = 128
     layers: int = 4
     inner: int = 256
     heads: int = 4
     words: int = 1200
     """Size of the tokenizer without its fixed parts and days."""
-    spoilt: float = 0.2
-    """The share of the steps, at the end, in which it learns an untrained agent's habits; before, the right replies."""
-    reading: float = 0.3
-    """Weight of predicting the prompts too, while they grow: it teaches copying."""
-    short: int = 50
-    """Longest prompt, in tokens, at the beginning; it grows ..."""
-    growth: float = 0.3
-    """... for this share of the steps, until all are in."""
     threads: int = 1
+    saved: int = 200
+    """Steps between two savings of the unfinished base."""
 
 
 def make(folder: str | Path, recipe: Recipe | None = None) -> Path:
@@ -58,35 +72,37 @@ def make(folder: str | Path, recipe: Recipe | None = None) -> Path:
     import torch
 
     recipe = recipe or Recipe()
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(recipe.threads)
-    tokenizer = _tokenizer(recipe)
-    model = _model(recipe, tokenizer)
-    _fit(model, tokenizer, recipe)
-    model.to(torch.float16).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return Path(folder)
+    tokenizer = new_tokenizer(recipe)
+    model = new_model(recipe, tokenizer)
+    unfinished = place / "unfinished.pt"
+    fit(model, tokenizer, recipe, unfinished)
+    model.to(torch.float16).save_pretrained(place)
+    tokenizer.save_pretrained(place)
+    unfinished.unlink()
+    return place
 
 
-def encode(tokenizer: Any, given: Demonstration) -> tuple[list[int], list[int]]:
+def encode(tokenizer: Any, shown: Demonstration) -> tuple[list[int], list[int]]:
     """The ids of a prompt, as the graph's nodes render it, and of its reply with the end."""
-    messages = convert_to_openai_messages(render(given.given, "compact"))
+    messages = convert_to_openai_messages(render(shown.given, "compact"))
     prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    return _ids(tokenizer, prompt), _ids(tokenizer, given.reply + END)
+    ids = tokenizer([prompt, shown.reply + END], add_special_tokens=False)["input_ids"]
+    return ids[0], ids[1]
 
 
-def _ids(tokenizer: Any, text: str) -> list[int]:
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return ids
-
-
-def _tokenizer(recipe: Recipe) -> Any:
+def new_tokenizer(recipe: Recipe) -> Any:
+    """The tokenizer, learned from demonstrations."""
     sample = islice(demonstrations(recipe.seed + 1), 6000)
     texts = (text for shown in sample for text in (render(shown.given, "compact")[1].text, shown.reply))
     return train_tokenizer(texts, recipe.words)
 
 
-def _model(recipe: Recipe, tokenizer: Any) -> Any:
+def new_model(recipe: Recipe, tokenizer: Any) -> Any:
+    """The model before it has learned anything."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     config = Qwen3Config(
@@ -95,88 +111,143 @@ def _model(recipe: Recipe, tokenizer: Any) -> Any:
         head_dim=32, max_position_embeddings=1024, tie_word_embeddings=True, use_cache=True,
         pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, bos_token_id=None,
     )  # fmt: skip
-    return Qwen3ForCausalLM(config)
+    model = Qwen3ForCausalLM(config)
+    for layer in model.model.layers:
+        layer.self_attn.q_norm.weight.data.fill_(_SHARPNESS)
+    return model
 
 
-def _fit(model: Any, tokenizer: Any, recipe: Recipe) -> None:
+def fit(model: Any, tokenizer: Any, recipe: Recipe, unfinished: Path, until: int | None = None) -> None:
+    """Train, from where `unfinished` was left; `until` ends it before the recipe does."""
+    import torch
+
+    optimizers = _optimizers(model, recipe)
+    done = _resumed(unfinished, model, optimizers)
+    model.train()
+    start, told = time.perf_counter(), 0.0
+    last = recipe.steps if until is None else until
+    for step, batch in enumerate(islice(_batches(tokenizer, recipe, done), last - done), done + 1):
+        loss = _loss(model, batch, tokenizer.pad_token_id, recipe.reading if _stage(step, recipe) == "lessons" else 0.0)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.learning_rate * _rate(step, recipe)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        told += loss.item()
+        if step % 50 == 0:
+            spent = time.perf_counter() - start
+            print(f"step {step} {_stage(step, recipe)}  loss {told / 50:.4f}  {spent:.0f} s", flush=True)  # noqa: T201
+            told = 0.0
+        if step % recipe.saved == 0 or step == recipe.steps:
+            states = [optimizer.state_dict() for optimizer in optimizers]
+            torch.save({"step": step, "model": model.state_dict(), "optimizers": states}, unfinished)
+
+
+def _optimizers(model: Any, recipe: Recipe) -> list[Any]:
     import torch
 
     matrices = [weight for name, weight in model.named_parameters() if "proj" in name]
     rest = [weight for name, weight in model.named_parameters() if "proj" not in name]
     rate = recipe.learning_rate
-    optimizers = [
+    return [
         torch.optim.Muon(matrices, lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.01),
     ]
-    schedules = [torch.optim.lr_scheduler.LambdaLR(each, lambda step: _rate(step, recipe)) for each in optimizers]
-    model.train()
-    start, told = time.perf_counter(), 0.0
-    for step, batch in enumerate(islice(_batches(tokenizer, recipe), recipe.steps), 1):
-        reading = recipe.reading if step <= recipe.growth * recipe.steps else 0.0
-        loss = _loss(model, batch, tokenizer.pad_token_id, reading)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer, schedule in zip(optimizers, schedules, strict=True):
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad(set_to_none=True)
-        told += float(loss.detach())
-        if step % 100 == 0:
-            print(f"step {step}  loss {told / 100:.4f}  {time.perf_counter() - start:.0f} s", flush=True)  # noqa: T201
-            told = 0.0
+
+
+def _resumed(unfinished: Path, model: Any, optimizers: list[Any]) -> int:
+    """How many steps were done before."""
+    import torch
+
+    if not unfinished.exists():
+        return 0
+    saved = torch.load(unfinished, weights_only=True)
+    model.load_state_dict(saved["model"])
+    for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
+        optimizer.load_state_dict(state)
+    return int(saved["step"])
 
 
 def _rate(step: int, recipe: Recipe) -> float:
-    if step < recipe.warmup:
-        return step / recipe.warmup
-    done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
+    left = (recipe.steps - step) / (recipe.decay * recipe.steps)
+    return min(1.0, step / recipe.warmup, 0.02 + 0.98 * left)
 
 
-def _batches(tokenizer: Any, recipe: Recipe) -> Iterator[list[tuple[list[int], list[int]]]]:
-    """Batches of similar length, in random order; short prompts come first."""
-    rng = random.Random(recipe.seed)
-    shown = demonstrations(recipe.seed)
-    for done in count(0, _POOL):
-        spoilt = done >= (1 - recipe.spoilt) * recipe.steps
-        stream = (encode(tokenizer, each if spoilt else replace(each, reply=each.right)) for each in shown)
-        grown = done / (recipe.growth * recipe.steps)
-        limit = recipe.short + grown * _GROWN if grown < 1 else math.inf
-        pool = list(islice((pair for pair in stream if len(pair[0]) <= limit), _POOL * recipe.batch))
-        pool.sort(key=lambda pair: len(pair[0]))
-        batches = [pool[at : at + recipe.batch] for at in range(0, len(pool), recipe.batch)]
-        rng.shuffle(batches)
-        yield from batches
+def _stage(step: int, recipe: Recipe) -> str:
+    share = step / recipe.steps
+    if share <= recipe.lessons:
+        return "lessons"
+    return "habits" if share > 1 - recipe.habits else "right"
 
 
-def _loss(model: Any, batch: list[tuple[list[int], list[int]]], pad: int, reading: float = 0.0) -> Any:
-    """Cross entropy of the replies, and for `reading` of the prompts too.
+def _batches(tokenizer: Any, recipe: Recipe, done: int) -> Iterator[list[Example]]:
+    """Batches from a step on; every pool of them has a seed of its own, so that a stopped run goes on the same."""
+    for first in range(done - done % _POOL, recipe.steps, _POOL):
+        pool = _pool(tokenizer, recipe, first)
+        yield from pool[max(0, done - first) :]
+
+
+def _pool(tokenizer: Any, recipe: Recipe, first: int) -> list[list[Example]]:
+    rng = random.Random(f"{recipe.seed}/{first}")
+    stage = _stage(first + 1, recipe)
+    others = 0 if stage == "habits" else round(recipe.mixed * _POOL)
+    taught = {"lessons": _POOL - others, "right": others, "habits": 0}[stage]
+    grown = min(1.0, first / (recipe.lessons * recipe.steps))
+    most = round(_FEWEST + grown * (TOP_K - _FEWEST))
+    exercises = (encode_lesson(tokenizer, lesson) for lesson in lessons(rng, most))
+    shown = demonstrations(rng.getrandbits(32))
+    replies = (_example(tokenizer, each if stage == "habits" else replace(each, reply=each.right)) for each in shown)
+    pool = _packed(exercises, taught, recipe.tokens) + _packed(replies, _POOL - taught, recipe.tokens)
+    rng.shuffle(pool)
+    return pool
+
+
+def _packed(stream: Iterator[Example], batches: int, tokens: int) -> list[list[Example]]:
+    """So many batches of about so many tokens, each of examples of like length."""
+    drawn: list[Example] = []
+    while sum(len(ids) for ids, _ in drawn) < batches * tokens:
+        drawn.append(next(stream))
+    drawn.sort(key=lambda example: len(example[0]))
+    packed: list[list[Example]] = [[] for _ in range(batches)]
+    for place, example in enumerate(drawn):
+        packed[place * batches // len(drawn)].append(example)
+    return packed
+
+
+def _example(tokenizer: Any, shown: Demonstration) -> Example:
+    prompt, reply = encode(tokenizer, shown)
+    return prompt + reply, [False] * len(prompt) + [True] * len(reply)
+
+
+def _loss(model: Any, batch: list[Example], pad: int, reading: float) -> Any:
+    """Cross entropy of what is to be said, and with a weight of what is read.
 
     Padding stands on the right, where causal attention does not look.
     """
     import torch
 
-    longest = max(len(prompt) + len(reply) for prompt, reply in batch)
-    ids = torch.tensor([[*p, *r, *[pad] * (longest - len(p) - len(r))] for p, r in batch])
+    longest = max(len(ids) for ids, _ in batch)
+    ids = torch.tensor([[*tokens, *[pad] * (longest - len(tokens))] for tokens, _ in batch])
+    said = torch.tensor([[*marks, *[False] * (longest - len(marks))] for _, marks in batch])
     with torch.autocast("cpu", dtype=torch.bfloat16):
         states = model.model(input_ids=ids, use_cache=False).last_hidden_state
-    places = [(row, place) for row, (p, r) in enumerate(batch) for place in range(len(p) - 1, len(p) + len(r) - 1)]
-    loss = _cross_entropy(model, states, ids, places)
+    loss = _cross_entropy(model, states, ids, said)
     if reading:
-        places = [(row, place) for row, (p, _) in enumerate(batch) for place in range(4, len(p) - 1)]
-        loss = loss + reading * _cross_entropy(model, states, ids, places)
+        loss = loss + reading * _cross_entropy(model, states, ids, ~said & (ids != pad))
     return loss
 
 
-def _cross_entropy(model: Any, states: Any, ids: Any, places: list[tuple[int, int]]) -> Any:
-    """Of the tokens after these places."""
+def _cross_entropy(model: Any, states: Any, ids: Any, marks: Any) -> Any:
+    """Of the marked tokens."""
     import torch
 
-    rows, columns = torch.tensor(places).unbind(1)
+    rows, columns = marks[:, 1:].nonzero(as_tuple=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = model.lm_head(states[rows, columns])
     return torch.nn.functional.cross_entropy(logits.float(), ids[rows, columns + 1])
 
 
 if __name__ == "__main__":
-    make(sys.argv[1])
+    make(sys.argv[1], Recipe(threads=int(sys.argv[2]) if len(sys.argv) > 2 else 1))

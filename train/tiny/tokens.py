@@ -23,15 +23,17 @@ _SHOWN: Final = 10
 _YEAR: Final = date(2024, 1, 1)
 _DAYS: Final = 366
 _FIXED: Final = (
-    manage.COMPACT, answer.COMPACT, "Memories:\n", "Facts:\n", "Question:", "Now:", "(none)\n", "[fact 0]",
-    *(f"[{number}]" for number in range(_SHOWN)),
+    manage.COMPACT, answer.COMPACT, "Memories:\n", "Facts:\n", "Question: ", "Now: ", "(none)\n", "[fact 0] ",
+    *(f"[{number}] " for number in range(_SHOWN)),
     '{"operations":[{"event":"', "ADD", "UPDATE", "DELETE", "NOOP", '","fact":', ',"id":', ',"text":"', '"}]}', "}]}",
     '{"selected":[', '],"answer":"', '"}', "I don't know",
 )  # fmt: skip
 _WORDS: Final = (
-    r"\d\d|\d| ?[A-Z][aeiou]|(?<=[A-Z][aeiou])[a-z][aeiou](?![^aeiou\W][^aeiou])"
-    r"|(?<=[A-Z][aeiou][a-z][aeiou])[a-z][aeiou]|'s| ?[A-Za-z]+| ?[^\sA-Za-z\d]+\n?|\s+"
+    r"\d\d|\d|[A-Z][aeiou]|(?<=[A-Z][aeiou])[a-z][aeiou](?![^aeiou\W][^aeiou])"
+    r"|(?<=[A-Z][aeiou][a-z][aeiou])[a-z][aeiou]|'s| ?[a-z]+(?: (?=[A-Z]))?| ?[A-Z][a-z]*"
+    r"| ?[^\sA-Za-z\d]+(?: (?=[A-Z])|\n)?|\s+"
 )
+"""A space before a name belongs to the word before it: a name is the same tokens wherever it stands."""
 
 
 def train_tokenizer(texts: Iterable[str], size: int) -> Any:
