@@ -111,6 +111,8 @@ def test_every_recipe_of_ours_can_be_looked_through(name: str, base: str) -> Non
         batch = stage.settings.get("num_generations", 2)
         changes += [f"stages.{place}.settings.per_device_train_batch_size={batch}", f"stages.{place}.train=null"]
         changes += [f"stages.{place}.settings.gradient_accumulation_steps=2"]
+    from langgraph_memory_r1.train.plan import plan
+
     plans = plan(read_recipe(find_recipe(name), changes))
     assert [one.algorithm for one in plans] == [stage.algorithm for stage in told.stages]
     assert all(one.rows and one.validation and one.prompt for one in plans)
@@ -121,5 +123,7 @@ def test_prompts_that_the_base_cannot_hold_are_refused_beforehand(base: str, rec
 
     config = Path(base) / "config.json"
     config.write_text(config.read_text().replace("32768", "64"))
+    from langgraph_memory_r1.train.plan import plan
+
     with pytest.raises(InputError, match="the base holds 64"):
         plan(read_recipe(recipe))
