@@ -1,6 +1,6 @@
 """Carries out a recipe in a process of its own, which is killed after some steps.
 
-    python train_worker.py RECIPE [KEY=VALUE ...] STEPS
+python train_worker.py RECIPE [KEY=VALUE ...] STEPS
 """
 
 from __future__ import annotations
