@@ -8,13 +8,11 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("trl", reason="the extra `train` is not installed")
+pytest.importorskip("yaml", reason="the extra `train` is not installed")
 
 from command import Command
-from tiny_model import save_base
 
 from langgraph_memory_r1 import InputError, load_chat_model
-from langgraph_memory_r1.train.plan import plan
 from langgraph_memory_r1.train.recipe import find_recipe, read_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,13 +35,18 @@ stages:
 
 
 @pytest.fixture
+def base(tmp_path: Path) -> str:
+    tiny_model = pytest.importorskip("tiny_model", reason="the extra `train` is not installed", exc_type=ImportError)
+    return str(tiny_model.save_base(tmp_path / "base"))
+
+
+@pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     return Command(tmp_path, monkeypatch, capsys)
 
 
 @pytest.fixture
 def recipe(cli: Command, tmp_path: Path) -> str:
-    save_base(tmp_path / "base")
     return cli.file("recipe.yaml", RECIPE.format(output=tmp_path / "run"))
 
 
@@ -74,7 +77,7 @@ def test_mistakes_are_one_sentence(cli: Command, recipe: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_from_looking_at_it_to_the_exported_adapter(cli: Command, recipe: str, tmp_path: Path) -> None:
+def test_a_run_from_looking_at_it_to_the_exported_adapter(cli: Command, base: str, recipe: str, tmp_path: Path) -> None:
     looked = cli("train", "--recipe", recipe, "--dry-run")
     assert looked.code == 0, looked.err
     assert "1-manage: grpo" in looked.out and "assistant:" in looked.out and "in order" in looked.out
@@ -90,16 +93,16 @@ def test_a_run_from_looking_at_it_to_the_exported_adapter(cli: Command, recipe: 
     card = (to / "README.md").read_text()
     assert "# Memory Manager for" in card and "| steps | 2 |" in card and "load_chat_model(" in card
     assert "| 2 |" in card
-    assert load_chat_model(f"hf:{tmp_path / 'base'}", adapter=to, role="manage") is not None
+    assert load_chat_model(f"hf:{base}", adapter=to, role="manage") is not None
     taken = cli("train", "export", str(tmp_path / "run"), "--role", "manage", "--to", str(to))
     assert taken.code == 1 and "is not empty" in taken.err
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OURS)
-def test_every_recipe_of_ours_can_be_looked_through(name: str, tmp_path: Path) -> None:
+def test_every_recipe_of_ours_can_be_looked_through(name: str, base: str) -> None:
     """With a tiny base and PersonaWorld in the place of what has to be downloaded."""
-    base = save_base(tmp_path / "base")
+
     data = "{{source: personaworld, split: {}, limit: 2}}"
     told = read_recipe(find_recipe(name))
     changes = [f"base={base}", f"train={data.format('train')}", f"validation={data.format('validation')}"]
@@ -108,14 +111,19 @@ def test_every_recipe_of_ours_can_be_looked_through(name: str, tmp_path: Path) -
         batch = stage.settings.get("num_generations", 2)
         changes += [f"stages.{place}.settings.per_device_train_batch_size={batch}", f"stages.{place}.train=null"]
         changes += [f"stages.{place}.settings.gradient_accumulation_steps=2"]
+    from langgraph_memory_r1.train.plan import plan
+
     plans = plan(read_recipe(find_recipe(name), changes))
     assert [one.algorithm for one in plans] == [stage.algorithm for stage in told.stages]
     assert all(one.rows and one.validation and one.prompt for one in plans)
 
 
 @pytest.mark.slow
-def test_prompts_that_the_base_cannot_hold_are_refused_beforehand(recipe: str, tmp_path: Path) -> None:
-    config = tmp_path / "base" / "config.json"
+def test_prompts_that_the_base_cannot_hold_are_refused_beforehand(base: str, recipe: str) -> None:
+
+    config = Path(base) / "config.json"
     config.write_text(config.read_text().replace("32768", "64"))
+    from langgraph_memory_r1.train.plan import plan
+
     with pytest.raises(InputError, match="the base holds 64"):
         plan(read_recipe(recipe))

@@ -17,6 +17,8 @@ from transformers import Trainer
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 from trl.trainer import grpo_trainer
 
+pytestmark = pytest.mark.slow  # TRL alone takes seconds to load
+
 
 def parameters(method: Any) -> list[str]:
     return list(inspect.signature(method).parameters)

@@ -23,6 +23,8 @@ from langgraph_memory_r1.train.engines import VLLMServerEngine
 from langgraph_memory_r1.train.grpo import NodeGRPOTrainer
 from langgraph_memory_r1.train.rewards import FormatReward, Weighted
 
+pytestmark = pytest.mark.slow  # TRL alone takes seconds to load
+
 
 @dataclass
 class Served:
@@ -47,7 +49,6 @@ def served(tmp_path: Path) -> Iterator[Served]:
             server.terminate()
 
 
-@pytest.mark.slow
 def test_every_step_is_sampled_from_the_newest_adapter(served: Served, tmp_path: Path) -> None:
     tokenizer, rows = tiny_tokenizer(), manager_rows()
     engine = VLLMServerEngine(served.url, role="manage", folder=tmp_path / "published")
@@ -67,7 +68,6 @@ def test_every_step_is_sampled_from_the_newest_adapter(served: Served, tmp_path:
     assert len(served.asked[1][1]["prompt"]) == 8
 
 
-@pytest.mark.slow
 def test_what_the_server_says_it_sampled_with_is_what_the_trainer_would_have(served: Served, tmp_path: Path) -> None:
     model, prompt = two_adapters(tiny_tokenizer()), [40, 41, 42]
     engine = VLLMServerEngine(served.url, role="manage", folder=tmp_path / "published")

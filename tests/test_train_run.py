@@ -27,6 +27,8 @@ from langgraph_memory_r1.train.recipe import read_recipe
 from langgraph_memory_r1.train.run import train
 from langgraph_memory_r1.turns import Limits
 
+pytestmark = pytest.mark.slow  # TRL alone takes seconds to load
+
 RECIPE = """
 base: {base}
 output: {output}
@@ -68,7 +70,6 @@ def weights(run: Path, role: str) -> dict[str, Any]:
     return dict(load_file(run / "adapters" / role / "adapter_model.safetensors"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["grpo", "ppo", "logo"])
 def test_a_run_that_was_killed_goes_on_to_the_same_weights(tmp_path: Path, algorithm: str) -> None:
     path = recipe(tmp_path, algorithm)
@@ -88,7 +89,6 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(tmp_path: Path, algor
         assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
-@pytest.mark.slow
 def test_a_trained_adapter_scores_in_the_graph_what_it_scored_in_training(tmp_path: Path) -> None:
     # The graph tells the answerer the time; so must what it is trained and validated on.
     told = [story.conversation for story in generate("validation", conversations=1)]
@@ -116,7 +116,6 @@ def test_a_trained_adapter_scores_in_the_graph_what_it_scored_in_training(tmp_pa
     assert both.invoke({"turns": told[0].turns[:2], "question": "Who?"})["answer"]
 
 
-@pytest.mark.slow
 def test_a_run_leaves_what_people_read_and_refuses_another_recipe(tmp_path: Path) -> None:
     path = recipe(tmp_path)
     found = train(read_recipe(path, ["stages.1.settings.max_steps=1", "stages.0.settings.max_steps=1"]))

@@ -36,6 +36,8 @@ from langgraph_memory_r1.train.rewards import Judge, RowReward, Weighted
 from langgraph_memory_r1.train.rows import Row
 from langgraph_memory_r1.train.sft import NodeSFTTrainer
 
+pytestmark = pytest.mark.slow  # TRL alone takes seconds to load
+
 TOKENIZER = tiny_tokenizer()
 
 
@@ -79,7 +81,6 @@ def logged(made: Any, name: str) -> list[float]:
     return [entry[name] for entry in made.state.log_history if name in entry]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", [NodeGRPOTrainer, NodePPOTrainer])
 def test_only_the_active_adapter_learns(tmp_path: Path, kind: type[NodeGRPOTrainer]) -> None:
     made = trainer(tmp_path, kind, beta=0.1)
@@ -93,7 +94,6 @@ def test_only_the_active_adapter_learns(tmp_path: Path, kind: type[NodeGRPOTrain
     assert logged(made, "kl")[0] > 0  # the adapter was not zero: its divergence from the base shows at once
 
 
-@pytest.mark.slow
 def test_the_reference_is_the_base_whatever_adapters_there_are(tmp_path: Path) -> None:
     made = trainer(tmp_path, beta=0.1)
     batch = made._generate_and_score_completions([{"prompt": [{"role": "user", "content": "Hi"}], "row_id": "r0"}] * 4)
@@ -107,7 +107,6 @@ def test_the_reference_is_the_base_whatever_adapters_there_are(tmp_path: Path) -
     torch.testing.assert_close(batch["ref_per_token_logps"][said], expected[said])
 
 
-@pytest.mark.slow
 def test_ppo_learns_what_to_expect(tmp_path: Path) -> None:
     rows = manager_rows()
     args = settings(tmp_path, max_steps=30, num_generations=2, per_device_train_batch_size=4, learning_rate=1e-5)
@@ -118,7 +117,6 @@ def test_ppo_learns_what_to_expect(tmp_path: Path) -> None:
     assert losses[-1] < 0.5 * losses[0]
 
 
-@pytest.mark.slow
 def test_a_reward_that_is_learned_rises(tmp_path: Path) -> None:
     made = trainer(tmp_path, max_steps=12, per_device_train_batch_size=16, num_generations=8, max_completion_length=4)
     made.train()
@@ -126,7 +124,6 @@ def test_a_reward_that_is_learned_rises(tmp_path: Path) -> None:
     assert sum(rewards[-3:]) > sum(rewards[:3])
 
 
-@pytest.mark.slow
 def test_what_teaches_nothing_is_counted_and_what_was_sampled_can_be_read(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -143,7 +140,6 @@ def test_what_teaches_nothing_is_counted_and_what_was_sampled_can_be_read(
     assert {line["Nothing"] for line in kept} == {None} and {line["advantage"] for line in kept} == {0.0}
 
 
-@pytest.mark.slow
 def test_supervised_tuning_learns_only_the_reply(tmp_path: Path) -> None:
     args = SFTConfig(
         output_dir=str(tmp_path), max_steps=8, learning_rate=5e-2, per_device_train_batch_size=4, use_cpu=True,
@@ -174,7 +170,6 @@ def episode(name: str) -> Episode:
     return Episode(name, steps, (Question("Which dog?", "1", ("t1",)), Question("And then?", "3", ("t3",))))
 
 
-@pytest.mark.slow
 def test_logo_compares_sessions_of_rollouts_and_rerolls_each_among_themselves(tmp_path: Path) -> None:
     model = two_adapters(TOKENIZER)
     judge = Counting(Deciding(LocalPolicy(model, TOKENIZER, adapter="answer", max_tokens=4)))
