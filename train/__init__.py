@@ -1,5 +1,7 @@
 """From recorded decisions to a better Memory Manager and Answer Agent (extra `train`).
 
-This release remembers and answers; the trainer is not in it yet. The name is kept for it: rows from traces, rewards,
-GRPO and PPO, and the adapters that the models load.
+    traces or conversations ─► rows ─► SFT, GRPO, PPO or LoGo-GRPO on one node ─► an adapter that the graph loads
+
+`recipe.py` says what a run is, `run.py` carries it out. The rewards are what the Answer Agent makes of a decision; the
+algorithms stand on TRL. Nothing of this is imported by the library.
 """
