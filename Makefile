@@ -43,7 +43,7 @@ fix: $(VENV)/.dev  ## format the code and repair what the linter can repair
 	@$(BIN)/ruff format --quiet .
 
 # LanceDB's threads spread what they free over glibc's arenas, which then looks like growth; see the README.
-bench: $(VENV)/.dev  ## measure speed and size; every line is a ratio against a reference of the same run
+bench: $(VENV)/.bench  ## measure speed and size; every line is a ratio against a reference of the same run
 	@MALLOC_ARENA_MAX=2 $(BIN)/python benchmarks/run.py
 
 clean:  ## remove the environments, the caches and the build output
@@ -66,3 +66,8 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.venv
 	@echo "Installing with the development tools into $(VENV) (once; a minute or so)"
 	@$(INSTALL) '.[dev]'
 	@touch $(VENV)/.base $@
+
+$(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/.venv
+	@echo "Installing with what is compared into $(VENV) (once; a minute or so)"
+	@$(INSTALL) '.[dev,bench]'
+	@touch $(VENV)/.base $(VENV)/.dev $@
