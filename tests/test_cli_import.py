@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from interrupts import heed_interrupts
 from typer.testing import CliRunner
 
 from langgraph_memory_r1 import LanceDBStore, MemoryBank
@@ -139,7 +140,9 @@ def test_an_interrupted_import_goes_on_where_it_stopped(run: Import, tmp_path: P
     path = tmp_path / "chat.json"
     path.write_text(json.dumps([{"role": "user", "content": f"I own {n} boats."} for n in range(1_000)]))
     command = [sys.executable, "-m", "langgraph_memory_r1", "import", str(path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
+    )
     assert process.stderr is not None and "100 of 1,000 turns" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)

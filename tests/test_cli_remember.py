@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from command import DOG, SCOUT, Command
+from interrupts import heed_interrupts
 
 from langgraph_memory_r1 import (
     Conversation,
@@ -187,8 +188,9 @@ def test_ctrl_c_keeps_what_is_remembered(cli: Command, tmp_path: Path) -> None:
     )
     arguments = [sys.executable, "-m", "langgraph_memory_r1", "remember", notes, "--db", cli.db]
     with subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}
-    ) as process:
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"}, preexec_fn=heed_interrupts,
+    ) as process:  # fmt: skip
         assert process.stderr is not None
         assert "of 600 turns" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
