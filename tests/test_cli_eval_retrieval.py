@@ -103,6 +103,7 @@ def test_a_benchmark_without_evidence_says_so(cli: Command, data_dir: Path) -> N
     assert not (cli.folder / "run" / "retrieval" / "results.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_longmemevals_sample(cli: Command, data_dir: Path) -> None:
     file = str(data_dir / "longmemeval" / "longmemeval_s_3_instances.json")
     done = cli("eval", "longmemeval", "--data", file, "--retrieval-only", "--out", str(cli.folder / "run"))

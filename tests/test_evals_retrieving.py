@@ -103,6 +103,7 @@ def test_a_benchmark_without_evidence_is_refused() -> None:
         list(retrieve(Dataset("msc", "test", "", False, (chat,))))
 
 
+@pytest.mark.slow
 def test_the_default_ranking_finds_locomos_evidence(data_dir: Path) -> None:
     data = benchmark("locomo").load(data_dir / "locomo" / "locomo10.json", "test")
     records = by_system(list(retrieve(data)))

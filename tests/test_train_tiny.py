@@ -24,6 +24,9 @@ made = pytest.mark.skipif(
 )
 
 
+pytestmark = pytest.mark.slow  # thousands of demonstrations
+
+
 @pytest.fixture(scope="module")
 def shown() -> list[Demonstration]:
     return list(islice(demonstrations(seed=3), 3000))
