@@ -28,15 +28,12 @@ from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.embeddings import Embeddings
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, BaseMessage, message_to_dict, messages_from_dict
 from langchain_core.outputs import ChatGeneration, ChatResult
-from langchain_core.runnables import Runnable
-from langchain_core.runnables.base import RunnableBindingBase
 from pydantic import ConfigDict
 
 from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.models.wrapped import WrappedChatModel
 
 __all__ = ["CachedChatModel", "CachedEmbeddings", "CallCache", "Cost", "Meter", "key_of", "metered"]
 
@@ -158,12 +155,11 @@ class CallCache:
             self.release(key)
 
 
-class CachedChatModel(BaseChatModel):
+class CachedChatModel(WrappedChatModel):
     """A chat model whose finished calls are kept; else it behaves as the one inside."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    bound: BaseChatModel
     calls: CallCache
     weights: str = ""
     """A hash of what the model's settings do not show, such as the content of an adapter's folder."""
@@ -172,17 +168,6 @@ class CachedChatModel(BaseChatModel):
     def identity(self) -> str:
         """What determines its replies."""
         return f"{self.bound._get_llm_string()} {self.weights}".strip()
-
-    @property
-    def _llm_type(self) -> str:
-        return self.bound._llm_type
-
-    @property
-    def _identifying_params(self) -> dict[str, Any]:
-        return {**self.bound._identifying_params}
-
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        return self.bound._get_ls_params(stop, **kwargs)
 
     def _generate(
         self,
@@ -217,13 +202,6 @@ class CachedChatModel(BaseChatModel):
             return self._keep(key, result, time.perf_counter() - start)
         finally:
             self.calls.release(key)
-
-    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
-        """The tools as the model inside wants them."""
-        binding = self.bound.bind_tools(tools, **kwargs)
-        if isinstance(binding, RunnableBindingBase):
-            return self.bind(**binding.kwargs)
-        return self if binding is self.bound else binding
 
     def _key(self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]) -> str:
         identity = self.bound._get_llm_string(stop=stop, **kwargs)

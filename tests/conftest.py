@@ -79,5 +79,5 @@ def lance_uri(tmp_path: Path) -> str:
 def data_dir() -> Path:
     """The benchmark files, which may not be redistributed: they lie beside the checkout or the test is skipped."""
     if not DATA.is_dir():
-        pytest.skip(f"no benchmark data at {DATA}")
+        pytest.skip(f"no benchmark data at {DATA}; their licences keep them out of the project")
     return DATA

@@ -146,7 +146,7 @@ def test_four_bits_without_a_gpu_are_refused(base: Path) -> None:
     import torch
 
     if torch.cuda.is_available():
-        pytest.skip("there is a GPU here")
+        pytest.skip("the refusal is for machines without a GPU, and this one has one")
     with pytest.raises(InputError, match="needs a CUDA GPU, and here is none; leave it out"):
         load_chat_model(f"hf:{base}", four_bit=True)
 

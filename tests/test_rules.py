@@ -290,7 +290,7 @@ def test_an_answer_without_memories_is_not_known():
 @pytest.fixture(scope="module")
 def conversation() -> Conversation:
     if not LOCOMO.exists():
-        pytest.skip(f"{LOCOMO} is not here")
+        pytest.skip(f"needs LoCoMo at {LOCOMO}; its licence keeps it out of the project")
     return next(found for found in load(LOCOMO) if found.id == "conv-26")
 
 

@@ -27,7 +27,7 @@ from langgraph_memory_r1.train.grpo import NodeGRPOTrainer, write_completions
 from langgraph_memory_r1.train.policy import BASE, LocalPolicy, Reply, wearing
 from langgraph_memory_r1.train.recipe import LoGoSettings
 from langgraph_memory_r1.train.rewards import Judge, RowReward, Weighted
-from langgraph_memory_r1.train.rows import ManagerRow, Probe
+from langgraph_memory_r1.train.rows import ManagerRow, Probe, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,11 @@ class NodeLoGoTrainer(NodeGRPOTrainer):
 
 
 class _Unused(RowReward):
-    """Stands where TRL wants a reward function; LoGo-GRPO judges by itself."""
+    """Stands where TRL wants a reward function; LoGo-GRPO judges whole episodes, and never a single reply."""
+
+    def rewards(self, sampled: Sequence[tuple[Row, str]]) -> list[float | None]:
+        """None: a single reply cannot be judged here."""
+        return [None] * len(sampled)
 
 
 def probes_of(episode: Episode, sessions: set[str], *, every: bool = False) -> list[Probe]:

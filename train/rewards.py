@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -85,7 +86,7 @@ class Judge:
         return hashlib.sha256(shown.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-class RowReward:
+class RowReward(ABC):
     """A TRL reward function over rows: finds each completion's row by the column `row_id`."""
 
     def __init__(self, rows: Iterable[Row]) -> None:
@@ -100,9 +101,9 @@ class RowReward:
         self.last = [_finite(reward) for reward in self.rewards(sampled)]
         return self.last
 
+    @abstractmethod
     def rewards(self, sampled: Sequence[tuple[Row, str]]) -> list[float | None]:
         """One reward per row and completion."""
-        raise NotImplementedError
 
 
 class ManagerReward(RowReward):

@@ -140,11 +140,8 @@ class RankedTurns(TurnSystem):
         return IndexFinder(bank.memories, None)
 
 
-class Hybrid(TurnSystem):
-    """The library's own ranking with vectors, over raw turns."""
-
-    name: ClassVar[str] = "hybrid"
-    description: ClassVar[str] = DESCRIPTIONS["hybrid"]
+class EmbeddedTurns(TurnSystem):
+    """A system that ranks turns by their vectors."""
 
     def __init__(self, embeddings: Embeddings, model: str) -> None:
         self._embeddings = embeddings
@@ -154,6 +151,13 @@ class Hybrid(TurnSystem):
     def settings(self) -> dict[str, Any]:
         """Whose vectors."""
         return {"embedder": self._model}
+
+
+class Hybrid(EmbeddedTurns):
+    """The library's own ranking with vectors, over raw turns."""
+
+    name: ClassVar[str] = "hybrid"
+    description: ClassVar[str] = DESCRIPTIONS["hybrid"]
 
     def finder(self, conversation: Conversation, bank: Bank) -> Finder:
         """Ranks by everything there is."""
@@ -181,20 +185,11 @@ class IndexFinder:
         return Found(tuple(self._places[memory.id] for memory in found))
 
 
-class Dense(TurnSystem):
+class Dense(EmbeddedTurns):
     """Vectors alone over the turns."""
 
     name: ClassVar[str] = "dense"
     description: ClassVar[str] = DESCRIPTIONS["dense"]
-
-    def __init__(self, embeddings: Embeddings, model: str) -> None:
-        self._embeddings = embeddings
-        self._model = model
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Whose vectors."""
-        return {"embedder": self._model}
 
     def finder(self, conversation: Conversation, bank: Bank) -> Finder:
         """Ranks by cosine."""

@@ -64,6 +64,7 @@ def _zipped(path: Path, suffix: str) -> Iterator[Member]:
             for info in sorted(chosen, key=lambda info: info.filename):
                 data = archive.read(info)
                 yield Member(info.filename, partial(bytes, data))
+    # NotImplementedError is what zipfile says of a compression that it does not know, RuntimeError of a password.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise _damaged(path, error) from error
 

@@ -18,35 +18,32 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.language_models.base import LangSmithParams
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatResult
-from langchain_core.runnables import Runnable
-from langchain_core.runnables.base import RunnableBindingBase
 from pydantic import PrivateAttr
 
 from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.models.wrapped import WrappedChatModel
 
 TEMPORARY = frozenset({408, 429, 502, 503, 504, 529})
 LONGEST_ASKED = 300.0
 """A server that asks for a longer pause than this, in seconds, is not waited for."""
 
 
-class LimitedChatModel(BaseChatModel):
+class LimitedChatModel(WrappedChatModel):
     """A chat model with retries and a cap on concurrency; else it behaves as the one inside.
 
     `stream` gives the reply as one chunk; callbacks, and with them LangGraph's `messages` stream, still get the tokens
     of a model that streams (again, where a reply broke off half-way and is retried).
     """
 
-    bound: BaseChatModel
     retries: int
     first_wait: float
     longest_wait: float
@@ -57,17 +54,6 @@ class LimitedChatModel(BaseChatModel):
     def model_post_init(self, context: Any) -> None:
         """Makes the slots."""
         self._slots = Slots(self.max_concurrency) if self.max_concurrency is not None else None
-
-    @property
-    def _llm_type(self) -> str:
-        return self.bound._llm_type
-
-    @property
-    def _identifying_params(self) -> dict[str, Any]:
-        return {**self.bound._identifying_params}
-
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        return self.bound._get_ls_params(stop, **kwargs)
 
     def _generate(
         self,
@@ -98,13 +84,6 @@ class LimitedChatModel(BaseChatModel):
                 except Exception as error:
                     await asyncio.sleep(_pause(error, wait))
             return await self.bound._agenerate_with_cache(messages, stop, run_manager, **kwargs)
-
-    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
-        """The tools as the model inside wants them."""
-        binding = self.bound.bind_tools(tools, **kwargs)
-        if isinstance(binding, RunnableBindingBase):
-            return self.bind(**binding.kwargs)
-        return self if binding is self.bound else binding
 
     def _waits(self) -> Iterator[float]:
         for attempt in range(self.retries):
