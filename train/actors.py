@@ -51,32 +51,40 @@ class Actors:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def load_actors(recipe: Recipe, trained: TrainedRole, folders: Mapping[str, str | os.PathLike[str]]) -> Actors:
+def load_actors(
+    recipe: Recipe, trained: TrainedRole, folders: Mapping[str, str | os.PathLike[str]], *, begun: str = ""
+) -> Actors:
     """The base with what was trained so far, and a new adapter for the role that is trained if it has none.
 
     Args:
         recipe: Which base, and how it is trained.
         trained: The role that is trained.
         folders: What earlier stages have trained: adapters, or whole models where there are none.
+        begun: What every reply of the trained role begins with.
 
     Raises:
         InputError: The base cannot be loaded or has no chat template, or an adapter does not fit.
     """
     if recipe.lora is None:
-        return _whole_models(recipe, trained, folders)
+        return _whole_models(recipe, trained, folders, begun)
     model, tokenizer = load_base(recipe.base)
     model = _with_adapters(model, recipe, trained, folders)
     playing = {
         role: LocalPolicy(model, tokenizer, adapter=role if role in {*folders, trained} else BASE,
-                          max_tokens=recipe.max_tokens)
+                          max_tokens=recipe.max_tokens, begun=begun if role == trained else "")
         for role in ("manage", "answer")
     }  # fmt: skip
     return Actors(model, tokenizer, playing["manage"], playing["answer"], trained, whole=False)
 
 
-def _whole_models(recipe: Recipe, trained: TrainedRole, folders: Mapping[str, str | os.PathLike[str]]) -> Actors:
+def _whole_models(
+    recipe: Recipe, trained: TrainedRole, folders: Mapping[str, str | os.PathLike[str]], begun: str
+) -> Actors:
     loaded = {role: load_base(str(folders.get(role, recipe.base))) for role in ("manage", "answer")}
-    playing = {role: LocalPolicy(*pair, max_tokens=recipe.max_tokens) for role, pair in loaded.items()}
+    playing = {
+        role: LocalPolicy(*pair, max_tokens=recipe.max_tokens, begun=begun if role == trained else "")
+        for role, pair in loaded.items()
+    }
     return Actors(*loaded[trained], playing["manage"], playing["answer"], trained, whole=True)
 
 

@@ -24,7 +24,30 @@ import httpx
 
 from langgraph_memory_r1.errors import InputError, ModelError
 from langgraph_memory_r1.prompts import Role
-from langgraph_memory_r1.train.policy import has_adapters
+from langgraph_memory_r1.train.policy import LocalPolicy, has_adapters
+
+
+class BegunEngine:
+    """Generates in this process, every reply from the same beginning on.
+
+    The beginning is part of the completion. It teaches nothing: in a group it is the same, and advantages add up to 0.
+
+    Args:
+        policy: Of the trained role; its `begun` is the beginning.
+    """
+
+    def __init__(self, policy: LocalPolicy) -> None:
+        self.policy = policy
+
+    def publish(self, model: Any, step: int) -> None:
+        """Nothing: the policy is the model that is trained."""
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], *, temperature: float, max_tokens: int
+    ) -> tuple[list[list[int]], None]:
+        """Completion tokens, one completion per prompt."""
+        replies = self.policy.complete(prompts, temperature=temperature)
+        return [list(reply.completion_ids) for reply in replies], None
 
 
 class VLLMServerEngine:

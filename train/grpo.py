@@ -38,8 +38,11 @@ class Engine(Protocol):
 
     def generate(
         self, prompts: Sequence[Sequence[int]], *, temperature: float, max_tokens: int
-    ) -> tuple[list[list[int]], list[list[float]]]:
-        """Completion tokens and their log-probabilities under the weights that generated, one per prompt."""
+    ) -> tuple[list[list[int]], list[list[float]] | None]:
+        """Completion tokens and their log-probabilities under the weights that generated, one per prompt.
+
+        None instead of log-probabilities: these are the trainer's own weights as they stand.
+        """
 
 
 class NodeGRPOTrainer(Resumable, GRPOTrainer):  # type: ignore[misc]

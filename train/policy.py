@@ -54,6 +54,7 @@ class LocalPolicy:
         version: Counts changes of the weights, for `label`.
         max_tokens: Longest reply.
         batch_size: Prompts that are generated side by side.
+        begun: What every reply begins with; the model goes on from there.
     """
 
     def __init__(
@@ -65,40 +66,48 @@ class LocalPolicy:
         version: str = "0",
         max_tokens: int = 256,
         batch_size: int = 64,
+        begun: str = "",
     ) -> None:
         self.model, self.tokenizer, self.adapter = model, tokenizer, adapter
-        self.version, self.max_tokens, self.batch_size = version, max_tokens, batch_size
+        self.version, self.max_tokens, self.batch_size, self.begun = version, max_tokens, batch_size, begun
 
     @property
     def label(self) -> str:
         """The adapter and its version."""
-        return f"{self.adapter or 'active'}@{self.version}"
+        return f"{self.adapter or 'active'}@{self.version}{self.begun and f':{self.begun}'}"
 
     def reply(self, prompts: Sequence[Sequence[BaseMessage]], *, temperature: float = 0.0) -> list[Reply]:
         """One reply per prompt; prompts of like length are generated together."""
-        ids = [prompt_ids(self.tokenizer, prompt) for prompt in prompts]
+        return self.complete([prompt_ids(self.tokenizer, prompt) for prompt in prompts], temperature=temperature)
+
+    def complete(self, ids: Sequence[Sequence[int]], *, temperature: float = 0.0) -> list[Reply]:
+        """One reply per prompt in tokens."""
         order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
         found: dict[int, Reply] = {}
         with wearing(self.model, self.adapter), _inference(self.model):
             for start in range(0, len(order), self.batch_size):
                 places = order[start : start + self.batch_size]
-                found.update(zip(places, self._generate([ids[place] for place in places], temperature), strict=True))
+                some = [list(ids[place]) for place in places]
+                found.update(zip(places, self._generate(some, temperature), strict=True))
         return [found[place] for place in range(len(ids))]
 
     def _generate(self, ids: list[list[int]], temperature: float) -> list[Reply]:
-        width = max(map(len, ids))
+        begun = self.tokenizer(self.begun, add_special_tokens=False)["input_ids"] if self.begun else []
+        width = max(map(len, ids)) + len(begun)
         padding, ends = _special(self.tokenizer, self.model)
         device = next(self.model.parameters()).device
-        tokens = torch.tensor([[padding] * (width - len(row)) + row for row in ids], device=device)
-        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids], device=device)
+        given = [row + begun for row in ids]
+        tokens = torch.tensor([[padding] * (width - len(row)) + row for row in given], device=device)
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in given], device=device)
         how: dict[str, Any] = {"do_sample": False}
         if temperature:
             how = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
         with torch.inference_mode():
             whole = self.model.generate(
-                input_ids=tokens, attention_mask=mask, max_new_tokens=self.max_tokens, pad_token_id=padding, **how
-            )
-        new = [_until_end(row, ends) for row in whole[:, width:].tolist()]
+                input_ids=tokens, attention_mask=mask, pad_token_id=padding,
+                max_new_tokens=self.max_tokens - len(begun), **how,
+            )  # fmt: skip
+        new = [begun + _until_end(row, ends) for row in whole[:, width:].tolist()]
         texts = self.tokenizer.batch_decode(new, skip_special_tokens=True)
         return [Reply(t.strip(), tuple(p), tuple(c)) for t, p, c in zip(texts, ids, new, strict=True)]
 

@@ -106,6 +106,8 @@ class Stage:
     """Steps between greedy evaluations on the validation split."""
     patience: int | None = None
     """Evaluations without a better score before the stage ends."""
+    begun: str = ""
+    """What every reply of the trained role begins with; only the rest of it is chosen."""
     engine: str | None = None
     """`http://HOST:PORT` of a vLLM server that generates; none generates in the process."""
 
@@ -121,6 +123,9 @@ class Recipe:
     validation: Data
     stages: list[Stage]
     """In order; a role may come again."""
+    start: dict[TrainedRole, str] = field(default_factory=dict)
+    """What the roles have before the first stage: folders of adapters, or of whole models where all weights are
+    trained."""
     lora: Lora | None = field(default_factory=Lora)
     """None trains all weights."""
     judge: str | None = None

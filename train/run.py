@@ -90,7 +90,7 @@ def prepare(recipe: Recipe, number: int, folder: Path, *, fresh: bool = False) -
     stage = recipe.stages[number]
     place = folder / f"{number + 1}-{stage.role}"
     set_seed(recipe.seed * 1000 + number)
-    actors = load_actors(recipe, stage.role, {} if fresh else _so_far(recipe, folder, number))
+    actors = load_actors(recipe, stage.role, _so_far(recipe, folder, 0 if fresh else number), begun=stage.begun)
     learned = _material(stage.train or recipe.train, recipe, stage, actors, place / "rows.jsonl")
     held_out = _material(recipe.validation, recipe, stage, actors, place / "validation.jsonl")
     splits = {"train": learned.rows, "validation": held_out.rows}
@@ -136,10 +136,11 @@ def _stage(recipe: Recipe, number: int, folder: Path, tell: Tell, callbacks: Seq
 
 
 def _so_far(recipe: Recipe, folder: Path, number: int) -> dict[str, Path]:
-    """What earlier stages have trained, the newest of each role."""
-    return {
-        stage.role: folder / f"{place + 1}-{stage.role}" / "best" for place, stage in enumerate(recipe.stages[:number])
-    }
+    """What the run began with and earlier stages have trained, the newest of each role."""
+    found: dict[str, Path] = {role: Path(place) for role, place in recipe.start.items()}
+    for place, stage in enumerate(recipe.stages[:number]):
+        found[stage.role] = folder / f"{place + 1}-{stage.role}" / "best"
+    return found
 
 
 def _material(data: Data, recipe: Recipe, stage: Stage, actors: Actors, file: Path) -> Material:

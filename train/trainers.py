@@ -94,6 +94,8 @@ class Prepared:
         """
         model, tokenizer = self.actors.model, self.actors.tokenizer
         common: dict[str, Any] = {"style": self.recipe.style, "callbacks": callbacks}
+        if self.stage.begun and (self.stage.algorithm != "grpo" or self.stage.engine):
+            raise InputError("Replies are begun for GRPO in this process only; leave begun or engine out.")
         if self.stage.algorithm == "sft":
             args = sft_config(self.recipe, self.stage, self.folder)
             made: Any = NodeSFTTrainer(model, tokenizer, self.learned.rows, args, **common)
@@ -135,8 +137,10 @@ class Prepared:
         return self.learned.episodes
 
     def _engine(self) -> Any:
+        from langgraph_memory_r1.train.engines import BegunEngine, VLLMServerEngine
+
+        if self.stage.begun:
+            return BegunEngine(self.actors.policy(self.stage.role))
         if self.stage.engine is None:
             return None
-        from langgraph_memory_r1.train.engines import VLLMServerEngine
-
         return VLLMServerEngine(self.stage.engine, role=self.stage.role, folder=self.folder / "published")
