@@ -190,6 +190,25 @@ def test_gold_in_a_chat(command: Command, tmp_path: Path) -> None:
     assert [run["feedback"] for run in command("traces", "list", "--json").data] == [[], [{"gold": "Buddy"}]]
 
 
+def test_every_question_is_asked_about_until_none_is_left(command: Command, tmp_path: Path) -> None:
+    nothing = command("traces", "label")
+    assert nothing.code == 1 and "There are no traces in" in nothing.err
+    command("chat", stdin=f"{DOG}\n")
+    nothing = command("traces", "label")
+    assert nothing.code == 1 and "No question is recorded" in nothing.err
+    command("chat", stdin="What is the dog called?\nHow many dogs do I have?\nWho is Buddy?\n")
+    done = command("traces", "label", stdin="\n2\n-\n")
+    assert "1/3 ? What is the dog called?\n  answered Buddy\n2/3 ? How many" in done.out
+    assert done.out.endswith("2 questions labelled; 2 of 3 have feedback.\n")
+    assert [run["feedback"] for run in command("traces", "list", "--json").data[1:]] == [
+        [{"gold": "Buddy", "thumbs": "up"}], [{"gold": "2"}], [],
+    ]  # fmt: skip
+    again = command("traces", "label")
+    assert "1/1 ? Who is Buddy?" in again.out and "0 questions labelled; 2 of 3" in again.out
+    nobody = command("traces", "label", "--gold", "x")
+    assert nobody.code == 1 and "Name the run" in nobody.err
+
+
 def test_without_traces_nothing_is_recorded(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MEMORY_R1_TRACES")
     command("remember", DOG)

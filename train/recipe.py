@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from langgraph_memory_r1.errors import InputError
@@ -120,9 +120,12 @@ class Recipe:
     """A model on the hub, or its folder."""
     output: str
     train: Data
-    validation: Data
     stages: list[Stage]
     """In order; a role may come again."""
+    validation: Data | None = None
+    """None: a part of what is learned from is held out."""
+    held_out: float = Field(default=0.2, gt=0, lt=1)
+    """That part: whole owners or conversations, or of a single one its newest rows."""
     start: dict[TrainedRole, str] = field(default_factory=dict)
     """What the roles have before the first stage: folders of adapters, or of whole models where all weights are
     trained."""
@@ -158,7 +161,7 @@ def find_recipe(name: str) -> str:
         InputError: There is neither.
     """
     ours = Path(__file__).parent / "recipes"
-    if Path(name).exists():
+    if Path(name).is_file():
         return name
     if (ours / f"{name}.yaml").exists():
         return str(ours / f"{name}.yaml")

@@ -34,6 +34,7 @@ from langgraph_memory_r1.train.episodes import Deciding
 from langgraph_memory_r1.train.policy import ChatPolicy
 from langgraph_memory_r1.train.recipe import Data, Recipe, Stage, TrainedRole, as_dict
 from langgraph_memory_r1.train.rows import ManagerRow, Row, read_rows, write_rows
+from langgraph_memory_r1.train.splits import hold_out
 from langgraph_memory_r1.train.trainers import Prepared
 from langgraph_memory_r1.train.validation import KeepBest
 
@@ -91,11 +92,11 @@ def prepare(recipe: Recipe, number: int, folder: Path, *, fresh: bool = False) -
     place = folder / f"{number + 1}-{stage.role}"
     set_seed(recipe.seed * 1000 + number)
     actors = load_actors(recipe, stage.role, _so_far(recipe, folder, 0 if fresh else number), begun=stage.begun)
-    learned = _material(stage.train or recipe.train, recipe, stage, actors, place / "rows.jsonl")
-    held_out = _material(recipe.validation, recipe, stage, actors, place / "validation.jsonl")
+    learned, held_out = _splits(recipe, stage, actors, place)
     splits = {"train": learned.rows, "validation": held_out.rows}
-    check_splits(splits)
-    (place / "data.md").write_text(as_markdown(card_of(splits, learned.skipped)), encoding="utf-8")
+    check_splits(splits, by_time=recipe.validation is None)
+    skipped = learned.skipped + Counter({f"{why} (validation)": n for why, n in held_out.skipped.items()})
+    (place / "data.md").write_text(as_markdown(card_of(splits, skipped)), encoding="utf-8")
     if stage.curriculum:
         learned.rows.sort(key=_size)
     return Prepared(recipe, stage, place, actors, learned, held_out)
@@ -143,11 +144,29 @@ def _so_far(recipe: Recipe, folder: Path, number: int) -> dict[str, Path]:
     return found
 
 
-def _material(data: Data, recipe: Recipe, stage: Stage, actors: Actors, file: Path) -> Material:
-    """Rows without duplicates, from the file or else into it."""
-    reasons = file.with_suffix(".skipped.json")
-    if file.exists() and stage.algorithm != "logo":
-        return Material(list(read_rows(file, strict=True)), skipped=Counter(json.loads(reasons.read_text())))
+def _splits(recipe: Recipe, stage: Stage, actors: Actors, place: Path) -> tuple[Material, Material]:
+    """What is learned from and what is validated on, from their files or else into them."""
+    train, files = stage.train or recipe.train, (place / "rows.jsonl", place / "validation.jsonl")
+    if stage.algorithm != "logo" and all(file.exists() for file in files):
+        return _kept(files[0]), _kept(files[1])
+    if recipe.validation is None:
+        found = hold_out(_built(train, recipe, stage, actors), recipe.held_out)
+    else:
+        found = _built(train, recipe, stage, actors), _built(recipe.validation, recipe, stage, actors)
+    place.mkdir(parents=True, exist_ok=True)
+    for each, file in zip(found, files, strict=True):
+        file.with_suffix(".skipped.json").write_text(json.dumps(each.skipped))
+        write_rows(file, each.rows)
+    return found
+
+
+def _kept(file: Path) -> Material:
+    reasons = json.loads(file.with_suffix(".skipped.json").read_text())
+    return Material(list(read_rows(file, strict=True)), skipped=Counter(reasons))
+
+
+def _built(data: Data, recipe: Recipe, stage: Stage, actors: Actors) -> Material:
+    """Rows without duplicates."""
     found = material(data, recipe, stage.role, _builder(recipe, actors))
     found.rows, double = deduplicated(found.rows)
     if double:
@@ -155,9 +174,6 @@ def _material(data: Data, recipe: Recipe, stage: Stage, actors: Actors, file: Pa
     if not found.rows:
         why = ", ".join(f"{count} {reason}" for reason, count in found.skipped.items()) or "there is nothing"
         raise InputError(f"{data.source} {data.path or data.split} gives no rows for {stage.role!r}: {why}.")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    reasons.write_text(json.dumps(found.skipped))
-    write_rows(file, found.rows)
     return found
 
 

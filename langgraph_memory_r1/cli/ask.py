@@ -19,6 +19,7 @@ from langgraph_memory_r1.cli.options import (
     Json,
     Model,
     Record,
+    Trained,
     User,
 )
 from langgraph_memory_r1.cli.output import FAINT, as_json, console, counted, note, plain, say
@@ -27,10 +28,9 @@ from langgraph_memory_r1.cli.progress import progress
 from langgraph_memory_r1.cli.recording import recorded, recorder_for, short
 from langgraph_memory_r1.cli.records import show_answer
 from langgraph_memory_r1.cli.sources import find, questions
+from langgraph_memory_r1.cli.trained import Cast, cast
 
 if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel
-
     from langgraph_memory_r1.schemas import Conversation, Question
     from langgraph_memory_r1.store import LanceDBStore
     from langgraph_memory_r1.traces import TraceRecorder
@@ -44,8 +44,12 @@ def ask(
     db: Db = DEFAULT_DB,
     user: User = None,
     model: Model = "rules",
+    trained: Trained = None,
     embedder: Embedder = None,
-    k: Annotated[int, typer.Option("--k", min=1, help="How many memories the answer may be chosen from.")] = 60,
+    k: Annotated[
+        int | None,
+        typer.Option("--k", min=1, help="How many memories the answer may be chosen from. [default: 60]"),
+    ] = None,
     file_format: FileFormat = Format.auto,
     conversation: Conversations = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many questions of a file.")] = None,
@@ -60,22 +64,22 @@ def ask(
     """
     from tempfile import TemporaryDirectory
 
-    from langgraph_memory_r1.models import load_chat_model, model_name
-
     with TemporaryDirectory(prefix="memory-r1-") as scratch:
         given = find(question, file_format, scratch)
         read = questions(given, conversation or ())
     asked = [(found, each) for found in read for each in found.questions][:limit]
-    chat_model = load_chat_model(model)
+    playing = cast(model, trained)
+    if k is not None:
+        playing.settings["top_k"] = k
     many = given.path is not None
     bar = many and not console().is_terminal  # answers that scroll by are progress enough
     start, recorder = time.perf_counter(), recorder_for(traces)
     with opened(db, embedder, existing=True) as store, progress(len(asked), "questions", shown=bar) as advance:
-        for answer in _answers(store, asked, _owners(store, read, user, db), chat_model, k, recorder):
+        for answer in _answers(store, asked, _owners(store, read, user, db), playing, recorder):
             if as_data:
                 as_json(answer, indent=None if many else 2)
             else:
-                _show(answer, model_name(chat_model), many=many)
+                _show(answer, playing.answerer, many=many)
             advance(1)
     if many:
         note(f"{counted(len(asked), 'question')} in {time.perf_counter() - start:.1f} s.")
@@ -93,16 +97,14 @@ def _answers(
     store: LanceDBStore,
     asked: Sequence[tuple[Conversation, Question]],
     owners: dict[str, str],
-    model: BaseChatModel,
-    k: int,
+    playing: Cast,
     recorder: TraceRecorder | None,
 ) -> Iterator[dict[str, Any]]:
     from langgraph_memory_r1.bank import MemoryBank
     from langgraph_memory_r1.graph import create_memory_graph
-    from langgraph_memory_r1.models import model_name
 
     graphs = {
-        name: recorded(create_memory_graph(MemoryBank(store, name), model=model, top_k=k), recorder, name)
+        name: recorded(create_memory_graph(MemoryBank(store, name), **playing.settings), recorder, name)
         for name in set(owners.values())
     }
     for conversation, question in asked:
@@ -114,7 +116,7 @@ def _answers(
             "answer": said["answer"],
             **gold,
             "user": user,
-            "model": model_name(model),
+            "model": playing.answerer,
             "selected": said["selected"],
             "looked_at": len(said["memories"]),
             **_run(recorder, question),

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from langgraph_memory_r1.cli.bank import show_change
-from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Embedder, Model, Record, User
+from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Embedder, Model, Record, Trained, User
 from langgraph_memory_r1.cli.output import COLOURS, FAINT, counted, entry, note, plain, say
 from langgraph_memory_r1.cli.place import opened, owner
 from langgraph_memory_r1.cli.recording import recorded, recorder_for
 from langgraph_memory_r1.cli.records import by, memory_as_json, operation_of, show_answer, show_memories, show_operation
+from langgraph_memory_r1.cli.trained import cast
 from langgraph_memory_r1.errors import InputError, MemoryR1Error
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def chat(
     db: Db = DEFAULT_DB,
     user: User = None,
     model: Model = "rules",
+    trained: Trained = None,
     embedder: Embedder = None,
     speaker: Annotated[str, typer.Option(help="What the memories call you.")] = "user",
     traces: Record = None,
@@ -56,15 +58,14 @@ def chat(
     """
     from langgraph_memory_r1.bank import MemoryBank
     from langgraph_memory_r1.graph import create_memory_graph
-    from langgraph_memory_r1.models import load_chat_model, model_name
 
-    chat_model = load_chat_model(model)
+    playing = cast(model, trained)
     with opened(db, embedder) as store:
         name = owner(store, user, db=db)
         bank = MemoryBank(store, name)
         recorder = recorder_for(traces)
-        graph = recorded(create_memory_graph(bank, model=chat_model, on_error="degrade"), recorder, name)
-        label = model_name(chat_model)
+        graph = recorded(create_memory_graph(bank, on_error="degrade", **playing.settings), recorder, name)
+        label = playing.answerer
         if sys.stdin.isatty():
             note(f"{counted(len(bank), 'memory', 'memories')} of {plain(name)!r} in {db}; {by(label)}. /help, /quit")
         failed = _Talk(bank, graph, speaker, label, recorder).run(_lines())

@@ -68,6 +68,16 @@ Record: TypeAlias = Annotated[
         help="Record every decision there, for `memory-r1 traces` and for training.",
     ),
 ]
+Trained: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--trained",
+        metavar="RUN",
+        callback=place,
+        help="Output folder of `memory-r1 train`: its base and adapters decide and answer. --model says where the "
+        "base is, if not where it was trained: hf:NAME, or vllm:NAME@URL with the adapters `manage` and `answer`.",
+    ),
+]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Debug: TypeAlias = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Conversations: TypeAlias = Annotated[

@@ -20,6 +20,7 @@ from langgraph_memory_r1.cli.options import (
     Json,
     Model,
     Record,
+    Trained,
     User,
 )
 from langgraph_memory_r1.cli.output import COLOURS, FAINT, Part, as_json, counted, entry, note, plain, say
@@ -28,6 +29,7 @@ from langgraph_memory_r1.cli.progress import progress
 from langgraph_memory_r1.cli.recording import recorded, recorder_for
 from langgraph_memory_r1.cli.records import by, show_operation
 from langgraph_memory_r1.cli.sources import conversations, find
+from langgraph_memory_r1.cli.trained import Cast, cast
 
 if TYPE_CHECKING:
     from langgraph_memory_r1.nodes import OnError
@@ -45,6 +47,7 @@ def remember(
     db: Db = DEFAULT_DB,
     user: User = None,
     model: Model = "rules",
+    trained: Trained = None,
     embedder: Embedder = None,
     file_format: FileFormat = Format.auto,
     conversation: Conversations = None,
@@ -70,7 +73,7 @@ def remember(
     words, show = given.path is None, (verbose or given.path is None) and not as_data
     # A file goes on where a turn fails; of a sentence the failure itself is what there is to say.
     plan = [(_owner(found, read, user), found) for found in read]
-    job = _Job(plan, db, model, "raise" if words else "degrade", traces)
+    job = _Job(plan, db, cast(model, trained), "raise" if words else "degrade", traces)
     with opened(db, embedder) as store:
         job.run(store, show=show, bar=not show and not words)
     if as_data:
@@ -85,14 +88,11 @@ class _Job:
     """Conversations on their way into the banks of their owners."""
 
     def __init__(
-        self, plan: Sequence[tuple[str, Conversation]], db: str, model: str, on_error: OnError, traces: str | None
+        self, plan: Sequence[tuple[str, Conversation]], db: str, playing: Cast, on_error: OnError, traces: str | None
     ) -> None:
-        from langgraph_memory_r1.models import load_chat_model, model_name
-
         self.plan = plan
         self.db = db
-        self.model = load_chat_model(model)
-        self.label = model_name(self.model)
+        self.settings, self.label = playing.settings, playing.manager
         self.on_error = on_error
         self.recorder = recorder_for(traces)
         self.tally = Tally()
@@ -116,7 +116,7 @@ class _Job:
         from langgraph_memory_r1.graph import create_memory_graph
 
         bank = MemoryBank(store, name)
-        graph = create_memory_graph(bank, model=self.model, on_error=self.on_error)
+        graph = create_memory_graph(bank, on_error=self.on_error, **self.settings)
         return ingest(bank, recorded(graph, self.recorder, conversation.id), conversation.turns, self.tally)
 
     def as_json(self) -> dict[str, Any]:

@@ -107,7 +107,10 @@ def show(
 
 @traces.command()
 def label(
-    run: Run,
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="RUN", help="Id of a run, or how it begins or ends; `last`; none: one after another."),
+    ] = None,
     path: Traces = DEFAULT_TRACES,
     gold: Annotated[str | None, typer.Option(metavar="TEXT", help="The right answer.")] = None,
     score: Annotated[float | None, typer.Option(help="How good it was; more is better.")] = None,
@@ -116,12 +119,22 @@ def label(
     comment: Annotated[str | None, typer.Option(metavar="TEXT", help="In words.")] = None,
     debug: Debug = False,
 ) -> None:
-    """Say what was right about a run, for training."""
+    """Say what was right about a run, for training.
+
+    Without a run, every question that nobody has said anything about is shown with its answer, and the right one asked
+    for; lines of standard input answer too.
+    """
+    from langgraph_memory_r1.cli.labels import label_all
     from langgraph_memory_r1.traces.feedback import add_feedback
     from langgraph_memory_r1.traces.summary import runs_of
 
     if up and down:
         raise InputError("--up and --down contradict each other; give one of them.")
+    if run is None:
+        if up or down or comment or gold is not None or score is not None:
+            raise InputError("Name the run that this is said about: an id of `memory-r1 traces list`, or `last`.")
+        label_all(path)
+        return
     key, found = decisions_of(path, run, strict=False)
     told = add_feedback(
         path, key, gold=gold, score=score, thumbs="up" if up else "down" if down else None, comment=comment
