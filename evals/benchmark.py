@@ -28,6 +28,7 @@ BENCHMARKS: Final[Mapping[str, str]] = {
     "locomo": "langgraph_memory_r1.evals.locomo:LoCoMo",
     "longmemeval": "langgraph_memory_r1.evals.longmemeval:LongMemEval",
     "msc": "langgraph_memory_r1.evals.msc:MSC",
+    "personaworld": "langgraph_memory_r1.evals.personaworld.benchmark:PersonaWorld",
 }
 """Where each benchmark is implemented; it is imported when it is asked for."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
@@ -42,7 +42,8 @@ class Job:
 
     dataset: Dataset
     systems: tuple[System, ...]
-    answerer: Answerer
+    answerers: Mapping[str, Answerer]
+    """Who answers, by the name of the system."""
     records: Records
     banks: Path
     """Where what is remembered is kept."""
@@ -117,6 +118,11 @@ class Cell:
     _building: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack, init=False)
 
+    @property
+    def answerer(self) -> Answerer:
+        """Who answers from this memory."""
+        return self.job.answerers[self.system.name]
+
     @cached_property
     def steps(self) -> tuple[Step, ...]:
         """When questions are asked."""
@@ -177,7 +183,7 @@ class Cell:
     async def _asked(self, question: Question, remembered: Remembered, found: Found | Failed | None) -> Asked:
         if not isinstance(found, Found) or not isinstance(remembered.bank, Bank):
             return Asked(question, remembered.step, error=found.error if isinstance(found, Failed) else None)
-        key = self._question_key("answer", question, remembered.bank, found.places, self.job.answerer.identity)
+        key = self._question_key("answer", question, remembered.bank, found.places, self.answerer.identity)
         kept = self.job.records.get(key) or {}
         if self._may(kept or None, failed="error" in kept or remembered.anew):
             new = await self._answered(question, remembered.bank, found, key)
@@ -191,7 +197,7 @@ class Cell:
         places = sorted(found.places)
         try:
             async with self.job.slots:
-                said = await self.job.answerer.answer(question, [bank.memories[place] for place in places])
+                said = await self.answerer.answer(question, [bank.memories[place] for place in places])
         except Exception as error:
             return self._failure("answer", key, error)
         self.job.failures.success()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from langgraph_memory_r1.errors import InputError
@@ -21,6 +21,7 @@ from langgraph_memory_r1.evals.systems.turns import (
     RankedTurns,
 )
 from langgraph_memory_r1.prompts import Style
+from langgraph_memory_r1.turns import Limits
 
 __all__ = ["SYSTEMS", "Parts", "systems"]
 
@@ -33,6 +34,10 @@ class Parts:
     manager: CachedChatModel
     embedder: CachedEmbeddings | None = None
     style: Style = "full"
+    related_k: int = 10
+    """Memories that the manager is shown for each fact."""
+    limits: Limits = field(default_factory=Limits)
+    """How many turns one model call looks at."""
 
     def vectors(self, system: str) -> CachedEmbeddings:
         """The embedding model.
@@ -48,7 +53,9 @@ class Parts:
 
 
 SYSTEMS: Final[Mapping[str, Callable[[Parts], System]]] = {
-    "memory-r1": lambda parts: MemoryR1(parts.extractor, parts.manager, parts.embedder, parts.style),
+    "memory-r1": lambda parts: MemoryR1(
+        parts.extractor, parts.manager, parts.embedder, parts.style, parts.related_k, parts.limits
+    ),
     "no-memory": lambda parts: NoMemory(),
     "bm25": lambda parts: BM25(),
     "turns": lambda parts: RankedTurns(),

@@ -5,7 +5,8 @@
         bank = await memory.bank()
     found = system.finder(conversation, bank).find(question, k)
 
-Answering is no part of it: all systems share one Answer Agent, so that only what is remembered and found differs.
+Answering is no part of it: all systems share one Answer Agent, so that only what is remembered and found differs,
+unless rows with and without its adapter are wanted.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 from langgraph_memory_r1.evals.calls import Cost, key_of
 from langgraph_memory_r1.schemas import Conversation, Memory, Question, Turn
@@ -75,8 +77,9 @@ class Finder(Protocol):
 class System(ABC):
     """A way to remember."""
 
-    name: ClassVar[str]
-    description: ClassVar[str]
+    name: str
+    """Of its row in a report."""
+    description: str
     baseline: ClassVar[bool] = True
     learns: ClassVar[bool] = False
     """Whether filling it costs something, so that it is kept and counted."""
@@ -85,6 +88,12 @@ class System(ABC):
     def settings(self) -> dict[str, Any]:
         """What determines its results; plain values."""
         return {}
+
+    def as_row(self, suffix: str, told: str) -> Self:
+        """The same in another row of a report."""
+        row = copy(self)
+        row.name, row.description = f"{self.name}:{suffix}", f"{self.description}; {told}"
+        return row
 
     @abstractmethod
     def memory(self, conversation: Conversation, folder: Path) -> AbstractAsyncContextManager[Listener]:

@@ -25,18 +25,26 @@ __all__ = ["MemoryR1"]
 class MemoryR1(System):
     """The memory graph of this library, on a bank in LanceDB."""
 
-    name: ClassVar[str] = "memory-r1"
-    description: ClassVar[str] = "facts that a Memory Manager keeps right"
+    name = "memory-r1"
+    description = "facts that a Memory Manager keeps right"
     baseline: ClassVar[bool] = False
     learns: ClassVar[bool] = True
 
     def __init__(
-        self, extractor: CachedChatModel, manager: CachedChatModel, embeddings: CachedEmbeddings | None, style: Style
+        self,
+        extractor: CachedChatModel,
+        manager: CachedChatModel,
+        embeddings: CachedEmbeddings | None,
+        style: Style,
+        related_k: int = 10,
+        limits: Limits | None = None,
     ) -> None:
         self._extractor = extractor
         self._manager = manager
         self._embeddings = embeddings
         self._style = style
+        self._related_k = related_k
+        self._limits = limits or Limits()
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -47,7 +55,8 @@ class MemoryR1(System):
             "embedder": self._embeddings and self._embeddings.model,
             "style": self._style,
             "prompt_version": PROMPT_VERSION,
-            "limits": str(Limits()),
+            "related_k": self._related_k,
+            "limits": str(self._limits),
         }
 
     @asynccontextmanager
@@ -57,8 +66,9 @@ class MemoryR1(System):
         with LanceDBStore(str(folder), index=self._index()) as store:
             bank = MemoryBank(store, conversation.id)
             graph = create_memory_graph(
-                bank, extractor=self._extractor, manager=self._manager, style=self._style
-            )  # the answerer is never asked
+                bank, extractor=self._extractor, manager=self._manager, style=self._style,
+                related_k=self._related_k, limits=self._limits,
+            )  # the answerer is never asked  # fmt: skip
             yield _Listener(bank, graph)
 
     def finder(self, conversation: Conversation, bank: Bank) -> Finder:

@@ -100,8 +100,8 @@ class _Listener:
 class Mem0(_Library):
     """mem0, open source, on a local Qdrant."""
 
-    name: ClassVar[str] = "mem0"
-    description: ClassVar[str] = "what mem0 remembers, ranked by the cosine of its vectors"
+    name = "mem0"
+    description = "what mem0 remembers, ranked by the cosine of its vectors"
     package: ClassVar[str] = "mem0ai"
 
     def listener(self, folder: Path) -> _Listener:
@@ -143,8 +143,8 @@ class _Mem0Listener(_Listener):
 class LangMem(_Library):
     """langmem's store manager, on LangGraph's store in memory."""
 
-    name: ClassVar[str] = "langmem"
-    description: ClassVar[str] = "what langmem remembers, ranked by the cosine of its vectors"
+    name = "langmem"
+    description = "what langmem remembers, ranked by the cosine of its vectors"
     package: ClassVar[str] = "langmem"
 
     def listener(self, folder: Path) -> _Listener:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
@@ -67,8 +67,8 @@ class _All:
 class NoMemory(TurnSystem):
     """Nothing is remembered: what the answering model knows or guesses by itself."""
 
-    name: ClassVar[str] = "no-memory"
-    description: ClassVar[str] = "nothing is remembered"
+    name = "no-memory"
+    description = "nothing is remembered"
 
     def keeps(self, turn: Turn) -> bool:
         """Nothing is."""
@@ -82,8 +82,8 @@ class NoMemory(TurnSystem):
 class FullContext(TurnSystem):
     """The whole conversation goes into the prompt."""
 
-    name: ClassVar[str] = "full-context"
-    description: ClassVar[str] = "the whole conversation in the prompt"
+    name = "full-context"
+    description = "the whole conversation in the prompt"
 
     def finder(self, conversation: Conversation, bank: Bank) -> Finder:
         """Finds everything."""
@@ -93,8 +93,8 @@ class FullContext(TurnSystem):
 class Oracle(TurnSystem):
     """The evidence turns and nothing else: what an ideal retrieval would give."""
 
-    name: ClassVar[str] = "oracle"
-    description: ClassVar[str] = "the evidence turns and nothing else"
+    name = "oracle"
+    description = "the evidence turns and nothing else"
 
     def finder(self, conversation: Conversation, bank: Bank) -> Finder:
         """Finds what the question's evidence names."""
@@ -112,8 +112,8 @@ class _Evidence:
 class BM25(TurnSystem):
     """Plain BM25 over the turns."""
 
-    name: ClassVar[str] = "bm25"
-    description: ClassVar[str] = DESCRIPTIONS["bm25"]
+    name = "bm25"
+    description = DESCRIPTIONS["bm25"]
 
     def finder(self, conversation: Conversation, bank: Bank) -> Finder:
         """Ranks every turn for itself."""
@@ -132,8 +132,8 @@ class _Plain:
 class RankedTurns(TurnSystem):
     """The library's own ranking, over raw turns: what is left of the difference to it is the memory's."""
 
-    name: ClassVar[str] = "turns"
-    description: ClassVar[str] = DESCRIPTIONS["turns"]
+    name = "turns"
+    description = DESCRIPTIONS["turns"]
 
     def finder(self, conversation: Conversation, bank: Bank) -> Finder:
         """Ranks by words, neighbours, session and speaker."""
@@ -156,8 +156,8 @@ class EmbeddedTurns(TurnSystem):
 class Hybrid(EmbeddedTurns):
     """The library's own ranking with vectors, over raw turns."""
 
-    name: ClassVar[str] = "hybrid"
-    description: ClassVar[str] = DESCRIPTIONS["hybrid"]
+    name = "hybrid"
+    description = DESCRIPTIONS["hybrid"]
 
     def finder(self, conversation: Conversation, bank: Bank) -> Finder:
         """Ranks by everything there is."""
@@ -188,8 +188,8 @@ class IndexFinder:
 class Dense(EmbeddedTurns):
     """Vectors alone over the turns."""
 
-    name: ClassVar[str] = "dense"
-    description: ClassVar[str] = DESCRIPTIONS["dense"]
+    name = "dense"
+    description = DESCRIPTIONS["dense"]
 
     def finder(self, conversation: Conversation, bank: Bank) -> Finder:
         """Ranks by cosine."""

@@ -34,6 +34,7 @@ class WantedData:
     audit: Path | None
     audit_how: str
     allow_modified: bool
+    world: list[str] | None
     download: bool
     as_data: bool
 
@@ -55,10 +56,9 @@ def material(wanted: WantedData) -> Material:
     Raises:
         InputError: an option names something that is not there; the message lists what is.
     """
-    from langgraph_memory_r1.evals.benchmark import benchmark
     from langgraph_memory_r1.evals.runs import RunFolder
 
-    bench = benchmark(wanted.benchmark)
+    bench = _benchmark(wanted)
     if wanted.paper_labels is not None and wanted.paper_labels not in bench.paper_labels:
         known = ", ".join(bench.paper_labels) or "none for this benchmark"
         raise InputError(f"There are no labels of a paper {wanted.paper_labels!r}; there are: {known}.")
@@ -86,11 +86,23 @@ def about(wanted: WantedData, found: Material) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _benchmark(wanted: WantedData) -> Benchmark:
+    from langgraph_memory_r1.evals.benchmark import benchmark
+    from langgraph_memory_r1.evals.personaworld.benchmark import PersonaWorld
+
+    found = benchmark(wanted.benchmark)
+    if not wanted.world:
+        return found
+    if not isinstance(found, PersonaWorld):
+        raise InputError(f"--world changes PersonaWorld; {found.name} is as it was published, leave it out.")
+    return PersonaWorld.of(wanted.world)
+
+
 def _loaded(bench: Benchmark, wanted: WantedData) -> Dataset:
     from langgraph_memory_r1.evals.licences import licence_notice
 
     path = _downloaded(bench, wanted) if wanted.download else wanted.data
-    if path is not None and not path.exists():
+    if path is not None and bench.sources and not path.exists():
         raise InputError(f"There is no {path}; name {bench.name}'s data file with --data, or fetch it with --download.")
     dataset = bench.load(path, wanted.split, allow_modified=wanted.allow_modified)
     if terms := licence_notice(bench):

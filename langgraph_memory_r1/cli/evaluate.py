@@ -26,25 +26,29 @@ Split: TypeAlias = Annotated[
 ]
 Systems: TypeAlias = Annotated[
     str | None,
-    typer.Option(metavar="A,B", help="Which systems; an unknown name lists all. [default: memory-r1,bm25,oracle]"),
+    typer.Option(
+        metavar="A,B",
+        help="Which systems; an unknown name lists all. memory-r1:base is a row without the adapters that are given, "
+        "memory-r1:manager and memory-r1:answerer rows with one of them. [default: memory-r1,bm25,oracle]",
+    ),
 ]
 Extractor: TypeAlias = Annotated[str | None, typer.Option(metavar="SPEC", help="Another model to find facts.")]
 Manager: TypeAlias = Annotated[str | None, typer.Option(metavar="SPEC", help="Another model to manage memories.")]
 Answerer: TypeAlias = Annotated[str | None, typer.Option(metavar="SPEC", help="Another model to answer.")]
-ExtractorAdapter: TypeAlias = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="LoRA adapter of the extractor; leave it out to compare.")
-]
-ManagerAdapter: TypeAlias = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="LoRA adapter of the manager; leave it out to compare.")
-]
-AnswererAdapter: TypeAlias = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="LoRA adapter of the answerer; leave it out to compare.")
-]
+ExtractorAdapter: TypeAlias = Annotated[Path | None, typer.Option(metavar="DIR", help="LoRA adapter of the extractor.")]
+ManagerAdapter: TypeAlias = Annotated[Path | None, typer.Option(metavar="DIR", help="LoRA adapter of the manager.")]
+AnswererAdapter: TypeAlias = Annotated[Path | None, typer.Option(metavar="DIR", help="LoRA adapter of the answerer.")]
 Temperature: TypeAlias = Annotated[float | None, typer.Option(help="Of all models. [default: each model's own]")]
 Style: TypeAlias = Annotated[str, typer.Option(help="full, or compact for models that were tuned with such prompts.")]
 Judge: TypeAlias = Annotated[str | None, typer.Option(metavar="SPEC", help="A model that says what is right.")]
 JudgeKind: TypeAlias = Annotated[str | None, typer.Option(help="generous, strict or longmemeval.")]
 K: TypeAlias = Annotated[int, typer.Option("--k", min=1, help="How many memories an answer may be chosen from.")]
+RelatedK: TypeAlias = Annotated[
+    int, typer.Option("--related-k", min=1, help="How many memories the manager is shown for each fact.")
+]
+BatchTurns: TypeAlias = Annotated[
+    int, typer.Option("--batch-turns", min=1, help="How many turns are remembered with one model call.")
+]
 Out: TypeAlias = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder of the run. [default: evals-runs/BENCHMARK-SPLIT]")
 ]
@@ -65,6 +69,10 @@ Audit: TypeAlias = Annotated[Path | None, typer.Option(metavar="FILE", help="LoC
 AuditHow: TypeAlias = Annotated[str, typer.Option(help="drop or correct the questions that the audit found wrong.")]
 AllowModified: TypeAlias = Annotated[
     bool, typer.Option("--allow-modified", help="Accept a data file of another content; the report says so.")
+]
+World: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--world", metavar="KEY=VALUE", help="Another PersonaWorld, as seed=1 or sessions=16; repeatable."),
 ]
 Download: TypeAlias = Annotated[bool, typer.Option("--download", help="Fetch the data file, verified.")]
 
@@ -89,6 +97,8 @@ def _benchmark_command(name: str, about: str) -> Callable[..., None]:
         judge_kind: JudgeKind = None,
         embedder: Embedder = None,
         k: K = 60,
+        related_k: RelatedK = 10,
+        batch_turns: BatchTurns = 10,
         out: Out = None,
         limit: Limit = None,
         conversation: Conversations = None,
@@ -101,6 +111,7 @@ def _benchmark_command(name: str, about: str) -> Callable[..., None]:
         audit: Audit = None,
         audit_how: AuditHow = "drop",
         allow_modified: AllowModified = False,
+        world: World = None,
         download: Download = False,
         as_data: Json = False,
         debug: Debug = False,
@@ -118,6 +129,7 @@ for _name, _about in (
     ("locomo", "LoCoMo: questions about ten long chats between two friends."),
     ("longmemeval", "LongMemEval: questions about a user's chats with an assistant."),
     ("msc", "Multi-Session Chat: a question about the sessions before."),
+    ("personaworld", "PersonaWorld: questions about invented people, made on the spot; takes no --data."),
 ):
     eval_app.command(_name)(_benchmark_command(_name, _about))
 

@@ -17,8 +17,9 @@ from langgraph_memory_r1.cli.tables import show_run
 from langgraph_memory_r1.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from langgraph_memory_r1.evals.answering import Answerer
     from langgraph_memory_r1.evals.calls import CallCache
     from langgraph_memory_r1.evals.cells import Job
     from langgraph_memory_r1.evals.evaluation import Outcome
@@ -28,9 +29,12 @@ if TYPE_CHECKING:
     from langgraph_memory_r1.evals.report import Run
     from langgraph_memory_r1.evals.results import Scorer
     from langgraph_memory_r1.evals.runs import RunFolder
+    from langgraph_memory_r1.evals.systems.base import System
 
 _INTERRUPTED = 130
 _ROLES = ("extractor", "manager", "answerer")
+_BARE = "base"
+"""`memory-r1:base`: the row without any adapter."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,8 @@ class Wanted(WantedData):
     judge_kind: str | None
     embedder: str | None
     k: int
+    related_k: int
+    batch_turns: int
     concurrency: int
     every: int | None
     only_failed: bool
@@ -108,26 +114,19 @@ def _check(wanted: Wanted) -> None:
 
 
 def _job(wanted: Wanted, found: Material, records: Records, calls: CallCache) -> tuple[Job, Scorer]:
-    from langgraph_memory_r1.evals.answering import Answerer
     from langgraph_memory_r1.evals.cells import Job
     from langgraph_memory_r1.evals.failures import Failures
     from langgraph_memory_r1.evals.models import Models
     from langgraph_memory_r1.evals.results import Scorer
     from langgraph_memory_r1.evals.runs import code_digest
-    from langgraph_memory_r1.evals.systems import Parts, systems
 
-    models, style = Models(calls), _style(wanted)
-    parts = Parts(
-        extractor=models.chat(_model(wanted, "extractor"), "extract"),
-        manager=models.chat(_model(wanted, "manager"), "manage"),
-        embedder=models.embedder(None if wanted.embedder == "none" else wanted.embedder),
-        style=style,
-    )
+    models = Models(calls)
+    rows = list(_rows(_names(wanted, found), wanted, models))
     last = found.folder.manifest()
     job = Job(
         dataset=found.dataset,
-        systems=systems(_names(wanted, found), parts),
-        answerer=Answerer(models.chat(_model(wanted, "answerer"), "answer"), style),
+        systems=tuple(system for system, _ in rows),
+        answerers={system.name: answerer for system, answerer in rows},
         records=records,
         banks=found.folder.banks,
         code=(last.get("code") if wanted.rescore else None) or code_digest(),
@@ -139,6 +138,40 @@ def _job(wanted: Wanted, found: Material, records: Records, calls: CallCache) ->
     )
     judge = _judge(wanted, found, models, last.get("judge"))
     return job, Scorer(found.bench, found.dataset.split, judge)
+
+
+def _rows(names: Sequence[str], wanted: Wanted, models: Models) -> Iterator[tuple[System, Answerer]]:
+    """The systems, each with who answers from its memory."""
+    from langgraph_memory_r1.evals.answering import Answerer
+    from langgraph_memory_r1.evals.systems import Parts, systems
+    from langgraph_memory_r1.turns import Limits
+
+    embedder = models.embedder(None if wanted.embedder == "none" else wanted.embedder)
+    for name in dict.fromkeys(names):
+        kind, colon, suffix = name.partition(":")
+        worn = _worn(name, suffix, wanted) if colon else _ROLES
+        parts = Parts(
+            extractor=models.chat(_model(wanted, "extractor", worn), "extract"),
+            manager=models.chat(_model(wanted, "manager", worn), "manage"),
+            embedder=embedder,
+            style=_style(wanted),
+            related_k=wanted.related_k,
+            limits=Limits(batch_turns=wanted.batch_turns),
+        )
+        [system] = systems([kind], parts)
+        told = f"adapter of the {suffix} only" if worn else "without adapters"
+        answerer = Answerer(models.chat(_model(wanted, "answerer", worn), "answer"), _style(wanted))
+        yield system.as_row(suffix, told) if colon else system, answerer
+
+
+def _worn(name: str, suffix: str, wanted: Wanted) -> Sequence[str]:
+    """The roles that wear their adapter in a row such as `memory-r1:manager`; `memory-r1:base` has none."""
+    named = [role for role in _ROLES if getattr(wanted, f"{role}_adapter")]
+    if not named:
+        raise InputError(f"{name} is a row without some adapters, and none is named; add --manager-adapter DIR.")
+    if suffix not in (_BARE, *named):
+        raise InputError(f"There is no row {name!r}; after the colon comes one of: {', '.join([_BARE, *named])}.")
+    return [] if suffix == _BARE else [suffix]
 
 
 def _names(wanted: Wanted, found: Material) -> list[str]:
@@ -156,11 +189,12 @@ def _style(wanted: Wanted) -> Any:
     return wanted.style
 
 
-def _model(wanted: Wanted, role: str) -> Chosen:
+def _model(wanted: Wanted, role: str, worn: Sequence[str]) -> Chosen:
     from langgraph_memory_r1.evals.models import Chosen
 
     settings = {} if wanted.temperature is None else {"temperature": wanted.temperature}
-    return Chosen(getattr(wanted, role) or wanted.model, getattr(wanted, f"{role}_adapter"), settings)
+    adapter = getattr(wanted, f"{role}_adapter") if role in worn else None
+    return Chosen(getattr(wanted, role) or wanted.model, adapter, settings)
 
 
 def _judge(wanted: Wanted, found: Material, models: Models, last: Mapping[str, Any] | None) -> Judge | None:
@@ -220,6 +254,8 @@ def _configuration(wanted: Wanted, job: Job, scorer: Scorer) -> dict[str, Any]:
         "judge": scorer.judge.as_dict() if scorer.judge else None,
         "embedder": wanted.embedder,
         "k": job.k,
+        "related_k": wanted.related_k,
+        "batch_turns": wanted.batch_turns,
         "style": wanted.style,
         "temperature": wanted.temperature,
         "every": job.every,
