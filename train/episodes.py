@@ -14,11 +14,11 @@ from typing import Any, TypeAlias, TypeVar
 from langchain_core.messages import AIMessage, BaseMessage
 
 from langgraph_memory_r1 import roles
-from langgraph_memory_r1.agents import Progress
+from langgraph_memory_r1.agents import Progress, consult
 from langgraph_memory_r1.effects import Agent, Ask, Do, Steps
 from langgraph_memory_r1.memories import MemoryFork
 from langgraph_memory_r1.models import RulesChatModel
-from langgraph_memory_r1.prompts import Style
+from langgraph_memory_r1.prompts import Role, RoleInput, Style
 from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.roles import Batch
 from langgraph_memory_r1.schemas import Answer, Conversation, Question
@@ -126,6 +126,20 @@ def drive_all(runs: Sequence[Steps[T]], ready: Ready) -> list[T]:
         replies = ready(waiting)
         moved = {place: _advance(runs[place], AIMessage(replies[place]), place, results) for place in waiting}
     return [results[place] for place in range(len(runs))]
+
+
+def final_replies(role: Role, given: Sequence[RoleInput], deciding: Deciding) -> list[str]:
+    """What a role says to each input in the end: as in the graph, what cannot be read is asked for once more."""
+    agent = Agent(role, _NOBODY, deciding.policy.label, deciding.style)
+    last: dict[int, str] = {}
+
+    def ready(prompts: Mapping[int, Prompt]) -> dict[int, str]:
+        replies = deciding.ready(prompts)
+        last.update(replies)
+        return replies
+
+    drive_all([consult(agent, each, Progress()) for each in given], ready)
+    return [last[place] for place in range(len(given))]
 
 
 def roll(episodes: Sequence[Episode], manager: Deciding, starts: Sequence[MemoryFork] | None = None) -> list[Rollout]:

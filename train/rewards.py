@@ -26,7 +26,7 @@ from langgraph_memory_r1.memories import MemoryFork
 from langgraph_memory_r1.prompts import AnswerInput, RoleInput, clean, parse, render
 from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.schemas import Operation
-from langgraph_memory_r1.train.episodes import Deciding
+from langgraph_memory_r1.train.episodes import Deciding, final_replies
 from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, Probe, Row
 
 Metric: TypeAlias = Callable[[str, str], float | None]
@@ -76,9 +76,9 @@ class Judge:
         prompts = {key: render(given, self.answerer.style) for key, given in new.items() if given.memories}
         names = {key: self._name(prompt) for key, prompt in prompts.items()}
         unknown = {name: key for key, name in names.items() if name not in self.memo}
-        replies = self.answerer.ready({place: prompts[key] for place, key in enumerate(unknown.values())})
-        for place, (name, key) in enumerate(unknown.items()):
-            self.memo[name] = answer_of(replies[place], new[key])
+        replies = final_replies("answer", [new[key] for key in unknown.values()], self.answerer)
+        for reply, (name, key) in zip(replies, unknown.items(), strict=True):
+            self.memo[name] = answer_of(reply, new[key])
         self._answers |= {key: self.memo[name] for key, name in names.items()}
 
     def _name(self, prompt: Sequence[BaseMessage]) -> str:

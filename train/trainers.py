@@ -79,10 +79,10 @@ class Prepared:
 
     def keeper(self, judge: Judge) -> KeepBest:
         """What scores the stage on its validation rows, and keeps the best weights."""
-        rows, policy = self.held_out.rows, self.actors.policy(self.stage.role)
+        rows, greedy = self.held_out.rows, Deciding(self.actors.policy(self.stage.role), self.recipe.style)
         reward = self.outcome(rows, judge)
         return KeepBest(
-            lambda: greedy_score(policy, rows, reward, self.recipe.style), self.actors.save, self.folder,
+            lambda: greedy_score(greedy, rows, reward), self.actors.save, self.folder,
             every=self.stage.eval_every, patience=self.stage.patience,
         )  # fmt: skip
 
