@@ -17,13 +17,14 @@ pytest.importorskip("trl", reason="the extra `train` is not installed")
 
 import torch
 from safetensors.torch import load_file
-from tiny_model import save_base
+from tiny_model import answer_rows, manager_rows, save_base
 
 from langgraph_memory_r1 import InputError, create_memory_graph, load_chat_model
 from langgraph_memory_r1.conversations import write_conversations
 from langgraph_memory_r1.evals.personaworld import generate
 from langgraph_memory_r1.scoring import f1_mem0
 from langgraph_memory_r1.train.recipe import read_recipe
+from langgraph_memory_r1.train.rows import write_rows
 from langgraph_memory_r1.train.run import train
 from langgraph_memory_r1.turns import Limits
 
@@ -128,3 +129,35 @@ def test_a_run_leaves_what_people_read_and_refuses_another_recipe(tmp_path: Path
     assert json.loads((run / "2-manage" / "scores.json").read_text()).keys() == {"0", "1"}
     with pytest.raises(InputError, match="another recipe"):
         train(read_recipe(path))
+
+
+def test_what_was_recorded_is_counted_before_anything_is_trained(tmp_path: Path) -> None:
+    """A stage that cannot begin is no surprise after hours of another; and a first try does not keep its folder."""
+    asked = [replace(row, question=f"Which dog of {row.id}?") for row in answer_rows(8)]
+    rows, held = tmp_path / "rows.jsonl", tmp_path / "held.jsonl"
+    write_rows(rows, [*asked, *manager_rows(1)])
+    told = "{{source: rows, path: {}}}".format
+    changes = [f"train={told(rows)}", "validation=null", "stages.0.settings.max_steps=1"]
+    path = recipe(tmp_path)
+    with pytest.raises(InputError, match="There is only one row"):
+        train(read_recipe(path, changes))
+    changes.append(f"validation={told(held)}")
+    write_rows(held, [replace(row, id=f"h{row.id}", question="And now?") for row in answer_rows(1)])
+    with pytest.raises(InputError, match=r"held\.jsonl gives no rows for 'manage'"):
+        train(read_recipe(path, changes))
+    write_rows(held, [replace(row, id=f"h{row.id}", facts=()) for row in manager_rows(1)])
+    with pytest.raises(InputError, match="stage 2, 'manage': 1 rows are fewer than the 2 prompts"):
+        train(read_recipe(path, [*changes, "stages.0.train={source: personaworld}", "stages.0.role=manage"]))
+    assert not (tmp_path / "grpo").exists()
+
+
+def test_a_folder_in_which_nothing_was_trained_yet_gives_way_to_another_recipe(tmp_path: Path) -> None:
+    path = recipe(tmp_path)
+    with pytest.raises(InputError, match="but the base holds 32768"):
+        train(read_recipe(path, ["max_tokens=40000"]))
+    assert (tmp_path / "grpo" / "1-answer" / "rows.jsonl").exists()
+    one = ["stages.1.settings.max_steps=1", "stages.0.settings.max_steps=1", "seed=3"]
+    assert [found.steps for found in train(read_recipe(path, one))] == [1, 1]
+    heard: list[str] = []
+    train(read_recipe(path, one), tell=heard.append)
+    assert heard[0] == "1-answer: done before; to train anew, give another output="

@@ -190,12 +190,21 @@ def check_args(args: GRPOConfig, rows: int, tokenizer: Any) -> None:
         raise InputError("use_vllm needs vLLM in the trainer's process; give engine=VLLMServerEngine(...) instead.")
     if (args.bf16 or args.fp16) and not torch.cuda.is_available():
         raise InputError("Half precision needs a GPU here; set bf16=false and fp16=false.")
+    check_rows(args, rows)
+
+
+def check_rows(args: GRPOConfig, rows: int, where: str = "") -> None:
+    """Refuse rows that do not fill a single step.
+
+    Raises:
+        InputError: With the setting to change.
+    """
     needed = prompts_per_step(args)
     if rows < needed:
         raise InputError(
-            f"{rows} rows are fewer than the {needed} prompts of one step, so nothing would be trained; add rows, or "
-            f"lower generation_batch_size ({args.generation_batch_size}) or raise num_generations "
-            f"({args.num_generations})."
+            f"{where}{': ' if where else ''}{rows} rows are fewer than the {needed} prompts of one step, so nothing "
+            f"would be trained; add rows, or lower generation_batch_size ({args.generation_batch_size}) or raise "
+            f"num_generations ({args.num_generations})."
         )
 
 

@@ -24,16 +24,18 @@ import yaml
 from transformers import TrainerCallback, set_seed
 
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.models import Manifest, load_chat_model, write_manifest
+from langgraph_memory_r1.models import Manifest, RulesChatModel, load_chat_model, write_manifest
 from langgraph_memory_r1.train.actors import Actors, load_actors
 from langgraph_memory_r1.train.checkpoints import last_checkpoint
 from langgraph_memory_r1.train.construction import Material
 from langgraph_memory_r1.train.data import material
 from langgraph_memory_r1.train.datacard import as_markdown, card_of, check_splits, deduplicated, fingerprint
 from langgraph_memory_r1.train.episodes import Deciding
+from langgraph_memory_r1.train.grpo import check_rows
 from langgraph_memory_r1.train.policy import ChatPolicy
 from langgraph_memory_r1.train.recipe import Data, Recipe, Stage, TrainedRole, as_dict
 from langgraph_memory_r1.train.rows import ManagerRow, Row, read_rows, write_rows
+from langgraph_memory_r1.train.settings import grpo_config
 from langgraph_memory_r1.train.splits import hold_out
 from langgraph_memory_r1.train.trainers import Prepared
 from langgraph_memory_r1.train.validation import KeepBest
@@ -41,6 +43,11 @@ from langgraph_memory_r1.train.validation import KeepBest
 logger = logging.getLogger(__name__)
 
 Tell = Callable[[str], None]
+
+_RECORDED = ("rows", "traces")
+"""Sources whose rows hold their banks."""
+_MOST_STAGES = 100
+_RULES = Deciding(ChatPolicy(RulesChatModel()), "full")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,7 @@ def train(recipe: Recipe, *, tell: Tell = logger.info, callbacks: Sequence[Train
     Raises:
         InputError: The output folder holds another run, or the data, the base or the settings do not fit.
     """
+    _check_recorded(recipe)
     folder = _claim(recipe)
     return [_stage(recipe, number, folder, tell, callbacks) for number in range(len(recipe.stages))]
 
@@ -102,14 +110,32 @@ def prepare(recipe: Recipe, number: int, folder: Path, *, fresh: bool = False) -
     return Prepared(recipe, stage, place, actors, learned, held_out)
 
 
+def _check_recorded(recipe: Recipe) -> None:
+    """Rows that no model of this run builds are counted before hours are spent on the stages before them."""
+    for number, stage in enumerate(recipe.stages):
+        data, place = stage.train or recipe.train, Path(recipe.output) / f"{number + 1}-{stage.role}"
+        if recipe.validation is not None and recipe.validation.source in _RECORDED:
+            _built(recipe.validation, recipe, stage, None)
+        if data.source not in _RECORDED:
+            continue
+        found = _built(data, recipe, stage, None)
+        learned = hold_out(found, recipe.held_out)[0] if recipe.validation is None else found
+        if stage.algorithm in ("grpo", "ppo"):
+            check_rows(grpo_config(recipe, stage, place), len(learned.rows), f"stage {number + 1}, {stage.role!r}")
+
+
 def _claim(recipe: Recipe) -> Path:
-    """The output folder, with this recipe in it."""
+    """The output folder, with this recipe in it; one that was only tried out there gives way."""
     folder = Path(recipe.output)
     folder.mkdir(parents=True, exist_ok=True)
     told = yaml.safe_dump(as_dict(recipe), sort_keys=False, allow_unicode=True)
     kept = folder / "recipe.yaml"
     if kept.exists() and kept.read_text(encoding="utf-8") != told:
-        raise InputError(f"{folder} holds a run of another recipe; give another output=, or remove it.")
+        places = [folder / f"{number + 1}-{role}" for number in range(_MOST_STAGES) for role in ("manage", "answer")]
+        if any(any(place.glob("checkpoint-*")) or (place / "done.json").exists() for place in places):
+            raise InputError(f"{folder} holds a run of another recipe; give another output=, or remove it.")
+        for place in places:
+            shutil.rmtree(place, ignore_errors=True)
     kept.write_text(told, encoding="utf-8")
     return folder
 
@@ -118,6 +144,7 @@ def _stage(recipe: Recipe, number: int, folder: Path, tell: Tell, callbacks: Seq
     stage = recipe.stages[number]
     place = folder / f"{number + 1}-{stage.role}"
     if (place / "done.json").exists():
+        tell(f"{place.name}: done before; to train anew, give another output=")
         return _read(place / "done.json")
     ready = prepare(recipe, number, folder)
     learned, held_out = ready.learned, ready.held_out
@@ -165,9 +192,9 @@ def _kept(file: Path) -> Material:
     return Material(list(read_rows(file, strict=True)), skipped=Counter(reasons))
 
 
-def _built(data: Data, recipe: Recipe, stage: Stage, actors: Actors) -> Material:
-    """Rows without duplicates."""
-    found = material(data, recipe, stage.role, _builder(recipe, actors))
+def _built(data: Data, recipe: Recipe, stage: Stage, actors: Actors | None) -> Material:
+    """Rows without duplicates; recorded ones need no actors."""
+    found = material(data, recipe, stage.role, _RULES if actors is None else _builder(recipe, actors))
     found.rows, double = deduplicated(found.rows)
     if double:
         found.skipped["the same as another row"] += double
