@@ -71,6 +71,33 @@ def weights(run: Path, role: str) -> dict[str, Any]:
     return dict(load_file(run / "adapters" / role / "adapter_model.safetensors"))
 
 
+def killed(path: Path, changes: list[str], steps: int) -> None:
+    worker = str(Path(__file__).with_name("train_worker.py"))
+    done = subprocess.run([sys.executable, worker, str(path), *changes, str(steps)], capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
+
+
+def test_supervised_tuning_that_was_killed_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    """Over more than an epoch, in batches that the rows do not fill."""
+    rows = tmp_path / "rows.jsonl"
+    write_rows(rows, [replace(row, question=f"Which dog of {row.id}?") for row in answer_rows(9)])
+    settings = "{max_steps: 7, per_device_train_batch_size: 2, save_steps: 2, learning_rate: 0.01}"
+    changes = [
+        f"train={{source: rows, path: {rows}}}", "validation=null", "lora.dropout=0.1",
+        f"stages=[{{role: answer, algorithm: sft, eval_every: 3, settings: {settings}}}]",
+    ]  # fmt: skip
+    path = recipe(tmp_path, "sft")
+    (whole,) = train(read_recipe(path, changes))
+    broken = [*changes, f"output={tmp_path / 'broken'}"]
+    for kill_after in (3, 4):  # between two checkpoints, and in the second epoch
+        killed(path, broken, kill_after)
+    (again,) = train(read_recipe(path, broken))
+    assert (again.score, again.before, again.steps) == (whole.score, whole.before, whole.steps) and whole.steps == 7
+    last = "1-answer/checkpoint-7/answer/adapter_model.safetensors"
+    one, other = load_file(tmp_path / "sft" / last), load_file(tmp_path / "broken" / last)
+    assert one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
+
+
 @pytest.mark.parametrize("algorithm", ["grpo", "ppo", "logo"])
 def test_a_run_that_was_killed_goes_on_to_the_same_weights(tmp_path: Path, algorithm: str) -> None:
     path = recipe(tmp_path, algorithm)
@@ -79,10 +106,8 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(tmp_path: Path, algor
     changes = [f"{SETTINGS.format(stage, 'steps_per_generation')}=2" for stage in shared]
     whole = train(read_recipe(path, changes))
     broken = [*changes, f"output={tmp_path / 'broken'}"]
-    worker = str(Path(__file__).with_name("train_worker.py"))
     for kill_after in (4, 2) if algorithm == "logo" else (4, 2, 2):  # the end of the first stage, then the second
-        done = subprocess.run([sys.executable, worker, str(path), *broken, str(kill_after)], capture_output=True)
-        assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
+        killed(path, broken, kill_after)
     again = train(read_recipe(path, broken))
     assert [(one.score, one.before, one.steps) for one in again] == [(o.score, o.before, o.steps) for o in whole]
     for role in ("answer", "manage"):
