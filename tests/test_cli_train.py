@@ -119,6 +119,21 @@ def test_every_recipe_of_ours_can_be_looked_through(name: str, base: str) -> Non
 
 
 @pytest.mark.slow
+def test_the_curriculum_can_be_looked_through(base: str) -> None:
+    """Of three times the same role, on longer and longer conversations; only the base is another one."""
+    from langgraph_memory_r1.train.plan import plan
+
+    changes = [f"base={base}", "builder=rules", "validation.limit=2"]
+    for place in range(4):
+        changes += [f"stages.{place}.settings.per_device_train_batch_size=8"]
+        changes += [f"stages.{place}.train.limit=4"] if place else ["train.limit=4"]
+    plans = plan(read_recipe(find_recipe("tiny-curriculum"), changes))
+    assert [one.name for one in plans] == ["1-answer", "2-manage", "3-manage", "4-manage"]
+    assert all(one.rows and one.validation == plans[-1].validation for one in plans[1:])
+    assert plans[1].prompts.longest < plans[3].prompts.longest
+
+
+@pytest.mark.slow
 def test_prompts_that_the_base_cannot_hold_are_refused_beforehand(base: str, recipe: str) -> None:
 
     config = Path(base) / "config.json"

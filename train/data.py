@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -33,12 +35,36 @@ def material(data: Data, recipe: Recipe, role: TrainedRole, manager: Deciding) -
         return Material([row for row in read_rows(_path(data), strict=True) if row.node == role])
     if data.source == "traces":
         return rows_from_traces(_path(data), role)
-    episodes = episodes_of(_conversations(data), _extractor(recipe))
+    conversations, left_out = _shortened(_conversations(data), data)
+    episodes = episodes_of(conversations, _extractor(recipe))
     if role == "manage":
         built = manager_rows(episodes, manager, window=data.window, link=data.link)
-        return Material(list(built.manager), episodes, built.skipped)
-    built = answer_rows(episodes, manager, k=recipe.top_k)
-    return Material(list(built.answer), episodes, built.skipped)
+    else:
+        built = answer_rows(episodes, manager, k=recipe.top_k)
+    built.skipped.update(left_out)
+    return Material([*built.manager, *built.answer], episodes, built.skipped)
+
+
+def first_sessions(conversation: Conversation, count: int) -> Conversation:
+    """A conversation as it was after so many sessions, with the questions whose evidence lies in them."""
+    kept = set(list(dict.fromkeys(turn.session for turn in conversation.turns))[:count])
+    turns = tuple(turn for turn in conversation.turns if turn.session in kept)
+    known = {turn.id for turn in turns}
+    questions = tuple(one for one in conversation.questions if one.evidence and set(one.evidence) <= known)
+    return replace(conversation, turns=turns, questions=questions)
+
+
+def _shortened(conversations: list[Conversation], data: Data) -> tuple[list[Conversation], Counter[str]]:
+    """The first sessions where a recipe wants only these, and how many questions that leaves out."""
+    if data.sessions is None or data.source == "personaworld":
+        return conversations, Counter()
+    short = [first_sessions(conversation, data.sessions) for conversation in conversations]
+    lost = sum(map(_asked, conversations)) - sum(map(_asked, short))
+    return short, Counter({"questions about later sessions": lost} if lost else {})
+
+
+def _asked(conversation: Conversation) -> int:
+    return len(conversation.questions)
 
 
 def _conversations(data: Data) -> list[Conversation]:

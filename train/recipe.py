@@ -38,7 +38,7 @@ class Data:
     split: str = "train"
     """Of `personaworld`."""
     sessions: int | None = None
-    """Of a conversation of `personaworld`; none is the split's own number."""
+    """Of a conversation, the first ones, with the questions that they answer; of `personaworld` as many are invented."""
     seed: int = 0
     limit: int | None = None
     """Conversations at most."""

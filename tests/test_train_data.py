@@ -1,0 +1,56 @@
+"""From what a recipe names to rows: how long conversations are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="the extra `train` is not installed")
+
+from langgraph_memory_r1.conversations import write_conversations
+from langgraph_memory_r1.evals.personaworld import Difficulty, generate
+from langgraph_memory_r1.models import RulesChatModel
+from langgraph_memory_r1.schemas import Conversation, Question, Turn
+from langgraph_memory_r1.train.data import first_sessions, material
+from langgraph_memory_r1.train.episodes import Deciding
+from langgraph_memory_r1.train.policy import ChatPolicy
+from langgraph_memory_r1.train.recipe import Data, Recipe, Stage
+from langgraph_memory_r1.train.rows import ManagerRow
+
+RULES = Deciding(ChatPolicy(RulesChatModel()), "full")
+
+
+def recipe(data: Data) -> Recipe:
+    return Recipe(base="none", output="none", train=data, stages=[Stage(role="manage")])
+
+
+def test_the_first_sessions_with_the_questions_that_they_answer() -> None:
+    turns = tuple(Turn("Ann", f"I have cat {n}.", id=f"t{n}", session=f"s{n // 2}") for n in range(6))
+    asked = (
+        Question("Early?", "0", ("t0",)), Question("Both?", "2", ("t1", "t5")), Question("Late?", "4", ("t4",)),
+        Question("Whenever?", "1"),
+    )  # fmt: skip
+    short = first_sessions(Conversation("c", turns, asked), 2)
+    assert [turn.id for turn in short.turns] == ["t0", "t1", "t2", "t3"]
+    assert [question.text for question in short.questions] == ["Early?"]
+    assert first_sessions(Conversation("c", turns, asked[:3]), 9) == Conversation("c", turns, asked[:3])
+
+
+def test_a_curriculum_goes_from_short_conversations_to_long_ones(tmp_path: Path) -> None:
+    """Of one's own conversations as of PersonaWorld's: banks grow, and what is left out is counted."""
+    stories = generate("train", conversations=4, questions=8, how=Difficulty(sessions=8))
+    write_conversations(tmp_path / "mine.jsonl", [story.conversation for story in stories])
+    for told in (
+        {"source": "conversations", "path": str(tmp_path / "mine.jsonl")},
+        {"source": "personaworld", "limit": 4},
+    ):
+        largest, left_out = [], []
+        for sessions in (2, 4, 8):
+            data = Data(**told, sessions=sessions)
+            found = material(data, recipe(data), "manage", RULES)
+            assert all(len(set(episode.sessions)) <= sessions for episode in found.episodes)
+            largest.append(max(len(row.bank) for row in found.rows if isinstance(row, ManagerRow)))
+            left_out.append(found.skipped["questions about later sessions"])
+        assert largest[0] < largest[1] < largest[2]
+        assert left_out[-1] == 0 and (left_out[0] > left_out[1] or "path" not in told)
