@@ -38,7 +38,7 @@ class Data:
     split: str = "train"
     """Of `personaworld`."""
     sessions: int | None = None
-    """Of a conversation, the first ones, with the questions that they answer; of `personaworld` as many are invented."""
+    """The first ones of a conversation, with the questions that they answer; `personaworld` invents as many."""
     seed: int = 0
     limit: int | None = None
     """Conversations at most."""
@@ -194,6 +194,9 @@ def read_recipe(path: str | os.PathLike[str], changes: Sequence[str] = ()) -> Re
         recipe = _RECIPE.validate_python(told)
     except ValidationError as error:
         raise InputError(f"{path}: {_complaint(error)}") from error
+    for place, stage in enumerate(recipe.stages):
+        if wrong := _contradiction(stage, stage.train or recipe.train):
+            raise InputError(f"{path}: stages.{place}: {wrong}")
     return recipe if not _beside(path, recipe.base) else _with_base(recipe, _beside(path, recipe.base))
 
 
@@ -230,6 +233,17 @@ def _inside(place: Any, part: str, key: str) -> Any:
     if isinstance(place, dict):
         return place.setdefault(part, {})
     raise InputError(f"There is no {key!r} in the recipe; {part!r} leads nowhere.")
+
+
+def _contradiction(stage: Stage, data: Data) -> str:
+    """What of a stage does not go together; said before the stages ahead of it are trained."""
+    if stage.algorithm == "logo" and (stage.role != "manage" or stage.engine is not None):
+        return "LoGo-GRPO trains the role 'manage', in this process: leave engine out."
+    if stage.algorithm == "logo" and data.source in ("rows", "traces"):
+        return "LoGo-GRPO rolls out conversations; give it conversations, not rows or traces."
+    if stage.algorithm == "sft" and stage.engine is not None:
+        return "supervised fine-tuning samples nothing: leave engine out."
+    return ""
 
 
 def _complaint(error: ValidationError) -> str:

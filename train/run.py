@@ -35,7 +35,7 @@ from langgraph_memory_r1.train.grpo import check_rows
 from langgraph_memory_r1.train.policy import ChatPolicy
 from langgraph_memory_r1.train.recipe import Data, Recipe, Stage, TrainedRole, as_dict
 from langgraph_memory_r1.train.rows import ManagerRow, Row, read_rows, write_rows
-from langgraph_memory_r1.train.settings import grpo_config
+from langgraph_memory_r1.train.settings import grpo_config, sft_config
 from langgraph_memory_r1.train.splits import hold_out
 from langgraph_memory_r1.train.trainers import Prepared
 from langgraph_memory_r1.train.validation import KeepBest
@@ -79,7 +79,7 @@ def train(recipe: Recipe, *, tell: Tell = logger.info, callbacks: Sequence[Train
     Raises:
         InputError: The output folder holds another run, or the data, the base or the settings do not fit.
     """
-    _check_recorded(recipe)
+    _check(recipe)
     folder = _claim(recipe)
     return [_stage(recipe, number, folder, tell, callbacks) for number in range(len(recipe.stages))]
 
@@ -110,10 +110,11 @@ def prepare(recipe: Recipe, number: int, folder: Path, *, fresh: bool = False) -
     return Prepared(recipe, stage, place, actors, learned, held_out)
 
 
-def _check_recorded(recipe: Recipe) -> None:
-    """Rows that no model of this run builds are counted before hours are spent on the stages before them."""
+def _check(recipe: Recipe) -> None:
+    """Settings, and rows that no model of this run builds, before hours are spent on the stages ahead of them."""
     for number, stage in enumerate(recipe.stages):
         data, place = stage.train or recipe.train, Path(recipe.output) / f"{number + 1}-{stage.role}"
+        args = (sft_config if stage.algorithm == "sft" else grpo_config)(recipe, stage, place)
         if recipe.validation is not None and recipe.validation.source in _RECORDED:
             _built(recipe.validation, recipe, stage, None)
         if data.source not in _RECORDED:
@@ -121,7 +122,7 @@ def _check_recorded(recipe: Recipe) -> None:
         found = _built(data, recipe, stage, None)
         learned = hold_out(found, recipe.held_out)[0] if recipe.validation is None else found
         if stage.algorithm in ("grpo", "ppo"):
-            check_rows(grpo_config(recipe, stage, place), len(learned.rows), f"stage {number + 1}, {stage.role!r}")
+            check_rows(args, len(learned.rows), f"stage {number + 1}, {stage.role!r}")
 
 
 def _claim(recipe: Recipe) -> Path:

@@ -130,10 +130,8 @@ class Prepared:
         return weighted
 
     def _episodes(self) -> Any:
-        if self.stage.role != "manage" or self.stage.engine is not None:
-            raise InputError("LoGo-GRPO trains the role 'manage', in this process: leave engine out.")
-        if not self.learned.episodes:
-            raise InputError("LoGo-GRPO rolls out conversations; give it conversations, not rows or traces.")
+        if not self.learned.episodes or self.stage.role != "manage" or self.stage.engine is not None:
+            raise InputError("LoGo-GRPO trains the role 'manage' on conversations, in this process: leave engine out.")
         return self.learned.episodes
 
     def _engine(self) -> Any:
