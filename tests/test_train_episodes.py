@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,19 @@ pytest.importorskip("torch", reason="the extra `train` is not installed")
 from langchain_core.messages import BaseMessage
 from langgraph.store.memory import InMemoryStore
 
-from langgraph_memory_r1 import Conversation, InputError, MemoryBank, Question, Turn, create_memory_graph
+from langgraph_memory_r1 import (
+    Conversation,
+    InputError,
+    MemoryBank,
+    Question,
+    TraceRecorder,
+    Turn,
+    create_memory_graph,
+    read_traces,
+)
 from langgraph_memory_r1.evals.personaworld import generate
 from langgraph_memory_r1.models import RulesChatModel
+from langgraph_memory_r1.prompts import render
 from langgraph_memory_r1.train.construction import answer_rows, manager_rows
 from langgraph_memory_r1.train.episodes import Deciding, ask, episodes_of, remember, roll
 from langgraph_memory_r1.train.policy import ChatPolicy, Reply
@@ -45,6 +57,26 @@ def test_banks_and_answers_are_those_of_the_graph(conversations: list[Conversati
         assert [memory.text for memory in MemoryBank(store, conversation.id).all()] == [m.text for m in bank.all()]
         for question in conversation.questions:
             assert graph.invoke({"question": question.text})["answer"] == next(answers).text
+
+
+def test_rows_show_what_the_graph_shows(conversations: list[Conversation], tmp_path: Path) -> None:
+    episodes, moment = episodes_of(conversations), [datetime(2024, 1, 1, tzinfo=UTC)]
+    rows = [*manager_rows(episodes, RULES).manager, *answer_rows(episodes, RULES, k=10).answer]
+    recorder = TraceRecorder(tmp_path)
+    for conversation in conversations:
+        graph = create_memory_graph(
+            MemoryBank(InMemoryStore(), conversation.id), related_k=6, top_k=10, limits=Limits(batch_turns=1),
+            clock=lambda: moment[0],
+        ).with_config(callbacks=[recorder])  # fmt: skip
+        graph.invoke({"turns": list(conversation.turns)})
+        for question in conversation.questions:
+            moment[0] = question.at or moment[0]
+            graph.invoke({"question": question.text})
+    shown = {tuple(message["content"] for message in decision.messages) for decision in read_traces(tmp_path)}
+    prompts = {row.id: tuple(message.text for message in render(row.given, "full")) for row in rows}
+    assert len(prompts) == len(rows) > 20
+    assert not {name for name, prompt in prompts.items() if prompt not in shown}
+    assert all("\nNow: " in prompts[row.id][-1] for row in rows if row.node == "answer")
 
 
 def test_all_that_is_asked_at_a_step_is_asked_in_one_batch(conversations: list[Conversation]) -> None:
@@ -87,16 +119,30 @@ def test_a_manager_row_holds_the_bank_before_its_turn_and_the_questions_about_it
 def test_a_window_forgets_what_lies_before_it(conversations: list[Conversation]) -> None:
     episodes = episodes_of(conversations)
     whole, window = manager_rows(episodes, RULES), manager_rows(episodes, RULES, window=2)
-    assert [row.id for row in whole.manager] == [row.id for row in window.manager]
+    assert {row.id for row in window.manager} < {row.id for row in whole.manager}
+    lost = sum(len(row.probes) for row in whole.manager) - sum(len(row.probes) for row in window.manager)
+    assert lost and window.skipped == whole.skipped + Counter({"a part of the evidence lies before the window": lost})
     assert all(len(row.bank) <= 2 for row in window.manager)
     assert any(len(row.bank) > 2 for row in whole.manager)
+
+
+@pytest.mark.parametrize(("window", "asked"), [(2, [2]), (3, [2, 3]), (None, [2, 3])])
+def test_a_question_is_not_asked_of_a_window_that_begins_after_its_evidence(
+    window: int | None, asked: list[int]
+) -> None:
+    """With a window of 2 the last turn's bank knows turns 1 and 2, and nobody could say what turn 0 told."""
+    turns = tuple(Turn("Ann", f"I adopted a dog called Dog{n}.", id=f"t{n}", session="s") for n in range(4))
+    [episode] = episodes_of([Conversation("c", turns, (Question("Which?", "Dog0", ("t0", "t2", "t3")),))])
+    built = manager_rows([episode], RULES, window=window, link="any")
+    assert [row.step for row in built.manager] == [0, *asked]
+    assert sum(built.skipped.values()) == 2 - len(asked)
 
 
 def test_what_gives_no_row_is_counted_by_reason() -> None:
     turns = (Turn("Ann", "I adopted a dog called Buddy.", id="1", session="s"),)
     questions = (
         Question("Which dog?", "Buddy", ("1",)),
-        Question("Which cat?", None, ("1",)),
+        Question("Which cat?", " ", ("1",)),
         Question("Why?", "because", ()),
         Question("Where?", "there", ("99",)),
     )
