@@ -11,12 +11,12 @@ pytest.importorskip("torch", reason="the extra `train` is not installed")
 from langgraph_memory_r1.conversations import write_conversations
 from langgraph_memory_r1.evals.personaworld import Difficulty, generate
 from langgraph_memory_r1.models import RulesChatModel
-from langgraph_memory_r1.schemas import Conversation, Question, Turn
+from langgraph_memory_r1.schemas import Conversation, Fact, Memory, Noop, Question, Turn
 from langgraph_memory_r1.train.data import first_sessions, material
 from langgraph_memory_r1.train.episodes import Deciding
 from langgraph_memory_r1.train.policy import ChatPolicy
 from langgraph_memory_r1.train.recipe import Data, Recipe, Stage
-from langgraph_memory_r1.train.rows import ManagerRow
+from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, Probe, Row, write_rows
 
 RULES = Deciding(ChatPolicy(RulesChatModel()), "full")
 
@@ -35,6 +35,24 @@ def test_the_first_sessions_with_the_questions_that_they_answer() -> None:
     assert [turn.id for turn in short.turns] == ["t0", "t1", "t2", "t3"]
     assert [question.text for question in short.questions] == ["Early?"]
     assert first_sessions(Conversation("c", turns, asked[:3]), 9) == Conversation("c", turns, asked[:3])
+
+
+def test_rows_that_nothing_can_be_judged_by_are_named(tmp_path: Path) -> None:
+    """Also those of a file that somebody else has written."""
+    memory, fact = Memory("m", "Ann has a dog."), Fact("Ann has a cat.", "Ann")
+    probes = (Probe("Which pet?", "cat"), Probe("Which bird?", " "))
+    rows: list[Row] = [
+        ManagerRow("a", (fact,), (memory,), (memory,), probes), ManagerRow("b", (fact,), (), (), probes[1:]),
+        ManagerRow("c", (fact,), (), (), (), gold=(Noop(),)), AnswerRow("d", "Which pet?", "", (memory,)),
+        AnswerRow("e", "Which pet?", "dog", (memory,)),
+    ]  # fmt: skip
+    write_rows(tmp_path / "rows.jsonl", rows)
+    data = Data(source="rows", path=str(tmp_path / "rows.jsonl"))
+    found = material(data, recipe(data), "manage", RULES)
+    assert [(row.id, row.probes) for row in found.rows if isinstance(row, ManagerRow)] == [("a", probes[:1]), ("c", ())]
+    assert found.skipped == {"no gold answer": 2, "no question that can be judged": 1}
+    answers = material(data, recipe(data), "answer", RULES)
+    assert ([row.id for row in answers.rows], answers.skipped) == (["e"], {"no gold answer": 1})
 
 
 def test_a_curriculum_goes_from_short_conversations_to_long_ones(tmp_path: Path) -> None:

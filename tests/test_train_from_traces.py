@@ -12,7 +12,7 @@ import pytest
 from langgraph_memory_r1 import InputError, LanceDBStore, Memory, MemoryBank, TraceRecorder, create_memory_graph
 from langgraph_memory_r1.schemas import Add, Fact, Update
 from langgraph_memory_r1.traces import read_traces
-from langgraph_memory_r1.traces.decision import Decision, as_line
+from langgraph_memory_r1.traces.decision import Decision, Feedback, as_line
 from langgraph_memory_r1.train.datacard import as_markdown, card_of, check_splits, deduplicated, fingerprint, leaks
 from langgraph_memory_r1.train.from_traces import rows_from_traces
 from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, Probe, Row
@@ -114,14 +114,18 @@ def test_a_wrong_answer_rests_on_the_newest_fact_that_holds_the_gold(talk: Talk)
 def test_what_gives_no_row_is_counted(talk: Talk) -> None:
     talk.say("I adopted a dog called Buddy.")
     talk.ask("Which dog?")
+    blank = Feedback(str(talk.recorder.last_run), "  ")
     talk.ask("Who is king?", gold="Nobody knows")
     old = Decision(id="x", run_id="y", role="manage", prompt_version="0", messages=())
     unread = Decision(
         id="z", run_id="z", role="manage", prompt_version="1", messages=({"role": "user", "content": "?"},)
     )
+    with (talk.traces / "feedback.jsonl").open("ab") as file:  # as add_feedback would not write it
+        file.write(as_line(Feedback("nobody", "x")) + as_line(blank))
     (talk.traces / "other.jsonl").write_bytes(as_line(old) + as_line(unread) + b"{half")
     assert dict(rows_from_traces(talk.traces, "manage").skipped) == {
         "broken lines": 1,
+        "feedback on what is not recorded here": 1,
         "recorded under prompt version 0": 1,
         "a prompt that cannot be read": 1,
         "questions without a gold answer": 1,

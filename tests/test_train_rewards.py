@@ -14,8 +14,10 @@ pytest.importorskip("torch", reason="the extra `train` is not installed")
 from langchain_core.messages import BaseMessage
 
 from langgraph_memory_r1 import Fact, InputError, Memory, scoring
+from langgraph_memory_r1.memories import MemoryFork
 from langgraph_memory_r1.models import RulesChatModel
 from langgraph_memory_r1.prompts import read
+from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.train.episodes import Deciding
 from langgraph_memory_r1.train.policy import ChatPolicy, Reply
 from langgraph_memory_r1.train.rewards import (
@@ -112,6 +114,9 @@ def test_a_metric_that_gives_no_number_is_refused_and_none_is_kept_apart() -> No
     with pytest.raises(InputError, match="None"):
         rewards(AnswerReward([row], lambda answer, gold: float("nan")), "Buddy")
     assert rewards(AnswerReward([row], lambda answer, gold: None), "Buddy") == [None]
+    judge = Judge(Deciding(Counted()), lambda answer, gold: float("inf"))
+    with pytest.raises(InputError, match="A metric gave inf"):
+        judge.scores([(MemoryFork(Index([BUDDY])), [DOGS])])
 
 
 def test_a_frozen_answerer_is_greedy() -> None:

@@ -58,7 +58,7 @@ def manager_rows(
     built = Built()
     places: list[tuple[Episode, int, tuple[Probe, ...]]] = []
     for episode in episodes:
-        probes = _linked(episode, link, built.skipped)
+        probes = _linked(episode, link, window, built.skipped)
         places += [(episode, step, tuple(probes[step])) for step in sorted(probes)]
     for (episode, step, asked), bank in zip(places, _banks(places, manager, window), strict=True):
         facts = episode.steps[step].facts
@@ -85,15 +85,14 @@ def answer_rows(episodes: Sequence[Episode], manager: Deciding, *, k: int = 60) 
     for episode, bank in zip(episodes, remember(episodes, manager), strict=True):
         for number, question in enumerate(episode.questions):
             memories = tuple(roles.retrieve(bank, question.text, k))
-            if not question.gold:
+            if not is_gold(question.gold):
                 built.skipped["no gold answer"] += 1
             elif not memories:
                 built.skipped["an empty bank"] += 1
             else:
-                name = question.id or f"{episode.id}/q{number}"
-                name, kind = question.id or f"{episode.id}/q{number}", question.category or ""
+                name, kind, gold = question.id or f"{episode.id}/q{number}", question.category or "", question.gold
                 built.answer.append(
-                    AnswerRow(name, question.text, question.gold, memories, question.at, episode.id, kind=kind)
+                    AnswerRow(name, question.text, str(gold), memories, question.at, episode.id, kind=kind)
                 )
     return built
 
@@ -109,8 +108,8 @@ def _banks(
     return [rollouts[episode.id].before[step] for episode, step, _ in places]
 
 
-def _linked(episode: Episode, link: Link, skipped: Counter[str]) -> dict[int, list[Probe]]:
-    """The probes of every step that has some."""
+def _linked(episode: Episode, link: Link, window: int | None, skipped: Counter[str]) -> dict[int, list[Probe]]:
+    """The probes of every step that has some; none that rests on what was said before the window."""
     place = {turn.id: number for number, step in enumerate(episode.steps) for turn in step.turns}
     found: dict[int, list[Probe]] = {}
     for question in episode.questions:
@@ -118,10 +117,18 @@ def _linked(episode: Episode, link: Link, skipped: Counter[str]) -> dict[int, li
         reason = _reason(question, steps)
         if reason:
             skipped[reason] += 1
+            continue
         for step in steps if link == "any" else steps[-1:]:
-            if not reason:
+            if window is not None and steps[0] < step - window:
+                skipped["a part of the evidence lies before the window"] += 1
+            else:
                 found.setdefault(step, []).append(probe_of(question))
     return found
+
+
+def is_gold(text: str | None) -> bool:
+    """Whether a gold answer says anything."""
+    return bool(text and text.strip())
 
 
 def probe_of(question: Question) -> Probe:
@@ -130,7 +137,7 @@ def probe_of(question: Question) -> Probe:
 
 
 def _reason(question: Question, steps: Sequence[int]) -> str:
-    if not question.gold:
+    if not is_gold(question.gold):
         return "no gold answer"
     if not question.evidence:
         return "no evidence"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -11,12 +12,12 @@ from langgraph_memory_r1.conversations import read_conversations
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.models import load_chat_model
 from langgraph_memory_r1.schemas import Conversation
-from langgraph_memory_r1.train.construction import Material, answer_rows, manager_rows
+from langgraph_memory_r1.train.construction import Material, answer_rows, is_gold, manager_rows
 from langgraph_memory_r1.train.episodes import Deciding, episodes_of
 from langgraph_memory_r1.train.from_traces import rows_from_traces
 from langgraph_memory_r1.train.policy import ChatPolicy
 from langgraph_memory_r1.train.recipe import Data, Recipe, TrainedRole
-from langgraph_memory_r1.train.rows import read_rows
+from langgraph_memory_r1.train.rows import ManagerRow, Row, read_rows
 
 
 def material(data: Data, recipe: Recipe, role: TrainedRole, manager: Deciding) -> Material:
@@ -32,7 +33,7 @@ def material(data: Data, recipe: Recipe, role: TrainedRole, manager: Deciding) -
         InputError: The data cannot be read.
     """
     if data.source == "rows":
-        return Material([row for row in read_rows(_path(data), strict=True) if row.node == role])
+        return _usable(row for row in read_rows(_path(data), strict=True) if row.node == role)
     if data.source == "traces":
         return rows_from_traces(_path(data), role)
     conversations, left_out = _shortened(_conversations(data), data)
@@ -43,6 +44,21 @@ def material(data: Data, recipe: Recipe, role: TrainedRole, manager: Deciding) -
         built = answer_rows(episodes, manager, k=recipe.top_k)
     built.skipped.update(left_out)
     return Material([*built.manager, *built.answer], episodes, built.skipped)
+
+
+def _usable(rows: Iterable[Row]) -> Material:
+    """Rows of a file, without what nothing can be judged by."""
+    found, left_out = list[Row](), Counter[str]()
+    for row in rows:
+        if isinstance(row, ManagerRow):
+            probes = tuple(probe for probe in row.probes if is_gold(probe.gold))
+            left_out["no gold answer"] += len(row.probes) - len(probes)
+            row = row if len(probes) == len(row.probes) else replace(row, probes=probes)
+        if row.probes or row.gold if isinstance(row, ManagerRow) else is_gold(row.gold):
+            found.append(row)
+        else:
+            left_out["no question that can be judged" if isinstance(row, ManagerRow) else "no gold answer"] += 1
+    return Material(found, skipped=+left_out)
 
 
 def first_sessions(conversation: Conversation, count: int) -> Conversation:

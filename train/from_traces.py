@@ -22,6 +22,7 @@ from langgraph_memory_r1.schemas import Memory
 from langgraph_memory_r1.scoring.evidence import token_coverage
 from langgraph_memory_r1.traces import Decision, read_traces
 from langgraph_memory_r1.traces.conversations import is_right
+from langgraph_memory_r1.traces.reader import feedback_on
 from langgraph_memory_r1.traces.replay import Owners, Replay
 from langgraph_memory_r1.train.construction import Material
 from langgraph_memory_r1.train.recipe import TrainedRole
@@ -66,6 +67,9 @@ def rows_from_traces(path: str | os.PathLike[str], role: TrainedRole) -> Materia
     broken: list[InputError] = []
     decisions = sorted(read_traces(path, on_skip=broken.append), key=lambda decision: decision.at or _FIRST)
     found = _Found(Owners(decisions), skipped=Counter({"broken lines": len(broken)} if broken else {}))
+    known = {key for decision in decisions for key in (decision.id, decision.run_id)}
+    if lost := sum(told.target not in known for told in feedback_on(path)):
+        found.skipped["feedback on what is not recorded here"] = lost
     for number, decision in enumerate(decisions):
         _follow(decision, number, found)
     rows: list[Row] = _managed(found) if role == "manage" else list(found.answered.values())

@@ -98,7 +98,7 @@ class RowReward(ABC):
     async def __call__(self, completions: Completions, row_id: Sequence[str], **columns: Any) -> list[float | None]:
         """One reward per completion."""
         sampled = [(self.rows[key], text_of(completion)) for key, completion in zip(row_id, completions, strict=True)]
-        self.last = [_finite(reward) for reward in self.rewards(sampled)]
+        self.last = [finite(reward) for reward in self.rewards(sampled)]
         return self.last
 
     @abstractmethod
@@ -222,12 +222,12 @@ def _key(given: AnswerInput) -> Hashable:
 
 
 def _mean(scores: Iterable[float | None]) -> float | None:
-    known = [score for score in scores if score is not None]
+    known = [score for score in map(finite, scores) if score is not None]
     return sum(known) / len(known) if known else None
 
 
-def _finite(reward: float | None) -> float | None:
-    """NaN would poison its group's mean without a word.
+def finite(reward: float | None) -> float | None:
+    """The same number: NaN would poison its group's mean without a word.
 
     Raises:
         InputError: The reward is not a number.

@@ -13,7 +13,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from langgraph_memory_r1.train.episodes import Deciding, final_replies
-from langgraph_memory_r1.train.rewards import RowReward
+from langgraph_memory_r1.train.rewards import RowReward, finite
 from langgraph_memory_r1.train.rows import Row
 
 SCORES_FILE = "scores.json"
@@ -22,7 +22,8 @@ SCORES_FILE = "scores.json"
 def greedy_score(deciding: Deciding, rows: Sequence[Row], reward: RowReward) -> float | None:
     """The mean reward of greedy decisions, each made as the graph makes it; None where no row can be judged."""
     replies = final_replies(rows[0].node, [row.given for row in rows], deciding) if rows else []
-    known = [value for value in reward.rewards(list(zip(rows, replies, strict=True))) if value is not None]
+    rewards = map(finite, reward.rewards(list(zip(rows, replies, strict=True))))
+    known = [value for value in rewards if value is not None]
     return sum(known) / len(known) if known else None
 
 

@@ -67,6 +67,16 @@ def read_traces(
             )
 
 
+def feedback_on(path: str | os.PathLike[str]) -> Iterator[Feedback]:
+    """All that was said about decisions, whether or not these are recorded here.
+
+    Raises:
+        InputError: There is nothing to read.
+    """
+    for said in _later(files_of(path)).feedback.values():
+        yield from said
+
+
 def _fits(decision: Decision, prompt_version: str | None) -> bool:
     return prompt_version is None or decision.role is None or decision.prompt_version == prompt_version
 
