@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +16,7 @@ pytest.importorskip("yaml", reason="the extra `train` is not installed")
 from command import Command
 
 from langgraph_memory_r1 import InputError, load_chat_model
+from langgraph_memory_r1.train.estimates import SHAPES
 from langgraph_memory_r1.train.recipe import find_recipe, read_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -142,3 +146,43 @@ def test_prompts_that_the_base_cannot_hold_are_refused_beforehand(base: str, rec
 
     with pytest.raises(InputError, match="the base holds 64"):
         plan(read_recipe(recipe))
+
+
+def test_shapes_have_the_sizes_that_their_names_say() -> None:
+    """The numbers of parameters as the models' cards state them."""
+    told = {"3B": 3.09e9, "7B": 7.61e9, "14B": 14.7e9, "8B": 8.03e9}
+    for name, shape in SHAPES.items():
+        (size,) = [count for part, count in told.items() if f"-{part}-" in name]
+        assert shape.parameters == pytest.approx(size, rel=0.01), name
+    assert SHAPES["Qwen/Qwen2.5-7B-Instruct"].adapter(16) == 40_370_176  # as PEFT counts them, on all linear layers
+
+
+@pytest.mark.slow
+def test_without_weights_and_network_recipes_of_the_paper_are_looked_through(data_dir: Path, tmp_path: Path) -> None:
+    """As somebody sees it who has the benchmark's data and no way to the hub."""
+    code = """
+import json, sys
+from dataclasses import asdict
+from langgraph_memory_r1.train.plan import plan
+from langgraph_memory_r1.train.estimates import SHAPES
+from langgraph_memory_r1.train.recipe import find_recipe, read_recipe
+told, names = sys.argv[1], sys.argv[2:]
+changes = [f"train.path={told}", f"validation.path={told}"]
+print(json.dumps([[asdict(one) for one in plan(read_recipe(find_recipe(name), changes))] for name in names]))
+"""
+    names = ["memory-r1-qwen2.5-3b-grpo", "memory-r1-llama3.1-8b-ppo"]  # the others have the same data
+    file = str(data_dir / "locomo" / "locomo10.json")
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, file, *names], capture_output=True, text=True, env=environment, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    for name, (answer, manage) in zip(names, json.loads(done.stdout), strict=True):
+        assert (answer["rows"], answer["validation"]) == (154, 81), name
+        assert manage["rows"] > 100 and manage["skipped"]["a part of the evidence lies before the window"] > 0
+        assert 1_000 < answer["prompts"]["median"] < 4_000 and answer["estimated"] and manage["estimated"]
+        size = float(re.findall(r"-(\d+)b", name)[0])
+        assert 1.9e9 < answer["memory"]["weights"] / size < 2.2e9
+        assert manage["memory"]["trained"] < 0.1 * manage["memory"]["weights"]
+        assert answer["prompt"].startswith("system: You answer a question")
+    assert list(tmp_path.iterdir()) == []

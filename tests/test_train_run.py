@@ -131,7 +131,7 @@ def test_what_was_recorded_is_counted_before_anything_is_trained(tmp_path: Path)
     told = "{{source: rows, path: {}}}".format
     changes = [f"train={told(rows)}", "validation=null", "stages.0.settings.max_steps=1"]
     path = recipe(tmp_path)
-    with pytest.raises(InputError, match="GRPOConfig has no setting 'max_step'; did you mean 'max_steps'?"):
+    with pytest.raises(InputError, match=r"has no setting .max_step.; did you mean .max_steps."):
         train(read_recipe(path, ["stages.1.settings={max_step: 1}"]))
     with pytest.raises(InputError, match="There is only one row"):
         train(read_recipe(path, changes))

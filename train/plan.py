@@ -10,16 +10,21 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from langgraph_memory_r1.prompts import render
-from langgraph_memory_r1.train.grpo import dropped_rows
-from langgraph_memory_r1.train.policy import prompt_ids
+from langgraph_memory_r1.train.estimates import CHARACTERS, SHAPES, is_at_hand
+from langgraph_memory_r1.train.grpo import check_rows, dropped_rows
+from langgraph_memory_r1.train.policy import as_chat, prompt_ids
 from langgraph_memory_r1.train.recipe import Recipe, Stage
 from langgraph_memory_r1.train.rows import Row
-from langgraph_memory_r1.train.run import prepare
+from langgraph_memory_r1.train.run import prepare, prepare_rows
+from langgraph_memory_r1.train.settings import grpo_config, sft_config
 from langgraph_memory_r1.train.sft import right_reply
 from langgraph_memory_r1.train.trainers import Prepared
 
 _ADAM = 8
 """Bytes that the optimizer keeps for a trained weight."""
+_BF16 = 2
+"""Bytes of a weight on a GPU."""
+_SAMPLED = ("grpo", "ppo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +68,12 @@ class StagePlan:
     replies: Lengths | None
     """Right ones, where they are known; a sampled one has at most `max_tokens`."""
     longest_reply: int
-    memory: Memory
+    memory: Memory | None
+    """None where the base is not at hand and its shape not known."""
     prompt: str
     """The first one, as the model reads it."""
+    estimated: bool = False
+    """Without the base: tokens and memory are estimates, and banks are built by `rules`."""
 
 
 def plan(recipe: Recipe, *, tell: Callable[[str], None] = lambda sentence: None) -> list[StagePlan]:
@@ -77,22 +85,51 @@ def plan(recipe: Recipe, *, tell: Callable[[str], None] = lambda sentence: None)
     Raises:
         InputError: Training would be refused.
     """
+    look = _stage
+    if not is_at_hand(recipe.base):
+        look = _without_base
+        tell(f"{recipe.base} is not here and the hub cannot be reached: tokens and memory are estimated, and banks are "
+             "built by rules")  # fmt: skip
     with TemporaryDirectory(prefix="memory-r1-plan-") as scratch:
-        return [_stage(recipe, stage, number, Path(scratch), tell) for number, stage in enumerate(recipe.stages)]
+        found = []
+        for number, stage in enumerate(recipe.stages):
+            tell(f"looking at stage {number + 1} of {len(recipe.stages)}: {stage.algorithm} of {stage.role!r}")
+            found.append(look(recipe, number, Path(scratch)))
+        return found
 
 
-def _stage(recipe: Recipe, stage: Stage, number: int, scratch: Path, tell: Callable[[str], None]) -> StagePlan:
-    tell(f"looking at stage {number + 1} of {len(recipe.stages)}: {stage.algorithm} of {stage.role!r}")
-    ready = prepare(recipe, number, scratch, fresh=True)
+def _stage(recipe: Recipe, number: int, scratch: Path) -> StagePlan:
+    stage, ready = recipe.stages[number], prepare(recipe, number, scratch, fresh=True)
     trainer = ready.trainer(ready.judge())
     rows, tokenizer = ready.learned.rows, ready.actors.tokenizer
     prompts = ready.prompt_lengths()
-    sampled = stage.algorithm in ("grpo", "ppo")
     return StagePlan(
         ready.folder.name, stage.algorithm, len(rows), len(ready.held_out.rows), dict(ready.learned.skipped),
-        dropped_rows(trainer.args, len(rows)) if sampled else 0, _lengths(prompts), _replies(rows, tokenizer),
+        _dropped(stage, trainer.args, rows), _lengths(prompts), _replies(rows, tokenizer),
         recipe.max_tokens, _memory(ready, trainer.args, max(prompts)), _first(ready),
     )  # fmt: skip
+
+
+def _without_base(recipe: Recipe, number: int, scratch: Path) -> StagePlan:
+    stage = recipe.stages[number]
+    folder = scratch / f"{number + 1}-{stage.role}"
+    learned, held_out = prepare_rows(recipe, stage, None, folder)
+    args = (sft_config if stage.algorithm == "sft" else grpo_config)(recipe, stage, folder)
+    if stage.algorithm in _SAMPLED:
+        check_rows(args, len(learned.rows))
+    texts = ["\n".join(f"{m['role']}: {m['content']}" for m in as_chat(render(row.given, recipe.style)))
+             for row in learned.rows]  # fmt: skip
+    prompts = [len(text) // CHARACTERS for text in texts]
+    replies = [len(text) // CHARACTERS for row in learned.rows if (text := right_reply(row)) is not None]
+    return StagePlan(
+        folder.name, stage.algorithm, len(learned.rows), len(held_out.rows), dict(learned.skipped),
+        _dropped(stage, args, learned.rows), _lengths(prompts), _lengths(replies) if replies else None,
+        recipe.max_tokens, _known_memory(recipe, args, max(prompts)), texts[0], estimated=True,
+    )  # fmt: skip
+
+
+def _dropped(stage: Stage, args: Any, rows: Sequence[Row]) -> int:
+    return dropped_rows(args, len(rows)) if stage.algorithm in _SAMPLED else 0
 
 
 def _first(ready: Prepared) -> str:
@@ -115,7 +152,21 @@ def _memory(ready: Prepared, args: Any, longest: int) -> Memory:
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     size = next(model.parameters()).element_size()
-    shape = model.config
+    width = model.config.hidden_size * model.config.num_hidden_layers * (2 if _recomputes(args) else 16)
     tokens = args.per_device_train_batch_size * (longest + ready.recipe.max_tokens)
-    kept = 2 if args.gradient_checkpointing or getattr(args, "activation_checkpointing", False) else 16
-    return Memory(weights, trained * (_ADAM + size), tokens * shape.hidden_size * shape.num_hidden_layers * kept * size)
+    return Memory(weights, trained * (_ADAM + size), tokens * width * size)
+
+
+def _known_memory(recipe: Recipe, args: Any, longest: int) -> Memory | None:
+    """The same from the shape of a base that is known, on a GPU."""
+    shape = SHAPES.get(recipe.base)
+    if shape is None:
+        return None
+    trained = shape.parameters if recipe.lora is None else shape.adapter(recipe.lora.r)
+    tokens = args.per_device_train_batch_size * (longest + recipe.max_tokens)
+    activations = tokens * shape.hidden * shape.layers * 2  # a GPU's default is to compute them again
+    return Memory(shape.parameters * _BF16, trained * (_ADAM + _BF16), activations * _BF16)
+
+
+def _recomputes(args: Any) -> bool:
+    return bool(args.gradient_checkpointing or getattr(args, "activation_checkpointing", False))

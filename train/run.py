@@ -100,6 +100,22 @@ def prepare(recipe: Recipe, number: int, folder: Path, *, fresh: bool = False) -
     place = folder / f"{number + 1}-{stage.role}"
     set_seed(recipe.seed * 1000 + number)
     actors = load_actors(recipe, stage.role, _so_far(recipe, folder, 0 if fresh else number), begun=stage.begun)
+    learned, held_out = prepare_rows(recipe, stage, actors, place)
+    return Prepared(recipe, stage, place, actors, learned, held_out)
+
+
+def prepare_rows(recipe: Recipe, stage: Stage, actors: Actors | None, place: Path) -> tuple[Material, Material]:
+    """What a stage learns from and what it is validated on, with their data card.
+
+    Args:
+        recipe: What is carried out.
+        stage: A stage of it.
+        actors: They build the banks that rows start from; without them `rules` does.
+        place: The stage's folder.
+
+    Raises:
+        InputError: The data give no rows or stand in both splits.
+    """
     learned, held_out = _splits(recipe, stage, actors, place)
     splits = {"train": learned.rows, "validation": held_out.rows}
     check_splits(splits, by_time=recipe.validation is None)
@@ -107,7 +123,7 @@ def prepare(recipe: Recipe, number: int, folder: Path, *, fresh: bool = False) -
     (place / "data.md").write_text(as_markdown(card_of(splits, skipped)), encoding="utf-8")
     if stage.curriculum:
         learned.rows.sort(key=_size)
-    return Prepared(recipe, stage, place, actors, learned, held_out)
+    return learned, held_out
 
 
 def _check(recipe: Recipe) -> None:
@@ -172,7 +188,7 @@ def _so_far(recipe: Recipe, folder: Path, number: int) -> dict[str, Path]:
     return found
 
 
-def _splits(recipe: Recipe, stage: Stage, actors: Actors, place: Path) -> tuple[Material, Material]:
+def _splits(recipe: Recipe, stage: Stage, actors: Actors | None, place: Path) -> tuple[Material, Material]:
     """What is learned from and what is validated on, from their files or else into them."""
     train, files = stage.train or recipe.train, (place / "rows.jsonl", place / "validation.jsonl")
     if stage.algorithm != "logo" and all(file.exists() for file in files):

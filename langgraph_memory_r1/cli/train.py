@@ -16,7 +16,7 @@ from langgraph_memory_r1.cli.output import FAINT, as_json, console, counted, ent
 from langgraph_memory_r1.errors import MissingDependencyError
 
 if TYPE_CHECKING:
-    from langgraph_memory_r1.train.plan import Lengths, StagePlan
+    from langgraph_memory_r1.train.plan import Lengths, Memory, StagePlan
     from langgraph_memory_r1.train.run import Trained
 
 _NEEDED = ("accelerate", "datasets", "peft", "torch", "transformers", "trl", "yaml")
@@ -101,7 +101,8 @@ def _show_plans(plans: Sequence[StagePlan], as_data: bool) -> None:
         return
     for one in plans:
         _show_plan(one)
-    heading("Everything that can be checked without training is in order.")
+    without = "the base" if any(one.estimated for one in plans) else "training"
+    heading(f"Everything that can be checked without {without} is in order.")
 
 
 def _show_plan(one: StagePlan) -> None:
@@ -111,14 +112,11 @@ def _show_plan(one: StagePlan) -> None:
         entry("skipped", f"{count}: {reason}", width=12)
     if one.dropped:
         entry("left out", f"{counted(one.dropped, 'row')} of every epoch, which fill no step", width=12)
-    entry("prompts", _lengths(one.prompts), width=12)
+    about = "about " if one.estimated else ""
+    entry("prompts", about + _lengths(one.prompts), width=12)
     known = f"{_lengths(one.replies)} where they are known; " if one.replies else ""
     entry("replies", f"{known}at most {one.longest_reply} tokens", width=12)
-    memory = one.memory
-    parts = (
-        f"weights {_size(memory.weights)}, optimizer {_size(memory.trained)}, activations {_size(memory.activations)}"
-    )
-    entry("memory", f"about {_size(memory.total)} ({parts})", width=12)
+    entry("memory", _memory(one.memory), width=12)
     say(("  the first prompt:", FAINT))
     for line in one.prompt[:_PROMPT].splitlines():
         say("    ", line)
@@ -140,6 +138,13 @@ def _plain(value: Any) -> Any:
 
 def _lengths(lengths: Lengths) -> str:
     return f"{lengths.shortest} to {lengths.longest} tokens, {lengths.median} in the middle"
+
+
+def _memory(told: Memory | None) -> str:
+    if told is None:
+        return "unknown without the base"
+    parts = f"weights {_size(told.weights)}, optimizer {_size(told.trained)}, activations {_size(told.activations)}"
+    return f"about {_size(told.total)} ({parts})"
 
 
 def _size(count: float) -> str:
