@@ -5,14 +5,15 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	  $$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 VLLM_VENV ?= .venv-vllm
+SEEDS ?= 1
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vllm check lint types layers fix bench clean
+.PHONY: help demo test test-vllm check lint types layers fix bench reproduce reproduce-smoke clean
 
 help:  ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.base  ## see a conversation become memories, offline and without a key
 	@$(BIN)/memory-r1 demo
@@ -45,6 +46,12 @@ fix: $(VENV)/.dev  ## format the code and repair what the linter can repair
 # LanceDB's threads spread what they free over glibc's arenas, which then looks like growth; see the README.
 bench: $(VENV)/.bench  ## measure speed and size; every line is a ratio against a reference of the same run
 	@MALLOC_ARENA_MAX=2 $(BIN)/python benchmarks/run.py
+
+reproduce: $(VENV)/.dev  ## train and compare all arms on the tiny base: 40 minutes on two cores; SEEDS=3 for means
+	@$(BIN)/python -m langgraph_memory_r1.train.reproduce --seeds $(SEEDS)
+
+reproduce-smoke: $(VENV)/.dev  ## ten steps of everything, with checks, in three minutes
+	@$(BIN)/python -m langgraph_memory_r1.train.reproduce --smoke
 
 clean:  ## remove the environments, the caches and the build output
 	rm -rf $(VENV) $(VLLM_VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

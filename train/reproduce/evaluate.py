@@ -1,0 +1,95 @@
+"""A pair of agents end to end: conversations told turn by turn to the manager, then the questions to the answerer.
+
+Both decide greedily, by the very steps of the graph's nodes (`episodes.py`), many conversations at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean
+
+from langgraph_memory_r1 import scoring
+from langgraph_memory_r1.evals.personaworld import Story, generate
+from langgraph_memory_r1.schemas import Answer
+from langgraph_memory_r1.train.actors import load_actors
+from langgraph_memory_r1.train.episodes import Deciding, Rollout, ask, episodes_of, roll
+from langgraph_memory_r1.train.recipe import Recipe
+from langgraph_memory_r1.train.reproduce.arms import LONG
+from langgraph_memory_r1.train.reproduce.confusion import Matrix, confusion
+
+LONG_CONVERSATIONS = 50
+"""More than the split has by default: 200 questions instead of 48."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a pair of agents came to."""
+
+    em: float
+    by_category: Mapping[str, float]
+    conversations: int
+    questions: int
+    memories: float
+    """In a bank at the end, on average."""
+    matrix: Matrix
+    seconds: float
+
+
+def evaluate(
+    recipe: Recipe, folders: Mapping[str, str | os.PathLike[str]], stories: Sequence[Story], *, begun: str = ""
+) -> Outcome:
+    """Exact match of the answers, and what the manager did.
+
+    Args:
+        recipe: The base, and how it is asked.
+        folders: The adapter of each role; a role without one is played by the base.
+        stories: Conversations with questions.
+        begun: What every answer begins with.
+    """
+    start = time.perf_counter()
+    rollouts, answers = play(recipe, folders, stories, begun=begun)
+    questions = [question for rollout in rollouts for question in rollout.episode.questions]
+    scores: dict[str, list[float]] = {}
+    for answer, question in zip(answers, questions, strict=True):
+        score = scoring.em(answer.text, question.gold or "")
+        scores.setdefault(question.category or "", []).append(float(score or 0))
+    return Outcome(
+        mean(score for named in scores.values() for score in named),
+        {category: mean(named) for category, named in sorted(scores.items())},
+        len(stories), len(questions), mean(len(rollout.bank) for rollout in rollouts),
+        confusion(rollouts, stories), round(time.perf_counter() - start, 2),
+    )  # fmt: skip
+
+
+def play(
+    recipe: Recipe, folders: Mapping[str, str | os.PathLike[str]], stories: Sequence[Story], *, begun: str = ""
+) -> tuple[list[Rollout], list[Answer]]:
+    """The conversations as they went, and the answers to their questions in order."""
+    actors = load_actors(recipe, "answer", folders, begun=begun)
+    episodes = episodes_of([story.conversation for story in stories])
+    rollouts = roll(episodes, Deciding(actors.manage, recipe.style, recipe.related_k))
+    asked = [(rollout.bank, question) for rollout in rollouts for question in rollout.episode.questions]
+    return rollouts, ask(asked, Deciding(actors.answer, recipe.style, recipe.top_k))
+
+
+def stories_for(split: str) -> list[Story]:
+    """The conversations that an arm is evaluated on."""
+    return generate(split, conversations=LONG_CONVERSATIONS if split == LONG else None)
+
+
+def write_outcome(file: Path, outcome: Outcome) -> None:
+    """As JSON; the file appears whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_suffix(".part")
+    draft.write_text(json.dumps(asdict(outcome), indent=2), encoding="utf-8")
+    draft.replace(file)
+
+
+def read_outcome(file: Path) -> Outcome:
+    """What `write_outcome` wrote."""
+    return Outcome(**json.loads(file.read_text(encoding="utf-8")))
