@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from langgraph_memory_r1.errors import InputError
+
 _FILE = "rest.pt"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
@@ -42,7 +44,8 @@ class Resumable:
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         trainer: Any = super()
         trainer._load_from_checkpoint(resume_from_checkpoint, model)
-        self.take_up(torch.load(Path(resume_from_checkpoint) / _FILE, weights_only=True))
+        this: Any = self
+        self.take_up(_read(Path(resume_from_checkpoint) / _name(this.args.process_index)))
 
 
 def last_checkpoint(folder: Path) -> str | None:
@@ -59,10 +62,25 @@ def last_checkpoint(folder: Path) -> str | None:
     return str(found[max(found)]) if found else None
 
 
+def _name(process: int) -> str:
+    """The file of a process; that of the first one is written last."""
+    return f"rest-{process}.pt" if process else _FILE
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        raise InputError(f"{file.parent} was saved by fewer processes; go on with as many as it was begun with.")
+    rest: dict[str, Any] = torch.load(file, weights_only=True)
+    return rest
+
+
 def _write(trainer: Any, rest: dict[str, Any]) -> None:
-    if not trainer.args.should_save:
-        return
-    target = Path(trainer.args.output_dir) / f"checkpoint-{trainer.state.global_step}" / _FILE
+    process = trainer.args.process_index
+    target = Path(trainer.args.output_dir) / f"checkpoint-{trainer.state.global_step}" / _name(process)
+    if process == 0:
+        trainer.accelerator.wait_for_everyone()
     draft = target.with_suffix(f".{os.getpid()}.part")
     torch.save(rest, draft)
     draft.replace(target)
+    if process != 0:
+        trainer.accelerator.wait_for_everyone()

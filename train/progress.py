@@ -31,7 +31,7 @@ class ShowProgress(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """Starts the clock."""
         self._begun, self._first = time.monotonic(), state.global_step
-        if self.console.is_terminal:
+        if self.console.is_terminal and state.is_world_process_zero:
             self._bar = Progress(
                 TextColumn("step {task.completed}/{task.total}"), BarColumn(), TextColumn("{task.description}"),
                 console=self.console, transient=True,
@@ -48,7 +48,7 @@ class ShowProgress(TrainerCallback):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         """Shows what was logged for a step."""
-        if not logs or "train_runtime" in logs:
+        if not logs or "train_runtime" in logs or not state.is_world_process_zero:
             return
         told = ", ".join([*describe(logs), f"{_clock(self._left(state))} left"])
         if self._bar is not None:

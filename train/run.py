@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from accelerate import PartialState
 from transformers import TrainerCallback, set_seed
 
 from langgraph_memory_r1.errors import InputError
@@ -80,7 +81,8 @@ def train(recipe: Recipe, *, tell: Tell = logger.info, callbacks: Sequence[Train
         InputError: The output folder holds another run, or the data, the base or the settings do not fit.
     """
     _check(recipe)
-    folder = _claim(recipe)
+    with PartialState().main_process_first():
+        folder = _claim(recipe)
     return [_stage(recipe, number, folder, tell, callbacks) for number in range(len(recipe.stages))]
 
 
@@ -163,7 +165,8 @@ def _stage(recipe: Recipe, number: int, folder: Path, tell: Tell, callbacks: Seq
     if (place / "done.json").exists():
         tell(f"{place.name}: done before; to train anew, give another output=")
         return _read(place / "done.json")
-    ready = prepare(recipe, number, folder)
+    with PartialState().main_process_first():  # the others read the rows that it writes
+        ready = prepare(recipe, number, folder)
     learned, held_out = ready.learned, ready.held_out
     tell(f"{place.name}: {stage.algorithm} on {len(learned.rows)} rows, validated on {len(held_out.rows)}")
     ready.prompt_lengths()
@@ -173,9 +176,12 @@ def _stage(recipe: Recipe, number: int, folder: Path, tell: Tell, callbacks: Seq
         trainer = ready.trainer(judge, [keep, *callbacks])
         trainer.train(resume_from_checkpoint=last_checkpoint(place))
     trainer.accelerator.wait_for_everyone()
-    log = trainer.state.log_history
-    (place / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in log), encoding="utf-8")
-    found = _finish(ready, keep, trainer.state.global_step, folder)
+    if trainer.accelerator.is_main_process:
+        log = trainer.state.log_history
+        (place / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in log), encoding="utf-8")
+        _finish(ready, keep, trainer.state.global_step, folder)
+    trainer.accelerator.wait_for_everyone()
+    found = _read(place / "done.json")
     tell(f"{place.name}: {_told(found.before)} before, {_told(found.score)} after {found.steps} steps")
     return found
 
@@ -227,7 +233,7 @@ def _builder(recipe: Recipe, actors: Actors) -> Deciding:
     return Deciding(ChatPolicy(load_chat_model(recipe.builder)), "full", recipe.related_k)
 
 
-def _finish(ready: Prepared, keep: KeepBest, steps: int, folder: Path) -> Trained:
+def _finish(ready: Prepared, keep: KeepBest, steps: int, folder: Path) -> None:
     """The best weights with their manifest, in the stage and where the run's newest stand."""
     recipe, stage, rows = ready.recipe, ready.stage, ready.learned.rows
     if not keep.best.exists():
@@ -242,7 +248,6 @@ def _finish(ready: Prepared, keep: KeepBest, steps: int, folder: Path) -> Traine
     before = next(iter(keep.scores.values()), None)
     found = Trained(stage.role, stage.algorithm, target, score, before, steps, len(rows), dict(ready.learned.skipped))
     _write(ready.folder / "done.json", found)
-    return found
 
 
 def _size(row: Row) -> int:

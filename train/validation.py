@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from langgraph_memory_r1.train.episodes import Deciding, final_replies
@@ -72,7 +73,7 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
                 control.should_training_stop = True
 
     def _judge(self, state: TrainerState) -> None:
-        score = self.score()
+        score = _agreed(self.score())
         if score is None:
             return
         better = not self.scores or score > max(self.scores.values())
@@ -93,3 +94,10 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
     @property
     def _file(self) -> Path:
         return self.folder / SCORES_FILE
+
+
+def _agreed(score: float | None) -> float | None:
+    """The main process's: where several stop for it, they have to stop together."""
+    said = [score]
+    broadcast_object_list(said)
+    return said[0]

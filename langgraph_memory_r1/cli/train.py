@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from enum import StrEnum
 from importlib.util import find_spec
@@ -70,7 +71,10 @@ def run(
     from langgraph_memory_r1.train.progress import ShowProgress
     from langgraph_memory_r1.train.run import train as carry_out
 
-    _show_trained(carry_out(told, tell=note, callbacks=[ShowProgress(console(stderr=True))]), as_data)
+    main = os.environ.get("RANK", "0") == "0"  # of several processes that `accelerate launch` has begun, one speaks
+    found = carry_out(told, tell=note if main else _say_nothing, callbacks=[ShowProgress(console(stderr=True))])
+    if main:
+        _show_trained(found, as_data)
 
 
 @train.command()
@@ -86,6 +90,10 @@ def export(
 
     place = write(folder, role.value, to)
     say(f"{place} holds the adapter; its README.md says how to load it.")
+
+
+def _say_nothing(sentence: str) -> None:
+    pass
 
 
 def _check_installed() -> None:
