@@ -226,6 +226,12 @@ def test_two_commands_do_not_share_a_folder(evaluation: Evaluation) -> None:
         (("--out", "/proc/none"), "/proc/none cannot be written to"),
         (("--model", "gpt-x"), "gpt-x"),
         (("--manager-adapter", "runs/7"), "rules takes no adapter (runs/7)"),
+        (("--systems", "bm25:base"), "bm25:base is a row without some adapters, and none is named"),
+        (
+            ("--systems", "bm25:judge", "--manager-adapter", "a"),
+            "no row 'bm25:judge'; after the colon comes one of: base, ",
+        ),
+        (("--trained", "runs/7"), "runs/7 is no run of `memory-r1 train`"),
     ],
 )
 def test_a_wrong_option_is_named_with_the_choices(

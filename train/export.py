@@ -67,12 +67,16 @@ def card(run: Path, role: TrainedRole, stage: Path) -> str:
 
 
 def _loading(recipe: dict[str, Any], role: TrainedRole) -> list[str]:
+    """How to load it so that the graph decides as in training."""
     parameter, most = ("manager", "related_k") if role == "manage" else ("answerer", "top_k")
     how = f'{parameter}=model, style="{recipe["style"]}", {most}={recipe[most]}'
+    turns = role == "manage" and recipe["train"]["source"] != "traces"
     return [
-        "```python", "from langgraph_memory_r1 import create_memory_graph, load_chat_model", "",
-        f'model = load_chat_model("hf:{recipe["base"]}", adapter="THIS_FOLDER", role="{role}")',
-        f'graph = create_memory_graph("bank", {how})', "```",
+        "```python", "from langgraph_memory_r1 import create_memory_graph, load_chat_model",
+        *(["from langgraph_memory_r1.turns import Limits"] if turns else []), "",
+        f'base, adapter, role = "hf:{recipe["base"]}", "THIS_FOLDER", "{role}"',
+        f"model = load_chat_model(base, adapter, role=role, max_tokens={recipe['max_tokens']})",
+        f'graph = create_memory_graph("bank", {how}{", limits=Limits(batch_turns=1)" if turns else ""})', "```",
     ]  # fmt: skip
 
 

@@ -32,6 +32,14 @@ Systems: TypeAlias = Annotated[
         "memory-r1:manager and memory-r1:answerer rows with one of them. [default: memory-r1,bm25,oracle]",
     ),
 ]
+Trained: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--trained",
+        metavar="RUN",
+        help="Output folder of `memory-r1 train`: its base with its adapters, and prompts and numbers as in training.",
+    ),
+]
 Extractor: TypeAlias = Annotated[str | None, typer.Option(metavar="SPEC", help="Another model to find facts.")]
 Manager: TypeAlias = Annotated[str | None, typer.Option(metavar="SPEC", help="Another model to manage memories.")]
 Answerer: TypeAlias = Annotated[str | None, typer.Option(metavar="SPEC", help="Another model to answer.")]
@@ -39,15 +47,21 @@ ExtractorAdapter: TypeAlias = Annotated[Path | None, typer.Option(metavar="DIR",
 ManagerAdapter: TypeAlias = Annotated[Path | None, typer.Option(metavar="DIR", help="LoRA adapter of the manager.")]
 AnswererAdapter: TypeAlias = Annotated[Path | None, typer.Option(metavar="DIR", help="LoRA adapter of the answerer.")]
 Temperature: TypeAlias = Annotated[float | None, typer.Option(help="Of all models. [default: each model's own]")]
-Style: TypeAlias = Annotated[str, typer.Option(help="full, or compact for models that were tuned with such prompts.")]
+Style: TypeAlias = Annotated[
+    str | None, typer.Option(help="full, or compact for models that were tuned with such prompts. [default: full]")
+]
 Judge: TypeAlias = Annotated[str | None, typer.Option(metavar="SPEC", help="A model that says what is right.")]
 JudgeKind: TypeAlias = Annotated[str | None, typer.Option(help="generous, strict or longmemeval.")]
-K: TypeAlias = Annotated[int, typer.Option("--k", min=1, help="How many memories an answer may be chosen from.")]
+K: TypeAlias = Annotated[
+    int | None, typer.Option("--k", min=1, help="How many memories an answer may be chosen from. [default: 60]")
+]
 RelatedK: TypeAlias = Annotated[
-    int, typer.Option("--related-k", min=1, help="How many memories the manager is shown for each fact.")
+    int | None,
+    typer.Option("--related-k", min=1, help="How many memories the manager is shown for each fact. [default: 10]"),
 ]
 BatchTurns: TypeAlias = Annotated[
-    int, typer.Option("--batch-turns", min=1, help="How many turns are remembered with one model call.")
+    int | None,
+    typer.Option("--batch-turns", min=1, help="How many turns are remembered with one model call. [default: 10]"),
 ]
 Out: TypeAlias = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder of the run. [default: evals-runs/BENCHMARK-SPLIT]")
@@ -85,6 +99,7 @@ def _benchmark_command(name: str, about: str) -> Callable[..., None]:
         split: Split = None,
         systems: Systems = None,
         model: Model = "rules",
+        trained: Trained = None,
         extractor: Extractor = None,
         manager: Manager = None,
         answerer: Answerer = None,
@@ -92,13 +107,13 @@ def _benchmark_command(name: str, about: str) -> Callable[..., None]:
         manager_adapter: ManagerAdapter = None,
         answerer_adapter: AnswererAdapter = None,
         temperature: Temperature = None,
-        style: Style = "full",
+        style: Style = None,
         judge: Judge = None,
         judge_kind: JudgeKind = None,
         embedder: Embedder = None,
-        k: K = 60,
-        related_k: RelatedK = 10,
-        batch_turns: BatchTurns = 10,
+        k: K = None,
+        related_k: RelatedK = None,
+        batch_turns: BatchTurns = None,
         out: Out = None,
         limit: Limit = None,
         conversation: Conversations = None,

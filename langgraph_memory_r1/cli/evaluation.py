@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from langgraph_memory_r1.cli.contenders import Casting, WantedModels, casting, contenders
 from langgraph_memory_r1.cli.dataset import Material, WantedData, about, material
 from langgraph_memory_r1.cli.output import counted, note
 from langgraph_memory_r1.cli.progress import stages
@@ -17,46 +17,28 @@ from langgraph_memory_r1.cli.tables import show_run
 from langgraph_memory_r1.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
-    from langgraph_memory_r1.evals.answering import Answerer
     from langgraph_memory_r1.evals.calls import CallCache
     from langgraph_memory_r1.evals.cells import Job
     from langgraph_memory_r1.evals.evaluation import Outcome
     from langgraph_memory_r1.evals.judge import Judge
-    from langgraph_memory_r1.evals.models import Chosen, Models
+    from langgraph_memory_r1.evals.models import Models
     from langgraph_memory_r1.evals.records import Records
     from langgraph_memory_r1.evals.report import Run
     from langgraph_memory_r1.evals.results import Scorer
     from langgraph_memory_r1.evals.runs import RunFolder
-    from langgraph_memory_r1.evals.systems.base import System
 
 _INTERRUPTED = 130
-_ROLES = ("extractor", "manager", "answerer")
-_BARE = "base"
-"""`memory-r1:base`: the row without any adapter."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted(WantedData):
+class Wanted(WantedModels, WantedData):
     """Everything that was asked for on the command line."""
 
     systems: str | None
-    model: str
-    extractor: str | None
-    manager: str | None
-    answerer: str | None
-    extractor_adapter: Path | None
-    manager_adapter: Path | None
-    answerer_adapter: Path | None
-    temperature: float | None
-    style: str
     judge: str | None
     judge_kind: str | None
-    embedder: str | None
-    k: int
-    related_k: int
-    batch_turns: int
     concurrency: int
     every: int | None
     only_failed: bool
@@ -82,13 +64,14 @@ def _run_systems(wanted: Wanted) -> None:
     from langgraph_memory_r1.evals.workplace import workplace
 
     _check(wanted)
+    cast = casting(wanted)
     start, found = time.perf_counter(), material(wanted)
     with workplace(found.folder) as (records, calls):
-        job, scorer = _job(wanted, found, records, calls)
+        job, scorer = _job(wanted, cast, found, records, calls)
         outcome = _evaluated(job, scorer, wanted)
         files = {"banks": outcome.banks, "costs": outcome.costs, "curve": outcome.curve if wanted.every else []}
         answered = time.perf_counter()
-        manifest = about(wanted, found) | _configuration(wanted, job, scorer)
+        manifest = about(wanted, found) | _configuration(wanted, cast, job, scorer)
         run = _written(found.folder, outcome.results, files, manifest)
     report = time.perf_counter() - answered
     took = f"{counted(len(outcome.results), 'answer')} in {answered - start:.1f} s, the report in {report:.1f} s."
@@ -103,17 +86,13 @@ def _run_systems(wanted: Wanted) -> None:
 
 
 def _check(wanted: Wanted) -> None:
-    from langgraph_memory_r1.prompts import Style
-
-    if wanted.style not in get_args(Style):
-        raise InputError(f"There is no style {wanted.style!r}; give one of: {', '.join(get_args(Style))}.")
     if wanted.only_failed and wanted.rescore:
         raise InputError("--only-failed asks models and --rescore asks none; give one of them.")
     if wanted.judge_kind and not wanted.judge:
         raise InputError("--judge-kind needs a judge; name its model with --judge provider:model.")
 
 
-def _job(wanted: Wanted, found: Material, records: Records, calls: CallCache) -> tuple[Job, Scorer]:
+def _job(wanted: Wanted, cast: Casting, found: Material, records: Records, calls: CallCache) -> tuple[Job, Scorer]:
     from langgraph_memory_r1.evals.cells import Job
     from langgraph_memory_r1.evals.failures import Failures
     from langgraph_memory_r1.evals.models import Models
@@ -121,7 +100,7 @@ def _job(wanted: Wanted, found: Material, records: Records, calls: CallCache) ->
     from langgraph_memory_r1.evals.runs import code_digest
 
     models = Models(calls)
-    rows = list(_rows(_names(wanted, found), wanted, models))
+    rows = contenders(_names(wanted, found), cast, models)
     last = found.folder.manifest()
     job = Job(
         dataset=found.dataset,
@@ -130,7 +109,7 @@ def _job(wanted: Wanted, found: Material, records: Records, calls: CallCache) ->
         records=records,
         banks=found.folder.banks,
         code=(last.get("code") if wanted.rescore else None) or code_digest(),
-        k=wanted.k,
+        k=cast.k,
         concurrency=wanted.concurrency,
         every=wanted.every,
         todo="failed" if wanted.only_failed else "nothing" if wanted.rescore else "all",
@@ -138,40 +117,6 @@ def _job(wanted: Wanted, found: Material, records: Records, calls: CallCache) ->
     )
     judge = _judge(wanted, found, models, last.get("judge"))
     return job, Scorer(found.bench, found.dataset.split, judge)
-
-
-def _rows(names: Sequence[str], wanted: Wanted, models: Models) -> Iterator[tuple[System, Answerer]]:
-    """The systems, each with who answers from its memory."""
-    from langgraph_memory_r1.evals.answering import Answerer
-    from langgraph_memory_r1.evals.systems import Parts, systems
-    from langgraph_memory_r1.turns import Limits
-
-    embedder = models.embedder(None if wanted.embedder == "none" else wanted.embedder)
-    for name in dict.fromkeys(names):
-        kind, colon, suffix = name.partition(":")
-        worn = _worn(name, suffix, wanted) if colon else _ROLES
-        parts = Parts(
-            extractor=models.chat(_model(wanted, "extractor", worn), "extract"),
-            manager=models.chat(_model(wanted, "manager", worn), "manage"),
-            embedder=embedder,
-            style=_style(wanted),
-            related_k=wanted.related_k,
-            limits=Limits(batch_turns=wanted.batch_turns),
-        )
-        [system] = systems([kind], parts)
-        told = f"adapter of the {suffix} only" if worn else "without adapters"
-        answerer = Answerer(models.chat(_model(wanted, "answerer", worn), "answer"), _style(wanted))
-        yield system.as_row(suffix, told) if colon else system, answerer
-
-
-def _worn(name: str, suffix: str, wanted: Wanted) -> Sequence[str]:
-    """The roles that wear their adapter in a row such as `memory-r1:manager`; `memory-r1:base` has none."""
-    named = [role for role in _ROLES if getattr(wanted, f"{role}_adapter")]
-    if not named:
-        raise InputError(f"{name} is a row without some adapters, and none is named; add --manager-adapter DIR.")
-    if suffix not in (_BARE, *named):
-        raise InputError(f"There is no row {name!r}; after the colon comes one of: {', '.join([_BARE, *named])}.")
-    return [] if suffix == _BARE else [suffix]
 
 
 def _names(wanted: Wanted, found: Material) -> list[str]:
@@ -183,18 +128,6 @@ def _names(wanted: Wanted, found: Material) -> list[str]:
     if "oracle" in names and not evidence:
         raise InputError(f"No question of {found.bench.name} names evidence turns; leave oracle out of --systems.")
     return names
-
-
-def _style(wanted: Wanted) -> Any:
-    return wanted.style
-
-
-def _model(wanted: Wanted, role: str, worn: Sequence[str]) -> Chosen:
-    from langgraph_memory_r1.evals.models import Chosen
-
-    settings = {} if wanted.temperature is None else {"temperature": wanted.temperature}
-    adapter = getattr(wanted, f"{role}_adapter") if role in worn else None
-    return Chosen(getattr(wanted, role) or wanted.model, adapter, settings)
 
 
 def _judge(wanted: Wanted, found: Material, models: Models, last: Mapping[str, Any] | None) -> Judge | None:
@@ -237,7 +170,7 @@ def _totals(job: Job, scorer: Scorer) -> dict[str, int]:
     return {"turns": turns, "questions": questions, "verdicts": questions if scorer.judge else 0}
 
 
-def _configuration(wanted: Wanted, job: Job, scorer: Scorer) -> dict[str, Any]:
+def _configuration(wanted: Wanted, cast: Casting, job: Job, scorer: Scorer) -> dict[str, Any]:
     """What a manifest says about systems and models."""
     from langgraph_memory_r1.prompts import PROMPT_VERSION
 
@@ -245,18 +178,17 @@ def _configuration(wanted: Wanted, job: Job, scorer: Scorer) -> dict[str, Any]:
         each.name: {"description": each.description, "baseline": each.baseline, "settings": each.settings}
         for each in job.systems
     }
-    adapters = {role: getattr(wanted, f"{role}_adapter") for role in _ROLES}
     return {
         "official_metric": scorer.metric,
         "systems": systems,
-        "models": {role: getattr(wanted, role) or wanted.model for role in _ROLES},
-        "adapters": {role: str(path) for role, path in adapters.items() if path},
+        "models": cast.models,
+        "adapters": {role: str(path) for role, path in cast.adapters.items()},
         "judge": scorer.judge.as_dict() if scorer.judge else None,
         "embedder": wanted.embedder,
-        "k": job.k,
-        "related_k": wanted.related_k,
-        "batch_turns": wanted.batch_turns,
-        "style": wanted.style,
+        "k": cast.k,
+        "related_k": cast.related_k,
+        "batch_turns": cast.batch_turns,
+        "style": cast.style,
         "temperature": wanted.temperature,
         "every": job.every,
         "prompt_version": PROMPT_VERSION,

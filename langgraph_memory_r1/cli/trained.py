@@ -44,7 +44,7 @@ def cast(model: str, trained: str | None) -> Cast:
     if trained is None:
         loaded = load_chat_model(model)
         return Cast({"model": loaded}, model_name(loaded), model_name(loaded))
-    told = _recipe(Path(trained))
+    told = recipe_of(Path(trained))
     base = f"hf:{told['base']}" if model == RULES else model
     manager, answerer = (_player(base, told, Path(trained), role) for role in ("manage", "answer"))
     settings = {name: told[name] for name in ("extractor", "style", "related_k", "top_k")}
@@ -54,7 +54,12 @@ def cast(model: str, trained: str | None) -> Cast:
     )  # fmt: skip
 
 
-def _recipe(run: Path) -> dict[str, Any]:
+def recipe_of(run: Path) -> dict[str, Any]:
+    """The recipe that a run has carried out.
+
+    Raises:
+        InputError: The folder holds no run, or one that has trained nothing to its end.
+    """
     import yaml
 
     try:
