@@ -15,6 +15,7 @@ from langgraph_memory_r1.train.advantages import (  # noqa: E402
     token_rewards,
     value_loss,
     whiten,
+    worth_learning,
     zero_variance_share,
 )
 
@@ -123,3 +124,11 @@ def test_explained_variance() -> None:
     assert explained_variance(returns, returns, mask) == 1
     assert explained_variance(torch.full((1, 4), 0.3), returns, mask) == pytest.approx(0)
     assert math.isnan(explained_variance(returns, torch.ones(1, 4), mask))
+
+
+def test_samples_without_an_advantage_are_left_out_except_to_fill_a_multiple() -> None:
+    advantages = torch.tensor([0.0, 1.2, 0.0, -0.8, 3e-4, 0.5])
+    assert worth_learning(advantages).tolist() == [1, 3, 5]
+    assert worth_learning(advantages, 4).tolist() == [0, 1, 3, 5]
+    assert worth_learning(torch.zeros(6), 2).tolist() == [0, 1]
+    assert worth_learning(advantages, 8).tolist() == [0, 1, 2, 3, 4, 5]

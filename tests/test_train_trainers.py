@@ -107,6 +107,31 @@ def test_the_reference_is_the_base_whatever_adapters_there_are(tmp_path: Path) -
     torch.testing.assert_close(batch["ref_per_token_logps"][said], expected[said])
 
 
+class LettersOfSome(Letters):
+    """Nothing to learn from every other row."""
+
+    def rewards(self, sampled: Sequence[tuple[Row, str]]) -> list[float | None]:
+        found = super().rewards(sampled)
+        return [1.0 if int(row.id[1:]) % 2 else reward for (row, _), reward in zip(sampled, found, strict=True)]
+
+
+def test_samples_that_teach_nothing_are_left_out_without_a_difference(tmp_path: Path) -> None:
+    sizes, ends = [], []
+    for leaves_out in (True, False):
+        rows = manager_rows()
+        args = settings(tmp_path, optim="sgd", learning_rate=1.0, max_steps=1, per_device_train_batch_size=16)
+        made = NodeGRPOTrainer(two_adapters(TOKENIZER), TOKENIZER, rows, [Weighted(LettersOfSome(rows))], args)
+        assert made.leaves_out
+        made.leaves_out = leaves_out
+        made.train()
+        ends.append(weights(made.model, "manage"))
+        sizes.append([len(batch["advantages"]) for batch in made._buffered_inputs])
+    assert sizes[0][0] < sizes[1][0] == 16
+    assert not same(ends[0], weights(two_adapters(TOKENIZER), "manage"))
+    for name, value in ends[0].items():
+        torch.testing.assert_close(value, ends[1][name], atol=1e-5, rtol=1e-4)
+
+
 def test_ppo_learns_what_to_expect(tmp_path: Path) -> None:
     rows = manager_rows()
     args = settings(tmp_path, max_steps=30, num_generations=2, per_device_train_batch_size=4, learning_rate=1e-5)
@@ -118,10 +143,13 @@ def test_ppo_learns_what_to_expect(tmp_path: Path) -> None:
 
 
 def test_a_reward_that_is_learned_rises(tmp_path: Path) -> None:
-    made = trainer(tmp_path, max_steps=12, per_device_train_batch_size=16, num_generations=8, max_completion_length=4)
+    how = {"per_device_train_batch_size": 16, "num_generations": 8, "max_completion_length": 4}
+    made = trainer(tmp_path, max_steps=12, learning_rate=0.05, **how)
+    with torch.no_grad():
+        made.model.get_output_embeddings().weight.mul_(20)  # as random as before, but no longer bound to be undecided
     made.train()
     rewards = logged(made, "reward")
-    assert sum(rewards[-3:]) > sum(rewards[:3])
+    assert sum(rewards[-3:]) > 2 * sum(rewards[:3])
 
 
 def test_what_teaches_nothing_is_counted_and_what_was_sampled_can_be_read(

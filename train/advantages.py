@@ -14,6 +14,8 @@ from torch import Tensor
 Scale: TypeAlias = Literal["group", "batch", "none"]
 EPSILON = 1e-4
 """Added to a standard deviation before dividing by it, as TRL does."""
+IDLE = 1e-3
+"""Advantages below it are rounding: in a group with any variance, the smallest is far above."""
 
 
 def group_advantages(rewards: Tensor, groups: Tensor, *, scale: Scale = "group") -> Tensor:
@@ -49,6 +51,16 @@ def zero_variance_share(rewards: Tensor, groups: Tensor) -> float:
     names = torch.unique(groups)
     flat = sum(_is_flat(rewards[groups == name]) for name in names)
     return flat / max(1, len(names))
+
+
+def worth_learning(advantages: Tensor, multiple: int = 1) -> Tensor:
+    """The places of the samples with an advantage, and of some without one where a multiple has to be filled up.
+
+    Shape (B,) to (K,), ascending; where no sample has an advantage, those that fill the multiple are left.
+    """
+    order = (advantages.abs() < IDLE).long().argsort(stable=True)
+    count = max(1, int((advantages.abs() >= IDLE).sum()))
+    return order[: min(len(order), -(-count // multiple) * multiple)].sort().values
 
 
 def token_rewards(rewards: Tensor, mask: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.prompts import Style, render
+from langgraph_memory_r1.train.advantages import worth_learning
 from langgraph_memory_r1.train.checkpoints import Resumable
 from langgraph_memory_r1.train.policy import as_chat, has_adapters
 from langgraph_memory_r1.train.rewards import Weighted
@@ -98,6 +99,8 @@ class NodeGRPOTrainer(Resumable, GRPOTrainer):  # type: ignore[misc]
         # Set only now: given to the constructor, TRL takes a copy of some adapter for the reference, which may be
         # the other node's; set afterwards, the reference is the model without adapters.
         self.beta = beta
+        self.leaves_out = self.beta == 0 and args.loss_type == "dapo" and not _rewards_entropy(args)
+        """Whether samples without an advantage, which then change nothing, are left out before the loss."""
         self.engine = engine
         self._published = -1
 
@@ -141,7 +144,17 @@ class NodeGRPOTrainer(Resumable, GRPOTrainer):  # type: ignore[misc]
         if "sampling_per_token_logps" in output and self.model.training:
             # Another engine sampled these: the ratio that is clipped has to be taken to its probabilities.
             output["old_per_token_logps"] = torch.nan_to_num(output["sampling_per_token_logps"])
-        return output
+        return self.shortened(output) if self.model.training else output
+
+    def shortened(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The batch without samples that teach nothing; the loss is divided by all tokens nonetheless."""
+        if not self.leaves_out:
+            return batch
+        places = worth_learning(batch["advantages"], self.args.steps_per_generation)
+        return {
+            name: value[places] if isinstance(value, torch.Tensor) and value.dim() else value
+            for name, value in batch.items()
+        }
 
     def _note(self, inputs: list[dict[str, Any]], output: dict[str, Any]) -> None:
         """Keep what was sampled, and its rewards, for reading."""
@@ -206,6 +219,12 @@ def check_rows(args: GRPOConfig, rows: int, where: str = "") -> None:
             f"would be trained; add rows, or lower generation_batch_size ({args.generation_batch_size}) or raise "
             f"num_generations ({args.num_generations})."
         )
+
+
+def _rewards_entropy(args: GRPOConfig) -> bool:
+    """Whether something else than the advantage is learned from; older TRL has no such settings."""
+    told = vars(args)
+    return bool(told.get("entropy_coef") or told.get("use_adaptive_entropy") or args.top_entropy_quantile < 1)
 
 
 def dropped_rows(args: GRPOConfig, rows: int) -> int:

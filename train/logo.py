@@ -151,7 +151,7 @@ class NodeLoGoTrainer(NodeGRPOTrainer):
             "advantages": torch.cat([advantages, torch.zeros(missing)]).to(device),
             "num_items_in_batch": self.accelerator.gather(mask.sum()).sum(),
         }  # fmt: skip
-        return batch | ({"ref_per_token_logps": self._reference(batch)} if self.beta else {})
+        return batch | {"ref_per_token_logps": self._reference(batch)} if self.beta else self.shortened(batch)
 
     def _reference(self, batch: dict[str, Tensor]) -> Tensor:
         """Log-probabilities under the base: (B, C)."""

@@ -47,6 +47,7 @@ class NodePPOTrainer(NodeGRPOTrainer):
         if self.accelerator.num_processes > 1:
             raise InputError("PPO trains its critic in one process; launch one, or take grpo for several GPUs.")
         self.ppo = ppo or PPOSettings()
+        self.leaves_out = False  # the critic learns from every sample
         base = self.accelerator.unwrap_model(self.model)
         self.critic = Critic(base.config.hidden_size, self.ppo.hidden).to(self.accelerator.device)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -61,11 +62,12 @@ def main(
 ) -> None:
     """The paper's claims in miniature, on the tiny base and PersonaWorld."""
     console = Console(stderr=True)
+    warnings.filterwarnings("ignore", category=FutureWarning)  # of TRL and transformers among themselves
     try:
         if smoke:
             from langgraph_memory_r1.train.reproduce.smoke import run
 
-            run(base, out / "smoke", lambda line: Console().print(line, highlight=False, markup=False))
+            run(base, out / "smoke", lambda line: Console().print(line, highlight=False, markup=False, soft_wrap=True))
         else:
             _reproduce(base, out, seeds, arms, workers, steps, console)
     except MemoryR1Error as error:

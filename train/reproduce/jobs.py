@@ -9,6 +9,7 @@ import logging
 import multiprocessing
 import queue
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -141,6 +142,7 @@ def _begin(steps: Any) -> None:
     import torch
 
     _steps = steps
+    warnings.filterwarnings("ignore", category=FutureWarning)  # of TRL and transformers among themselves
     torch.set_num_threads(1)  # a model this small gains nothing from more, and the other process would wait
     logging.getLogger("langgraph_memory_r1").setLevel(logging.ERROR)  # an untrained agent writes what nobody can read
 

@@ -25,7 +25,7 @@ from langgraph_memory_r1.train.recipe import Data, Recipe, Stage, find_recipe, r
 
 STEPS = 10
 _KILLED_AFTER = 6
-_COUNTED = 3
+_COUNTED = 4
 """Steps at the beginning and at the end whose mean rewards are compared."""
 
 Tell = Callable[[str], None]
@@ -53,19 +53,18 @@ def run(base: str, folder: Path, tell: Tell) -> None:
     answerer = _trained(recipe, _stage("answer", "grpo"), folder / "grpo-answer", {})
     tell(f"GRPO, answerer: {_risen(folder / 'grpo-answer' / '1-answer')}")
     manager = _killed_and_trained(recipe, folder / "grpo-manage", answerer, tell)
-    ppo = _trained(recipe, _stage("manage", "ppo"), folder / "ppo-manage", {"answer": answerer})
+    _trained(recipe, _stage("manage", "ppo"), folder / "ppo-manage", {"answer": answerer})
     tell(f"PPO, manager: {_log(folder / 'ppo-manage' / '1-manage')}")
-    logo = _trained(recipe, _stage("manage", "logo"), folder / "logo-manage", {"answer": answerer})
+    _trained(recipe, _stage("manage", "logo"), folder / "logo-manage", {"answer": answerer})
     tell(f"LoGo-GRPO, manager: {_log(folder / 'logo-manage' / '1-manage')}")
-    _check(len({place.joinpath("adapter_model.safetensors").read_bytes() for place in (manager, ppo, logo)}) == 3,
-           "GRPO, PPO and LoGo-GRPO came to different adapters")  # fmt: skip
     tell(_in_the_graph(recipe, {"manage": manager, "answer": answerer}, generate("test", conversations=4)))
 
 
 def _recipe(base: str) -> Recipe:
     recipe = read_recipe(find_recipe("tiny-grpo"), [f"base={base}"])
-    some = Data(source="personaworld", split="validation", limit=10)
-    return replace(recipe, validation=some)
+    # The same few questions again and again: with others in every step, chance would hide what was learned.
+    few = Data(source="personaworld", split="train", limit=5)
+    return replace(recipe, train=few, validation=replace(few, split="validation"))
 
 
 def _stage(role: Any, algorithm: Any) -> Stage:
@@ -135,7 +134,9 @@ def _entries(place: Path) -> list[dict[str, Any]]:
 
 
 def _log(place: Path) -> str:
-    rewards = [entry["reward"] for entry in _entries(place)]
+    entries = _entries(place)
+    rewards = [entry["reward"] for entry in entries]
+    _check(any(entry["grad_norm"] > 0 for entry in entries), f"{place} has learned something")
     _check(len(rewards) >= 1 and all(0 <= reward <= 1 for reward in rewards), f"rewards between 0 and 1: {rewards}")
     return f"{len(rewards)} steps, reward {rewards[0]:.2f} to {rewards[-1]:.2f}"
 
