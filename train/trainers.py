@@ -101,6 +101,9 @@ class Prepared:
             made: Any = NodeSFTTrainer(model, tokenizer, self.learned.rows, args, **common)
         else:
             made = self._reinforced(judge, common)
+        if made.is_fsdp_enabled:
+            raise InputError("FSDP splits the weights, but every process needs whole ones for the frozen Answer Agent "
+                             "and for validation; use train/accelerate/ddp.yaml, or deepspeed.yaml.")  # fmt: skip
         made.memo = judge.memo
         made.remove_callback(PrinterCallback)  # which prints every log as a dictionary
         return made
