@@ -150,15 +150,15 @@ def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def random_base(tmp_path_factory: pytest.TempPathFactory) -> str:
-    from tiny_model import save_base
+def small_base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    from taught_model import taught_base
 
-    return save_base(tmp_path_factory.mktemp("base") / "base")
+    return str(taught_base(tmp_path_factory.mktemp("base") / "base"))
 
 
 @pytest.fixture
-def recipe(random_base: str) -> Recipe:
-    return replace(read_recipe(find_recipe("tiny-grpo"), [f"base={random_base}"]), max_tokens=8)
+def recipe(small_base: str) -> Recipe:
+    return replace(read_recipe(find_recipe("tiny-grpo"), [f"base={small_base}"]), max_tokens=40)
 
 
 @pytest.mark.slow
@@ -184,12 +184,12 @@ def test_the_evaluation_answers_as_the_graph_does(recipe: Recipe, stories: list[
             assert graph.invoke({"question": question.text})["answer"] == next(given).text
     found = evaluate(recipe, {}, told)
     assert found.questions == len(answers) == 8 and 0 <= found.em <= 1
-    assert found.memories == sum(len(rollout.bank) for rollout in rollouts) / 2
+    assert found.memories == sum(len(rollout.bank) for rollout in rollouts) / 2 > 0
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_does_nothing_again_that_was_done(random_base: str, tmp_path: Path) -> None:
-    command = arguments(random_base, tmp_path, "--steps", "1", "--arms", "vanilla,no-manager", "--workers", "1")
+def test_a_run_that_was_killed_does_nothing_again_that_was_done(small_base: str, tmp_path: Path) -> None:
+    command = arguments(small_base, tmp_path, "--steps", "1", "--arms", "vanilla,no-manager", "--workers", "1")
     first = tmp_path / "seed0" / "outcomes" / "vanilla.json"
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     while not list(tmp_path.glob("seed0/*/seconds.txt")) and not first.exists() and process.poll() is None:
@@ -207,10 +207,10 @@ def test_a_run_that_was_killed_does_nothing_again_that_was_done(random_base: str
 
 
 @pytest.mark.slow
-def test_without_a_base_or_an_arm_it_says_what_to_do(tmp_path: Path, random_base: str) -> None:
+def test_without_a_base_or_an_arm_it_says_what_to_do(tmp_path: Path, small_base: str) -> None:
     none = run(arguments(tmp_path / "none", tmp_path / "out", "--arms", "vanilla"))
     assert none.returncode == 2 and "cannot be loaded" in none.stderr
-    wrong = run(arguments(random_base, tmp_path / "out", "--arms", "grop"))
+    wrong = run(arguments(small_base, tmp_path / "out", "--arms", "grop"))
     assert wrong.returncode == 2 and "There is no arm 'grop'; there are vanilla, grpo" in wrong.stderr
 
 
