@@ -1,4 +1,4 @@
-"""Invented names: pronounceable, endless, and never shared by two parts of the world.
+"""Invented names: pronounceable, some thousands, and never shared by two parts of the world.
 
 A name belongs to the part that its checksum says, so that what a model was trained on cannot be what it is tested on,
 whatever the seed. Because nothing in PersonaWorld is called like anything in our world, nothing can be answered from
@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from functools import cache
 from typing import Final, Literal, TypeAlias
 from zlib import crc32
+
+from langgraph_memory_r1.errors import InputError
 
 Part: TypeAlias = Literal["base", "train", "validation", "test"]
 """`base` is for whoever trains a model to speak at all; the others are the splits."""
@@ -18,7 +21,6 @@ Part: TypeAlias = Literal["base", "train", "validation", "test"]
 CONSONANTS: Final = "bdfghjklmnprstvwy"
 VOWELS: Final = "aeiou"
 _PARTS: Final[tuple[Part, ...]] = ("base", "base", "base", "base", "train", "train", "validation", "test", "test")
-_LONG_NAMES: Final = 0.25
 
 
 def part_of(text: str) -> Part:
@@ -27,18 +29,28 @@ def part_of(text: str) -> Part:
 
 
 def names(part: Part, rng: random.Random) -> Iterator[str]:
-    """Names of one part, no two of them the same."""
+    """Names of one part, no two of them the same.
+
+    Raises:
+        InputError: They are used up.
+    """
+    own = _own(part)
     seen: set[str] = set()
-    while True:
-        name = _name(rng)
-        if part_of(name) == part and name not in seen:
+    while len(seen) < len(own):
+        name = rng.choice(own)
+        if name not in seen:
             seen.add(name)
             yield name
+    raise InputError(f"The part {part!r} of PersonaWorld has {len(own)} names, and they are used up; tell less.")
 
 
-def _name(rng: random.Random) -> str:
-    count = 3 if rng.random() < _LONG_NAMES else 2
-    return "".join(rng.sample(_SYLLABLES, count)).capitalize()
+@cache
+def every_name() -> tuple[str, ...]:
+    """All names of all parts: two syllables that differ, 7,140 in all."""
+    syllables = [consonant + vowel for consonant in CONSONANTS for vowel in VOWELS]
+    return tuple(f"{first}{second}".capitalize() for first in syllables for second in syllables if first != second)
 
 
-_SYLLABLES: Final = [consonant + vowel for consonant in CONSONANTS for vowel in VOWELS]
+@cache
+def _own(part: Part) -> tuple[str, ...]:
+    return tuple(name for name in every_name() if part_of(name) == part)

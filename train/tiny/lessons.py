@@ -1,8 +1,9 @@
 """Many exercises on one bank: a far denser lesson than one demonstration a prompt.
 
-A lesson is one text: the memories once, then for each of them a question or a fact, with the right reply. Half of the
-questions are as short as can be ("Kamo's dog?"), because finding the one memory that is about this person and this
-thing is what takes a tiny model longest to learn; no memory comes twice, or the reply could be copied from the last.
+A lesson is one text: the memories once, then questions and facts about them, with the right replies. Finding the one
+memory that is about this person and this thing is what takes a tiny model longest to learn. So half of the exercises
+are drills, as short as can be ("Kamo's dog", "dog of Kamo"), and in half of the banks the thing alone or the person
+alone tells the memories apart.
 """
 
 from __future__ import annotations
@@ -20,34 +21,36 @@ from langgraph_memory_r1.prompts import AnswerInput, ManageInput, RoleInput, ren
 from langgraph_memory_r1.rules import extract_facts
 from langgraph_memory_r1.schemas import Add, Delete, Memory, Noop, Operation, Turn, Update
 from langgraph_memory_r1.train.tiny.demonstrations import TOP_K
-from langgraph_memory_r1.train.tiny.tokens import END
+from langgraph_memory_r1.train.tiny.tokens import ASSISTANT, END, SYSTEM, USER
 
 Exercise = tuple[str, str]
 """What is read, and what is to be said."""
 
-_OTHERS: Final = 2
-"""Exercises about what the bank does not hold."""
+FEW: Final = 3
+"""Memories of the first lessons, in which every exercise is about one of them."""
+_UNTOLD: Final = 0.2
+"""Share of the exercises, later, about what the bank does not hold."""
+_EXERCISES: Final = 8
 _AT: Final = datetime(2024, 1, 1, tzinfo=UTC)
 
 
-def lessons(rng: random.Random, most: int = TOP_K, part: Part = "base") -> Iterator[list[Exercise]]:
-    """An endless stream of lessons, with so many memories at most."""
+def lessons(
+    rng: random.Random, most: int = TOP_K, drilled: float = 0.5, part: Part = "base"
+) -> Iterator[list[Exercise]]:
+    """An endless stream of lessons, with so many memories at most, and this share of drills."""
     while True:
-        yield _Room(part, rng, most).lesson()
+        yield _Room(part, rng, most).lesson(drilled)
 
 
 class _Room:
     """Some people and what a bank says about them."""
 
     def __init__(self, part: Part, rng: random.Random, most: int) -> None:
-        self.part, self.rng, self.names = part, rng, names(part, rng)
-        self.people = [next(self.names) for _ in range(rng.choice((2, 2, 3)))]
-        pairs = [(person, attribute) for person in self.people for attribute in ATTRIBUTES]
-        close = rng.sample(ATTRIBUTES, 4 if most > 4 else 2)
-        if rng.random() < 0.7:
-            pairs = [(person, attribute) for person, attribute in pairs if attribute in close]
-        self.told = rng.sample(pairs, min(len(pairs), rng.randint(2, most)))
-        self.untold = [pair for pair in pairs if pair not in self.told]
+        self.part, self.rng, self.most, self.names = part, rng, most, names(part, rng)
+        people, things = self._kind()
+        self.pairs = [(person, attribute) for person in people for attribute in things]
+        self.told = rng.sample(self.pairs, min(len(self.pairs), rng.randint(2, most)))
+        self.untold = [pair for pair in self.pairs if pair not in self.told]
         self.values = [self._values(attribute) for _, attribute in self.told]
         days = sorted(rng.choices(range(360), k=len(self.told)))
         self.memories = tuple(
@@ -55,22 +58,43 @@ class _Room:
             for n, ((owner, attribute), values, day) in enumerate(zip(self.told, self.values, days, strict=True))
         )
 
-    def lesson(self) -> list[Exercise]:
+    def lesson(self, drilled: float) -> list[Exercise]:
         """The memories, then the exercises."""
-        places: list[int | None] = [*range(len(self.told)), *[None] * _OTHERS]
-        self.rng.shuffle(places)
-        given = [self._exercise(place) for place in places]
-        return [self._text(each, reply, first=not n) for n, (each, reply) in enumerate(given)]
+        untold = _UNTOLD if self.most > FEW else 0.0
+        places = [self._place(untold) for _ in range(_EXERCISES)]
+        memories = render(AnswerInput("", self.memories), "compact")[1].text.partition("Question:")[0]
+        return [(memories, ""), *(self._exercise(place, drilled) for place in places)]
+
+    def _kind(self) -> tuple[list[str], list[Attribute]]:
+        """People and things: some of each, or one of the two."""
+        luck = self.rng.random()
+        if luck < 0.5:
+            people = [next(self.names) for _ in range(self.rng.choice((2, 2, 3)))]
+            return people, self.rng.sample(ATTRIBUTES, self.rng.choice((3, 4, 6, 12)))
+        if luck < 0.8:
+            return [next(self.names) for _ in range(self.most + 1)], self.rng.sample(ATTRIBUTES, 1)
+        return [next(self.names)], self.rng.sample(ATTRIBUTES, self.most + 1)
+
+    def _place(self, untold: float) -> int | None:
+        if self.untold and self.rng.random() < untold:
+            return None
+        return self.rng.randrange(len(self.told))
 
     def _values(self, attribute: Attribute) -> tuple[str, ...]:
         count = 2 if attribute.several and self.rng.random() < 0.35 else 1
         return tuple(next(self.names) for _ in range(count))
 
-    def _exercise(self, place: int | None) -> tuple[RoleInput, str]:
+    def _exercise(self, place: int | None, drilled: float) -> Exercise:
+        if place is not None and self.rng.random() < drilled:
+            return self._drill(place)
         luck = self.rng.random()
-        if luck < 0.4 or (place is None and not self.untold):
-            return self._fact(place)
-        return self._question(place, short=luck < 0.7)
+        given = self._fact(place) if luck < 0.5 else self._question(place, short=luck < 0.7)
+        return self._text(*given)
+
+    def _drill(self, n: int) -> Exercise:
+        (owner, attribute), values = self.told[n], self.values[n]
+        read = self.rng.choice((f"{owner}'s {attribute.noun}", f"{attribute.noun} of {owner}"))
+        return f"{USER}{read}", f"{n}: {listed(values)}.{END}"
 
     def _question(self, n: int | None, *, short: bool) -> tuple[RoleInput, str]:
         rng = self.rng
@@ -130,11 +154,10 @@ class _Room:
             return Update(str(n), note(owner, attribute, (new,)), source)
         return Delete(str(n), source) if kind == "retraction" else Noop(source=source)
 
-    def _text(self, given: RoleInput, reply: str, *, first: bool) -> Exercise:
+    def _text(self, given: RoleInput, reply: str) -> Exercise:
         system, data = (str(message.content) for message in render(given, "compact"))
-        if not first:
-            data = data[data.index("Facts:\n" if isinstance(given, ManageInput) else "Question:") :]
-        return f"<|system|>{system}<|user|>{data}<|assistant|>", reply + END
+        data = data[data.index("Facts:\n" if isinstance(given, ManageInput) else "Question:") :]
+        return f"{SYSTEM}{system}{USER}{data}{ASSISTANT}", reply + END
 
 
 def encode_lesson(tokenizer: Any, lesson: list[Exercise]) -> tuple[list[int], list[bool]]:

@@ -1,6 +1,6 @@
 """Makes the tiny base, from nothing: `python -m langgraph_memory_r1.train.tiny.recipe FOLDER [threads]`.
 
-    lessons         finding the memory that is about a person and a thing, and copying names: many exercises a text
+    drills, lessons finding the memory that is about a person and a thing, and copying names: many exercises a text
     right replies   the prompts of the graph's nodes, as a trained agent would reply
     habits          the same prompts, as an untrained agent replies
 
@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from langchain_core.messages import convert_to_openai_messages
 
 from langgraph_memory_r1.prompts import render
 from langgraph_memory_r1.train.tiny.demonstrations import TOP_K, Demonstration, demonstrations
-from langgraph_memory_r1.train.tiny.lessons import encode_lesson, lessons
+from langgraph_memory_r1.train.tiny.lessons import FEW, encode_lesson, lessons
 from langgraph_memory_r1.train.tiny.tokens import END, train_tokenizer
 
 Example = tuple[list[int], list[bool]]
@@ -31,9 +31,11 @@ Example = tuple[list[int], list[bool]]
 
 _POOL: Final = 20
 """Batches that are drawn together and sorted by length."""
-_FEWEST: Final = 3
 _SHARPNESS: Final = 2.0
-"""First scale of normalised queries: with heads of 32, the usual 1 cannot single out one place of a hundred."""
+"""First scale of normalised queries: the usual 1 cannot single out one place of a hundred."""
+_CODES: Final = 0.1
+"""Standard deviation of the words' first vectors; those of names stay as they are drawn, so that no name is known
+better than another, and whatever is learned about names holds for all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,30 +43,38 @@ class Recipe:
     """How the base is made."""
 
     seed: int = 0
-    steps: int = 4000
     tokens: int = 3000
     """In each step, about."""
-    lessons: float = 0.45
-    """Share of the steps that are lessons, with more and more memories in them ..."""
-    habits: float = 0.15
-    """... and of those, at the end, that are an untrained agent's replies; between them, right replies."""
+    drills: int = 780
+    """Steps with drills on three memories at most ..."""
+    growing: int = 546
+    """... with lessons on more and more memories ..."""
+    lessons: int = 674
+    """... with lessons on all that a prompt may show ..."""
+    right: int = 1000
+    """... with right replies ..."""
+    habits: int = 400
+    """... and with an untrained agent's replies."""
     mixed: float = 0.25
-    """Share of the batches, before the habits come, that are of the other sort."""
-    reading: float = 0.1
-    """Weight of what is only read, in lessons."""
+    """Share of right replies among the lessons, and of lessons among the right replies."""
     learning_rate: float = 3e-3
     warmup: int = 100
-    decay: float = 0.35
-    """Share of the steps, at the end, in which the learning rate goes to nothing."""
+    decay: int = 1500
+    """Steps, at the end, in which the learning rate goes to nothing."""
     hidden: int = 128
     layers: int = 4
     inner: int = 256
     heads: int = 4
-    words: int = 1200
-    """Size of the tokenizer without its fixed parts and days."""
+    head: int = 64
+    """Width of a head."""
     threads: int = 1
     saved: int = 200
     """Steps between two savings of the unfinished base."""
+
+    @property
+    def steps(self) -> int:
+        """All of them."""
+        return self.drills + self.growing + self.lessons + self.right + self.habits
 
 
 def make(folder: str | Path, recipe: Recipe | None = None) -> Path:
@@ -98,22 +108,32 @@ def new_tokenizer(recipe: Recipe) -> Any:
     """The tokenizer, learned from demonstrations."""
     sample = islice(demonstrations(recipe.seed + 1), 6000)
     texts = (text for shown in sample for text in (render(shown.given, "compact")[1].text, shown.reply))
-    return train_tokenizer(texts, recipe.words)
+    return train_tokenizer(texts)
 
 
 def new_model(recipe: Recipe, tokenizer: Any) -> Any:
-    """The model before it has learned anything."""
+    """The model before it has learned anything.
+
+    In half of its heads keys begin as queries do, so that a word attends to where it stood before: looking things up
+    is learned within minutes from there, and not within an hour from nothing.
+    """
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     config = Qwen3Config(
         vocab_size=len(tokenizer), hidden_size=recipe.hidden, num_hidden_layers=recipe.layers,
         intermediate_size=recipe.inner, num_attention_heads=recipe.heads, num_key_value_heads=recipe.heads,
-        head_dim=32, max_position_embeddings=1024, tie_word_embeddings=True, use_cache=True,
+        head_dim=recipe.head, max_position_embeddings=1024, tie_word_embeddings=True, use_cache=True,
         pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, bos_token_id=None,
     )  # fmt: skip
     model = Qwen3ForCausalLM(config)
+    words = model.model.embed_tokens.weight
+    words.data.normal_(0, _CODES)
+    words.requires_grad_(False)
+    same = recipe.heads // 2 * recipe.head
     for layer in model.model.layers:
-        layer.self_attn.q_norm.weight.data.fill_(_SHARPNESS)
+        attention = layer.self_attn
+        attention.q_norm.weight.data.fill_(_SHARPNESS)
+        attention.k_proj.weight.data[:same] = attention.q_proj.weight.data[:same]
     return model
 
 
@@ -127,7 +147,7 @@ def fit(model: Any, tokenizer: Any, recipe: Recipe, unfinished: Path, until: int
     start, told = time.perf_counter(), 0.0
     last = recipe.steps if until is None else until
     for step, batch in enumerate(islice(_batches(tokenizer, recipe, done), last - done), done + 1):
-        loss = _loss(model, batch, tokenizer.pad_token_id, recipe.reading if _stage(step, recipe) == "lessons" else 0.0)
+        loss = _loss(model, batch, tokenizer.pad_token_id)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
@@ -149,11 +169,11 @@ def _optimizers(model: Any, recipe: Recipe) -> list[Any]:
     import torch
 
     matrices = [weight for name, weight in model.named_parameters() if "proj" in name]
-    rest = [weight for name, weight in model.named_parameters() if "proj" not in name]
+    rest = [weight for name, weight in model.named_parameters() if "norm" in name]
     rate = recipe.learning_rate
     return [
         torch.optim.Muon(matrices, lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.01),
+        torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.0),
     ]
 
 
@@ -171,15 +191,13 @@ def _resumed(unfinished: Path, model: Any, optimizers: list[Any]) -> int:
 
 
 def _rate(step: int, recipe: Recipe) -> float:
-    left = (recipe.steps - step) / (recipe.decay * recipe.steps)
-    return min(1.0, step / recipe.warmup, 0.02 + 0.98 * left)
+    return min(1.0, step / recipe.warmup, 0.02 + 0.98 * (recipe.steps - step) / recipe.decay)
 
 
 def _stage(step: int, recipe: Recipe) -> str:
-    share = step / recipe.steps
-    if share <= recipe.lessons:
-        return "lessons"
-    return "habits" if share > 1 - recipe.habits else "right"
+    ends = accumulate((recipe.drills, recipe.growing, recipe.lessons, recipe.right))
+    names = ("drills", "growing", "lessons", "right")
+    return next((name for name, end in zip(names, ends, strict=True) if step <= end), "habits")
 
 
 def _batches(tokenizer: Any, recipe: Recipe, done: int) -> Iterator[list[Example]]:
@@ -192,11 +210,12 @@ def _batches(tokenizer: Any, recipe: Recipe, done: int) -> Iterator[list[Example
 def _pool(tokenizer: Any, recipe: Recipe, first: int) -> list[list[Example]]:
     rng = random.Random(f"{recipe.seed}/{first}")
     stage = _stage(first + 1, recipe)
-    others = 0 if stage == "habits" else round(recipe.mixed * _POOL)
-    taught = {"lessons": _POOL - others, "right": others, "habits": 0}[stage]
-    grown = min(1.0, first / (recipe.lessons * recipe.steps))
-    most = round(_FEWEST + grown * (TOP_K - _FEWEST))
-    exercises = (encode_lesson(tokenizer, lesson) for lesson in lessons(rng, most))
+    others = 0 if stage in ("drills", "habits") else round(recipe.mixed * _POOL)
+    taught = {"drills": _POOL, "right": others, "habits": 0}.get(stage, _POOL - others)
+    grown = min(1.0, max(0.0, (first - recipe.drills) / recipe.growing))
+    most = round(FEW + grown * (TOP_K - FEW))
+    drilled = 1.0 if stage == "drills" else 0.4
+    exercises = (encode_lesson(tokenizer, lesson) for lesson in lessons(rng, most, drilled))
     shown = demonstrations(rng.getrandbits(32))
     replies = (_example(tokenizer, each if stage == "habits" else replace(each, reply=each.right)) for each in shown)
     pool = _packed(exercises, taught, recipe.tokens) + _packed(replies, _POOL - taught, recipe.tokens)
@@ -221,8 +240,8 @@ def _example(tokenizer: Any, shown: Demonstration) -> Example:
     return prompt + reply, [False] * len(prompt) + [True] * len(reply)
 
 
-def _loss(model: Any, batch: list[Example], pad: int, reading: float) -> Any:
-    """Cross entropy of what is to be said, and with a weight of what is read.
+def _loss(model: Any, batch: list[Example], pad: int) -> Any:
+    """Cross entropy of what is to be said.
 
     Padding stands on the right, where causal attention does not look.
     """
@@ -231,20 +250,9 @@ def _loss(model: Any, batch: list[Example], pad: int, reading: float) -> Any:
     longest = max(len(ids) for ids, _ in batch)
     ids = torch.tensor([[*tokens, *[pad] * (longest - len(tokens))] for tokens, _ in batch])
     said = torch.tensor([[*marks, *[False] * (longest - len(marks))] for _, marks in batch])
+    rows, columns = said[:, 1:].nonzero(as_tuple=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         states = model.model(input_ids=ids, use_cache=False).last_hidden_state
-    loss = _cross_entropy(model, states, ids, said)
-    if reading:
-        loss = loss + reading * _cross_entropy(model, states, ids, ~said & (ids != pad))
-    return loss
-
-
-def _cross_entropy(model: Any, states: Any, ids: Any, marks: Any) -> Any:
-    """Of the marked tokens."""
-    import torch
-
-    rows, columns = marks[:, 1:].nonzero(as_tuple=True)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = model.lm_head(states[rows, columns])
     return torch.nn.functional.cross_entropy(logits.float(), ids[rows, columns + 1])
 
