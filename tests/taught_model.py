@@ -1,5 +1,5 @@
-"""A tiny base that was taught for seconds to say one of two things in each role, mostly the worse one: enough for
-reinforcement learning to have something to find, and for scores that are neither 0 nor 1."""
+"""A tiny base that was taught for seconds to say one of two things in each role: enough for decisions that can be read,
+for scores that are neither 0 nor 1, and for training to change them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ from langgraph_memory_r1.train.policy import ChatPolicy, prompt_ids
 from langgraph_memory_r1.train.rows import Row
 
 SAID = {
-    "answer": ('{"selected":[],"answer":"nothing"}', '{"selected":[],"answer":"I don\'t know"}'),
-    "manage": ('{"operations":[{"event":"DELETE","fact":0,"id":0}]}', '{"operations":[{"event":"NOOP","fact":0}]}'),
+    "answer": ('{"selected":[],"answer":"I don\'t know"}', '{"selected":[],"answer":"nothing"}'),
+    "manage": (
+        '{"operations":[{"event":"ADD","fact":0,"text":"noted"}]}',
+        '{"operations":[{"event":"DELETE","fact":0,"id":0}]}',
+    ),
 }
-"""The worse reply first; what it says does not depend on the prompt."""
-WORSE = 0.65
+"""The usual reply first; what it says does not depend on the prompt."""
+USUAL = 0.7
 STEPS = 100
-BATCH = 12
+BATCH = 8
 
 
 def taught_base(folder: Path) -> Path:
@@ -71,7 +74,7 @@ def _teach(model: Any, tokenizer: Any, rows: Sequence[Row]) -> None:
     replies = {node: [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in SAID[node]] for node in SAID}
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     for _ in range(STEPS):
-        pairs = [(prompt, replies[node][rng.random() > WORSE]) for node, prompt in rng.sample(prompts, BATCH)]
+        pairs = [(prompt, replies[node][rng.random() > USUAL]) for node, prompt in rng.sample(prompts, BATCH)]
         width = max(len(prompt) + len(reply) for prompt, reply in pairs)
         ids = [prompt + reply + [0] * (width - len(prompt) - len(reply)) for prompt, reply in pairs]
         wanted = [[-100] * len(p) + reply + [-100] * (width - len(p) - len(reply)) for p, reply in pairs]
