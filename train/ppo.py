@@ -74,7 +74,8 @@ class NodePPOTrainer(NodeGRPOTrainer):
         advantages, returns = gae(spread, values, mask, gamma=self.ppo.gamma, lam=self.ppo.lam)
         judged = (~torch.isnan(rewards)).unsqueeze(1) * mask
         output["advantages"] = whiten(advantages, judged)
-        output |= {"old_values": values, "returns": returns, "judged": judged}
+        # The base is frozen: what it makes of a token stays the same until the loss.
+        output |= {"states": states, "old_values": values, "returns": returns, "judged": judged}
         self._metrics["train"]["explained_variance"].append(explained_variance(values, returns, judged))
         return output
 
@@ -82,7 +83,7 @@ class NodePPOTrainer(NodeGRPOTrainer):
         loss: Tensor = super()._compute_loss(model, inputs)
         if "returns" not in inputs:
             return loss
-        values = self.critic(self._states(inputs))
+        values = self.critic(inputs["states"])
         extra = value_loss(values, inputs["old_values"], inputs["returns"], inputs["judged"], clip=self.ppo.value_clip)
         self._metrics["train"]["value_loss"].append(float(extra.detach()))
         return loss + self.ppo.value_coef * extra / self.current_gradient_accumulation_steps

@@ -22,9 +22,11 @@ UNDISTILLED: Final = '{"selected":[],"answer":"'
 LONG: Final = "long16"
 _LONG_TRAIN: Final = Data(source="personaworld", split="train", sessions=16, limit=38)
 _LONG_VALIDATION: Final = Data(source="personaworld", split="validation", sessions=16, limit=25)
+_PPO: Final = {"per_device_train_batch_size": 32, "num_generations": 2}
+"""Without groups, other prompts teach more than other replies; and the critic's pass takes time too."""
 _SFT: Final = {"max_steps": 150, "per_device_train_batch_size": 32, "learning_rate": 1e-3, "save_steps": 50}
 _LOGO: Final = {
-    "max_steps": 24, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 8, "num_generations": 8,
+    "max_steps": 20, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 8, "num_generations": 8,
     "save_steps": 4,
 }  # fmt: skip
 
@@ -106,7 +108,7 @@ def plan(recipe: Recipe, labels: Path, *, most_steps: int | None = None) -> Plan
     managing = [stage for stage in stages if stage.role == "manage"]
     grpo = rounds("grpo", stages)
     manager, answerer = last(grpo, "manage"), last(grpo, "answer")
-    ppo = rounds("ppo", [replace(stage, algorithm="ppo") for stage in stages])
+    ppo = rounds("ppo", [replace(stage, algorithm="ppo", settings=stage.settings | _PPO) for stage in stages])
     sft = _imitations(labels, most_steps)
     alone = rounds("manager-alone", managing)
     undistilled = [Training("undistilled", _undistilled(stages), {"manage": manager})]
