@@ -143,7 +143,7 @@ def test_tree_is_the_tree() -> None:
     modules = {f"{library.name}/{path.name}" for path in library.iterdir() if path.suffix in (".py", ".jsonl")}
     packages = {
         f"{folder.relative_to(ROOT).as_posix()}/"
-        for top in (library, ROOT / "evals")
+        for top in (library, ROOT / "evals", ROOT / "train")
         for folder in top.iterdir()
         if (folder / "__init__.py").exists() and not folder.is_symlink()
     }
