@@ -73,7 +73,9 @@ def _stage(role: Any, algorithm: Any) -> Stage:
         "learning_rate": 2e-3, "lr_scheduler_type": "constant",
     }  # fmt: skip
     if algorithm == "logo":
-        settings |= {"max_steps": 3, "per_device_train_batch_size": 8, "num_generations": 4}
+        settings |= {"max_steps": 2, "per_device_train_batch_size": 8, "num_generations": 4}
+    if algorithm == "ppo":
+        settings |= {"per_device_train_batch_size": 32, "num_generations": 2}
     return Stage(role=role, algorithm=algorithm, settings=settings, eval_every=STEPS)
 
 
