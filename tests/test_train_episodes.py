@@ -126,6 +126,17 @@ def test_a_window_forgets_what_lies_before_it(conversations: list[Conversation])
     assert any(len(row.bank) > 2 for row in whole.manager)
 
 
+def test_a_question_can_be_asked_after_every_turn_from_its_last_evidence_on() -> None:
+    told = ("I adopted a dog called Rex.", "I slept badly.", "I adopted a cat called Tom.", "I need a coffee.")
+    turns = tuple(Turn("Ann", text, id=f"t{n}", session="s") for n, text in enumerate(told))
+    questions = (Question("Which dog?", "Rex", ("t0",)), Question("Which cat?", "Tom", ("t2",)))
+    [episode] = episodes_of([Conversation("c", turns, questions)])
+    rows = manager_rows([episode], RULES, link="since").manager
+    assert {row.step: [probe.gold for probe in row.probes] for row in rows} == {
+        0: ["Rex"], 1: ["Rex"], 2: ["Rex", "Tom"], 3: ["Rex", "Tom"],
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(("window", "asked"), [(2, [2]), (3, [2, 3]), (None, [2, 3])])
 def test_a_question_is_not_asked_of_a_window_that_begins_after_its_evidence(
     window: int | None, asked: list[int]

@@ -20,9 +20,9 @@ from langgraph_memory_r1.schemas import Question
 from langgraph_memory_r1.train.episodes import Deciding, Episode, remember, roll
 from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, Probe, Row
 
-Link: TypeAlias = Literal["any", "last"]
-"""Which turns a question is linked to: every evidence turn (the paper), or the last one, from which on it can be
-answered."""
+Link: TypeAlias = Literal["any", "last", "since"]
+"""Which turns a question is linked to: every evidence turn (the paper); the last one, from which on it can be answered;
+or that one and every later turn, none of which may spoil the answer: so repetitions and small talk are judged too."""
 
 
 @dataclass(slots=True)
@@ -118,7 +118,8 @@ def _linked(episode: Episode, link: Link, window: int | None, skipped: Counter[s
         if reason:
             skipped[reason] += 1
             continue
-        for step in steps if link == "any" else steps[-1:]:
+        later = range(steps[-1] + 1, len(episode.steps)) if link == "since" else ()
+        for step in [*(steps if link == "any" else steps[-1:]), *later]:
             if window is not None and steps[0] < step - window:
                 skipped["a part of the evidence lies before the window"] += 1
             else:
