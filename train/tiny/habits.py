@@ -14,9 +14,9 @@ MANAGER: Final[dict[str, dict[str, float]]] = {
     "new": {"noop": 0.6, "delete-other": 0.4},
     "additive": {"overwrite": 0.7, "delete": 0.2, "add": 0.1},
     "correction": {"join": 0.6, "delete": 0.25, "noop": 0.15},
-    "retraction": {"noop": 0.6, "add": 0.4},
-    "repetition": {"delete": 0.6, "join": 0.25, "add": 0.15},
-    "small-talk": {"delete-other": 0.5, "add": 0.5},
+    "retraction": {"noop": 0.8, "add": 0.2},
+    "repetition": {"delete": 0.7, "join": 0.3},
+    "small-talk": {"delete-other": 1.0},
 }
 """What goes wrong in the manager, by the kind of the turn; `overwrite` makes the second dog replace the first."""
 
