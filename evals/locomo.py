@@ -3,6 +3,7 @@
 Data: `locomo10.json` of https://github.com/snap-research/locomo (Maharana et al., ACL 2024); licence CC BY-NC 4.0, so
 the file is never part of this project. A turn keeps its `dia_id` as id and its session's name and time; a photo that
 was shared becomes part of the text as ` [shares an image: CAPTION]`, because some answers stand only in the caption.
+The file does not say when questions are asked; they count as asked a day after the last turn.
 
 What the file gets wrong is repaired where the meaning is clear (several ids in one string, leading zeros, numbers as
 answers) and otherwise passed over and counted: an id that names no turn, a question that is not one.
@@ -18,6 +19,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 
+from langgraph_memory_r1.conversations import dated
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.benchmark import Benchmark, Licence, Skipped, Source
 from langgraph_memory_r1.evals.fields import contents, decoded, required, typed
@@ -142,7 +144,7 @@ def _conversation(raw: Any, place: str, skipped: Skipped) -> Conversation:
         _question(item, f"{name}/{number}", known, skipped)
         for number, item in enumerate(required(sample, "qa", list, place))
     )
-    return Conversation(name, turns, tuple(question for question in questions if question is not None))
+    return dated(Conversation(name, turns, tuple(question for question in questions if question is not None)))
 
 
 def _session_numbers(chat: dict[str, Any]) -> list[int]:

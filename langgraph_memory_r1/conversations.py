@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,11 +22,24 @@ from langgraph_memory_r1.schemas import Conversation, Turn
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-__all__ = ["read_conversations", "write_conversations"]
+__all__ = ["dated", "read_conversations", "write_conversations"]
 
 logger = logging.getLogger(__name__)
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LATER = timedelta(days=1)
+
+
+def dated(conversation: Conversation) -> Conversation:
+    """The conversation with a time for every question: where none is known, a day after the last turn that has one.
+
+    A deployed graph always tells its Answer Agent the time; without one, prompts of rows and evaluations would differ.
+    """
+    last = next((turn.at for turn in reversed(conversation.turns) if turn.at), None)
+    if last is None:
+        return conversation
+    asked = (replace(each, at=each.at or last + _LATER) for each in conversation.questions)
+    return replace(conversation, questions=tuple(asked))
 
 
 def read_conversations(

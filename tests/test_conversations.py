@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import json
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from langgraph_memory_r1.conversations import read_conversations, write_conversations
+from langgraph_memory_r1.conversations import dated, read_conversations, write_conversations
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.schemas import Conversation, Question, Turn
 
@@ -115,3 +115,11 @@ def test_a_conversation_that_cannot_be_written_leaves_the_old_file(tmp_path: Pat
         write_conversations(path, [CHAT, CHAT, Conversation("broken", (Turn("Ann", "\ud800"),))])
     assert list(read_conversations(path)) == [CHAT]
     assert [each.name for each in tmp_path.iterdir()] == ["c.jsonl"]
+
+
+def test_a_question_without_a_time_is_asked_a_day_after_the_last_turn() -> None:
+    noon, day = datetime(2024, 5, 1, 12, tzinfo=UTC), timedelta(days=1)
+    turns = (Turn("Ann", "Hi", noon), Turn("Ann", "Bye", noon + day), Turn("Bob", "Bye"))
+    known, unknown = Question("When?", at=noon), Question("And now?")
+    assert [each.at for each in dated(Conversation("c", turns, (known, unknown))).questions] == [noon, noon + 2 * day]
+    assert dated(Conversation("c", turns[2:], (unknown,))) == Conversation("c", turns[2:], (unknown,))

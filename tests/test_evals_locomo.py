@@ -70,13 +70,14 @@ def test_turns_come_in_session_order_with_time_and_caption(tmp_path: Path) -> No
 
 def test_questions_are_repaired_and_what_cannot_be_is_reported(tmp_path: Path) -> None:
     ((chat,), skipped) = load(tmp_path, [SAMPLE])
+    at = datetime(2023, 6, 2, 0, 5, tzinfo=UTC)  # a day after the last turn
     assert chat.questions == (
-        Question("When?", "2022", ("D2:1",), "temporal", "conv-1/0"),
-        Question("Which?", "kite, dog", ("D2:1", "D2:2", "D10:1"), "multi-hop", "conv-1/1"),
-        Question("Trap?", None, ("D2:2",), "adversarial", "conv-1/2"),
-        Question("Real?", "No", ("D2:2",), "adversarial", "conv-1/3"),
-        Question("Lost?", "x", (), "single-hop", "conv-1/4"),
-        Question("Empty?", "x", (), "open-domain", "conv-1/5"),
+        Question("When?", "2022", ("D2:1",), "temporal", "conv-1/0", at),
+        Question("Which?", "kite, dog", ("D2:1", "D2:2", "D10:1"), "multi-hop", "conv-1/1", at),
+        Question("Trap?", None, ("D2:2",), "adversarial", "conv-1/2", at),
+        Question("Real?", "No", ("D2:2",), "adversarial", "conv-1/3", at),
+        Question("Lost?", "x", (), "single-hop", "conv-1/4", at),
+        Question("Empty?", "x", (), "open-domain", "conv-1/5", at),
     )
     assert skipped == [
         "conv-1/4: evidence names no turn 'D'",

@@ -95,9 +95,11 @@ def test_a_wrong_change_is_named(change: str, message: str) -> None:
         PersonaWorld.of([change])
 
 
-def test_a_long_split_sets_the_number_of_sessions_itself() -> None:
-    with pytest.raises(InputError, match="long16 sets sessions itself"):
-        PersonaWorld.of(["sessions=4"]).load(None, "long16")
+@pytest.mark.parametrize("change", ["sessions=4", "sessions=3", "attributes=5", "small_talk=0"])
+def test_a_long_split_says_itself_how_hard_it_is(change: str) -> None:
+    """Also where the change is what other splits have by default."""
+    with pytest.raises(InputError, match=r"long8 says itself .* test with sessions=8 and attributes=12"):
+        PersonaWorld.of([change]).load(None, "long8")
 
 
 @pytest.mark.slow

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("torch", reason="the extra `train` is not installed")
 
+from langgraph_memory_r1 import InputError
 from langgraph_memory_r1.conversations import write_conversations
 from langgraph_memory_r1.evals.personaworld import Difficulty, generate
 from langgraph_memory_r1.models import RulesChatModel
+from langgraph_memory_r1.prompts import render
 from langgraph_memory_r1.schemas import Conversation, Fact, Memory, Noop, Question, Turn
 from langgraph_memory_r1.train.data import first_sessions, material
 from langgraph_memory_r1.train.episodes import Deciding
@@ -35,6 +39,15 @@ def test_the_first_sessions_with_the_questions_that_they_answer() -> None:
     assert [turn.id for turn in short.turns] == ["t0", "t1", "t2", "t3"]
     assert [question.text for question in short.questions] == ["Early?"]
     assert first_sessions(Conversation("c", turns, asked[:3]), 9) == Conversation("c", turns, asked[:3])
+
+
+def test_questions_of_ones_own_conversations_have_a_time(tmp_path: Path) -> None:
+    """As the prompt of a deployed graph always has."""
+    turns = (Turn("Ann", "I have a cat called Tom.", datetime(2024, 5, 1, 12, tzinfo=UTC), "t0", "s"),)
+    write_conversations(tmp_path / "c.jsonl", [Conversation("c", turns, (Question("Which cat?", "Tom", ("t0",)),))])
+    data = Data(source="conversations", path=str(tmp_path / "c.jsonl"))
+    (row,) = material(data, recipe(data), "answer", RULES).rows
+    assert "\nNow: Thu 2024-05-02 12:00\n" in str(render(row.given, "compact")[-1].content)
 
 
 def test_rows_that_nothing_can_be_judged_by_are_named(tmp_path: Path) -> None:
@@ -72,3 +85,12 @@ def test_a_curriculum_goes_from_short_conversations_to_long_ones(tmp_path: Path)
             left_out.append(found.skipped["questions about later sessions"])
         assert largest[0] < largest[1] < largest[2]
         assert left_out[-1] == 0 and (left_out[0] > left_out[1] or "path" not in told)
+
+
+def test_the_world_of_a_recipe_is_as_hard_as_it_says() -> None:
+    """As a long split is told, in the words of another one."""
+    data = Data(source="personaworld", split="validation", world=Difficulty(sessions=16, attributes=12), limit=1)
+    (episode,) = material(data, recipe(data), "manage", RULES).episodes
+    assert len(dict.fromkeys(episode.sessions)) == 16
+    with pytest.raises(InputError, match="long16 says itself how hard it is"):
+        material(replace(data, split="long16"), recipe(data), "manage", RULES)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from langgraph_memory_r1.conversations import read_conversations
+from langgraph_memory_r1.conversations import dated, read_conversations
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.models import load_chat_model
 from langgraph_memory_r1.schemas import Conversation
@@ -97,14 +97,16 @@ def _source(data: Data) -> list[Conversation]:
     if data.source == "personaworld":
         from langgraph_memory_r1.evals.personaworld import Difficulty, generate
 
-        how = None if data.sessions is None else Difficulty(sessions=data.sessions)
+        how = data.world
+        if data.sessions is not None:
+            how = replace(how or Difficulty(), sessions=data.sessions)
         stories = generate(data.split, seed=data.seed, conversations=data.limit, how=how)
         return [story.conversation for story in stories]
     if data.source == "locomo":
         from langgraph_memory_r1.evals.locomo import load
 
         return load(_path(data))
-    return list(islice(read_conversations(_path(data)), data.limit))
+    return [dated(conversation) for conversation in islice(read_conversations(_path(data)), data.limit)]
 
 
 def _extractor(recipe: Recipe) -> Deciding | None:

@@ -19,6 +19,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.evals.personaworld import Difficulty
 from langgraph_memory_r1.prompts import Style
 from langgraph_memory_r1.train.construction import Link
 
@@ -37,6 +38,8 @@ class Data:
     """A file or folder; none for `personaworld`."""
     split: str = "train"
     """Of `personaworld`."""
+    world: Difficulty | None = None
+    """How hard the conversations of `personaworld` are, as in `{sessions: 16, attributes: 12}`; none is its default."""
     sessions: int | None = None
     """The first ones of a conversation, with the questions that they answer; `personaworld` invents as many."""
     seed: int = 0
@@ -47,6 +50,10 @@ class Data:
     window: int | None = None
     """Steps that a manager row's bank is built from; none is all before."""
     link: Link = "last"
+
+    def __post_init__(self) -> None:
+        if self.world is not None and self.source != "personaworld":
+            raise InputError(f"world is for the source personaworld, not for {self.source}; leave it out.")
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -150,7 +157,8 @@ class Recipe:
 
 _RECIPE = TypeAdapter(Recipe)
 _PARTS: dict[int | str, Any] = {
-    "train": Data, "validation": Data, "stages": Stage, "lora": Lora, "ppo": PPOSettings, "logo": LoGoSettings,
+    "train": Data, "validation": Data, "world": Difficulty, "stages": Stage, "lora": Lora, "ppo": PPOSettings,
+    "logo": LoGoSettings,
 }  # fmt: skip
 
 
@@ -254,6 +262,8 @@ def _complaint(error: ValidationError) -> str:
         close = difflib.get_close_matches(str(first["loc"][-1]), known, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}."
         return f"unknown key {where!r}; {hint}"
+    if first["type"] == "value_error":
+        return f"{where}: {first['ctx']['error']}"
     return f"{where}: {first['msg']}" + (f", not {first['input']!r}" if first["type"] != "missing" else "")
 
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
+from langgraph_memory_r1.conversations import dated
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.personaworld.phrases import Kind
 from langgraph_memory_r1.evals.personaworld.questions import CATEGORIES, UNKNOWN, ask
@@ -42,6 +43,9 @@ LONG: Final[dict[str, int]] = {"long8": 8, "long16": 16, "long32": 32}
 
 LONG_CONVERSATIONS: Final = 12
 """Of each length."""
+
+_LONG_ATTRIBUTES: Final = 12
+"""In the long splits, where 5 would soon be told."""
 
 QUESTIONS: Final = 4
 """About each conversation; 38 times 4 are the 152 that Memory-R1 was trained with."""
@@ -84,19 +88,22 @@ def generate(
         seed: Other stories for another seed; they still share nothing with another split.
         conversations: How many; None is the split's default.
         questions: How many about each conversation.
-        how: How hard they are.
+        how: How hard they are; a long split says that itself.
 
     Raises:
         InputError: There is no such split, or so many questions cannot be asked about such conversations.
     """
+    if how is not None and split in (*LONG, "long"):
+        raise InputError(f"{split} says itself how hard it is; leave that out, or take the split test with "
+                         f"sessions={LONG.get(split, 16)} and attributes={_LONG_ATTRIBUTES}.")  # fmt: skip
     if split == "long":
         each: dict[str, Any] = {"seed": seed, "conversations": conversations, "questions": questions}
-        return [story for name in LONG for story in generate(name, how=how, **each)]
+        return [story for name in LONG for story in generate(name, **each)]
     part, count = SPLITS["test" if split in LONG else split] if split in (*SPLITS, *LONG) else (None, 0)
     if part is None:
         raise InputError(f"PersonaWorld has no split {split!r}; give one of: {', '.join([*SPLITS, *LONG, 'long'])}")
     if split in LONG:
-        how, count = replace(how or Difficulty(), sessions=LONG[split], attributes=12), LONG_CONVERSATIONS
+        how, count = Difficulty(sessions=LONG[split], attributes=_LONG_ATTRIBUTES), LONG_CONVERSATIONS
     how = how or Difficulty()
     wanted = range(1, (conversations or count) + 1)
     return [_story(part, f"{split}-{seed}-{number}", questions, how) for number in wanted]
@@ -139,5 +146,6 @@ def _story(part: Part, name: str, count: int, how: Difficulty) -> Story:
         rng = random.Random(f"{name}/{attempt}")
         plot = invent(part, how, rng, names(part, rng))
         if len(plot.items) >= count:
-            return Story(Conversation(name, plot.turns, ask(part, plot, how, count, rng, name)), plot.events)
+            asked = ask(part, plot, how, count, rng, name)
+            return Story(dated(Conversation(name, plot.turns, asked)), plot.events)
     raise InputError(f"{how.sessions} sessions of {how.turns} turns do not hold {count} questions; give more turns.")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from datetime import timedelta
 from itertools import zip_longest
 from typing import Final
 
@@ -16,16 +14,12 @@ from langgraph_memory_r1.schemas import Question
 
 UNKNOWN: Final = "I don't know"
 CATEGORIES: Final = ("single-hop", "multi-hop", "temporal", "retracted")
-LATER: Final = timedelta(days=1)
-"""So long after the last turn all questions are asked; a deployed graph tells its Answer Agent the time too."""
 
 
 def ask(part: Part, plot: Plot, how: Difficulty, count: int, rng: random.Random, name: str) -> tuple[Question, ...]:
     """So many questions as the conversation holds at most; what was last said about a thing takes turns."""
     chosen = [item for _, item in zip(range(count), _in_turns(plot.items, rng), strict=False)]
-    questions = (_question(part, item, plot, how, rng, f"{name}:q{n}") for n, item in enumerate(chosen, 1))
-    last = plot.turns[-1].at
-    return tuple(replace(question, at=last and last + LATER) for question in questions)
+    return tuple(_question(part, item, plot, how, rng, f"{name}:q{n}") for n, item in enumerate(chosen, 1))
 
 
 def _in_turns(items: Sequence[Item], rng: random.Random) -> Iterator[Item]:

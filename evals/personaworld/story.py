@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.personaworld.phrases import ATTRIBUTES, Attribute, Kind, fill, said
 from langgraph_memory_r1.evals.personaworld.words import Part
 from langgraph_memory_r1.schemas import Turn
@@ -19,7 +20,11 @@ _DAYS: Final = 360
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difficulty:
-    """How hard a conversation is; the default is what the tiny base is made for."""
+    """How hard a conversation is; the default is what the tiny base is made for.
+
+    Raises:
+        InputError: A number is out of range.
+    """
 
     sessions: int = 3
     turns: int = 4
@@ -36,6 +41,13 @@ class Difficulty:
     """Share of questions that name a person by something else that is known about them, where that is possible."""
     times: float = 0.4
     """Share of questions for a date, where that is possible."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value, share = getattr(self, item.name), isinstance(item.default, float)
+            least, most = (0, 1) if share else (1, _DAYS if item.name == "sessions" else None)  # a session a day
+            if not least <= value <= (value if most is None else most):
+                raise InputError(f"{item.name}={value} is out of range; give {least} to {most or 'any number'}.")
 
 
 @dataclass(frozen=True, slots=True)
