@@ -44,6 +44,11 @@ class Limits:
     turn_chars: int = 64_000
     """Longest turn that is looked at as a whole; the rest is left out, with a warning."""
 
+    @classmethod
+    def as_trained(cls, source: str) -> Limits:
+        """As in a training on rows of this source: conversations go turn by turn, traces as they were recorded."""
+        return cls() if source == "traces" else cls(batch_turns=1)
+
 
 @dataclass(frozen=True, slots=True)
 class Heard:

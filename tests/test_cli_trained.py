@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 from command import DOG, Command
 from openai_server import Says, completion, serving
 
+from langgraph_memory_r1.cli.contenders import WantedModels, casting
 from langgraph_memory_r1.models import Manifest, write_manifest
 
 OPERATIONS = '{"operations":[{"event":"ADD","fact":0,"text":"User has a dog, Buddy."}]}'
@@ -67,6 +69,20 @@ def test_a_role_that_was_not_trained_is_played_by_the_base(cli: Command, tmp_pat
         at = ["--trained", run, "--model", f"vllm:org/base@{server.url}"]
         cli("remember", DOG, *at)
         assert cli("ask", "Which dog?", "--json", *at).data["model"] == "vllm:org/base"
+
+
+@pytest.mark.parametrize(("source", "batch"), [("traces", 10), ("personaworld", 1)])
+def test_turns_are_remembered_in_steps_as_long_as_in_training(
+    cli: Command, tmp_path: Path, source: str, batch: int
+) -> None:
+    """By every command that remembers: an evaluation too."""
+    run = run_of(tmp_path / "run", train={"source": source})
+    told = cli.file("told.txt", "".join(f"I have a dog called Dog{number}.\n" for number in range(3)))
+    with serving(says) as server:
+        cli("remember", told, "--trained", run, "--model", f"vllm:org/base@{server.url}")
+    assert len([body for body in server.asked if body.get("model") == "manage"]) == -(-3 // batch)
+    other: Any = dict.fromkeys(field.name for field in fields(WantedModels))
+    assert casting(WantedModels(**other | {"model": "rules", "trained": run})).batch_turns == batch
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,8 @@ def _chosen(role: str, cast: Casting, worn: Sequence[str]) -> Chosen:
 
 def _trained(wanted: WantedModels) -> dict[str, Any]:
     """What a run of `memory-r1 train` says about models, by the names of `Casting` and of the recipe."""
+    from langgraph_memory_r1.turns import Limits
+
     run = Path(str(wanted.trained))
     told = recipe_of(run)
     base = f"hf:{told['base']}" if wanted.model == RULES else wanted.model
@@ -150,6 +152,6 @@ def _trained(wanted: WantedModels) -> dict[str, Any]:
         **{name: path for name, path in found.items() if path.is_dir()},
         **{name: told[name] for name in ("extractor", "style", "related_k", "top_k")},
         "model": base,
-        "batch_turns": 10 if told["train"]["source"] == "traces" else 1,
+        "batch_turns": Limits.as_trained(told["train"]["source"]).batch_turns,
         "settings": {"max_tokens": told["max_tokens"]},
     }

@@ -40,6 +40,7 @@ def cast(model: str, trained: str | None) -> Cast:
         InputError: The folder holds no finished run, or the model cannot wear adapters.
     """
     from langgraph_memory_r1.models import load_chat_model, model_name
+    from langgraph_memory_r1.turns import Limits
 
     if trained is None:
         loaded = load_chat_model(model)
@@ -48,8 +49,9 @@ def cast(model: str, trained: str | None) -> Cast:
     base = f"hf:{told['base']}" if model == RULES else model
     manager, answerer = (_player(base, told, Path(trained), role) for role in ("manage", "answer"))
     settings = {name: told[name] for name in ("extractor", "style", "related_k", "top_k")}
+    limits = Limits.as_trained(told["train"]["source"])
     return Cast(
-        {**settings, "manager": manager, "answerer": answerer, **_limits(told)},
+        {**settings, "manager": manager, "answerer": answerer, "limits": limits},
         model_name(manager), model_name(answerer),
     )  # fmt: skip
 
@@ -95,10 +97,3 @@ def _whole(base: str, folder: Path) -> str:
     if not base.startswith("hf:"):
         raise InputError(f"This run trained whole models, not adapters; {folder} is one, so leave --model out.")
     return f"hf:{folder}"
-
-
-def _limits(told: dict[str, Any]) -> dict[str, Any]:
-    """Conversations are trained on turn by turn; traces as they were recorded."""
-    from langgraph_memory_r1.turns import Limits
-
-    return {} if told["train"]["source"] == "traces" else {"limits": Limits(batch_turns=1)}
