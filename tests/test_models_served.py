@@ -115,6 +115,20 @@ def test_a_role_sends_the_schema_of_its_json(role: prompts.Role) -> None:
     }  # fmt: skip
 
 
+def test_a_role_is_played_greedily_and_without_thoughts_as_in_training_unless_told_otherwise(tmp_path: Path) -> None:
+    told = {"temperature": 0.7, "extra_body": {"chat_template_kwargs": {"enable_thinking": True}}}
+    with serving(completion('{"facts":[]}')) as server:
+        for settings in ({}, {"role": "extract"}, told, {**told, "role": "extract"}):
+            model = load(server.url, **settings)
+            place = str(tmp_path / str(len(server.asked)))
+            create_memory_graph(place, model=model).invoke({"messages": [("user", "Hi there.")]})
+        load(server.url).invoke("Hi")
+    *played, chatted = server.asked
+    asked = [(body["temperature"], body["chat_template_kwargs"]["enable_thinking"]) for body in played]
+    assert asked == [(0, False), (0, False), (0.7, True), (0.7, True)]
+    assert "temperature" not in chatted and "chat_template_kwargs" not in chatted
+
+
 def test_a_graph_holds_every_role_to_its_schema_and_remembers(tmp_path: Path) -> None:
     facts = '{"facts":[{"text":"User has a dog, Buddy.","turns":[0]}]}'
     operations = '{"operations":[{"event":"ADD","fact":0,"text":"User has a dog, Buddy."}]}'
@@ -140,6 +154,7 @@ def test_one_model_object_is_held_to_each_role_unless_it_is_to_be_free(tmp_path:
         load(server.url, role="extract", structured=False).invoke("Hi")
     held, free, free_too = (asked.get("response_format") for asked in server.asked)
     assert held["json_schema"]["name"] == "extract" and (free, free_too) == (None, None)
+    assert [asked.get("temperature") for asked in server.asked] == [0, None, None]
 
 
 async def test_nothing_blocks_the_event_loop() -> None:

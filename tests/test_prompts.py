@@ -401,11 +401,12 @@ def test_schemas_allow_what_is_written_and_shown_as_examples() -> None:
         Update("m0", "a and b", ("t0", "t1"), DAY),
         Delete("m1", ("t1",)),
         Noop("known", ("t0",)),
+        Noop("", ("t1",)),
     )
     answer = AnswerInput("Who?", (Memory("m0", "c"), Memory("m1", "d")))
     written: dict[Role, list[str]] = {
         "extract": [write((Fact("Ana has a cat.", "Ana", DAY, ("t0",)),), turns), write((), turns)],
-        "manage": [write(operations, manage), write((), manage)],
+        "manage": [write(operations, manage), write((), manage), write((Delete("m0", ("t0",), "sold"),), manage)],
         "answer": [write(("Ana", (0, 1)), answer), write(("I don't know", ()), answer)],
     }
     for shown in (turns, manage, answer):

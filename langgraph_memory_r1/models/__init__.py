@@ -57,7 +57,7 @@ def load_chat_model(
         adapter: The folder of a LoRA adapter. `hf:` loads it; a server behind `vllm:` must have loaded it under NAME:
             its manifest is checked, also against the base that the server, which has to be up, has below NAME.
         role: What the model is for: an adapter for something else is refused, and a server behind `vllm:` holds the
-            model to the JSON of this role.
+            model to the JSON of this role, greedily unless `temperature=` is given.
         retries: Further tries, with growing waits, after a rate limit or a time-out; for models behind a network, on
             top of what their packages try themselves.
         max_concurrency: Most calls at the same time, sync and async together.
@@ -86,7 +86,7 @@ def load_chat_model(
 
 
 def for_role(model: Runnable[Any, BaseMessage], role: Role) -> Runnable[Any, BaseMessage]:
-    """The model held to the JSON of a role, where the server behind `vllm:` can do that; else the model as it is.
+    """The model held to the JSON of a role, greedily, where the server behind `vllm:` can do that; else as it is.
 
     One model can so play several roles; `structured=False` when it is loaded keeps it free in all of them.
     """
@@ -94,11 +94,11 @@ def for_role(model: Runnable[Any, BaseMessage], role: Role) -> Runnable[Any, Bas
     if not isinstance(served, BaseChatModel) or served._llm_type != "vllm":
         return model
     from langgraph_memory_r1.models.served import ServedChatModel
-    from langgraph_memory_r1.models.wire import response_format
 
-    if not isinstance(served, ServedChatModel) or served.response_format or not served.structured:
+    if not isinstance(served, ServedChatModel):
         return model
-    return model.bind(response_format=response_format(role))
+    asked = served.playing(role)
+    return model.bind(**asked) if asked else model
 
 
 def model_name(model: BaseChatModel) -> str:
@@ -112,15 +112,13 @@ def model_name(model: BaseChatModel) -> str:
 
 def _served(spec: str, adapter: str | Path | None, role: Role | None, settings: dict[str, Any]) -> BaseChatModel:
     from langgraph_memory_r1.models.served import served_model
-    from langgraph_memory_r1.models.wire import response_format
 
     if adapter is not None:
         check_adapter(adapter, role=role)
-    held = {"response_format": response_format(role)} if role and settings.get("structured", True) else {}
-    model = served_model(spec, **held, **settings)
+    model = served_model(spec, **settings)
     if adapter is not None:
         check_adapter(adapter, base=model.served_base(), role=role, served=True)
-    return model
+    return model.as_role(role) if role else model
 
 
 def _provided(spec: str, settings: dict[str, Any]) -> BaseChatModel:

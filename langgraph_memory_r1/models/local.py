@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from weakref import WeakValueDictionary
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
@@ -29,10 +29,8 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from langgraph_memory_r1.errors import InputError, MissingDependencyError
 from langgraph_memory_r1.models.adapters import check_adapter
 from langgraph_memory_r1.models.complaints import first_line
+from langgraph_memory_r1.models.wire import TEMPLATE
 from langgraph_memory_r1.prompts import Role
-
-TEMPLATE: Final = {"enable_thinking": False}
-"""Settings for chat templates; a trainer has to render with the same."""
 
 
 class LocalChatModel(BaseChatModel):

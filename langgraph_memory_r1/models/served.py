@@ -3,8 +3,9 @@
     base    = load_chat_model("vllm:base@http://localhost:8000")
     manager = load_chat_model("vllm:manager@http://localhost:8000", role="manage")   # a LoRA adapter, by its name
 
-One server holds a base and its adapters; the name chooses between them. With a role, the server holds the model to the
-JSON of that role. Every call has a connection of its own: nothing is bound to an event loop, and a server that was
+One server holds a base and its adapters; the name chooses between them. In a role, the server holds the model to the
+JSON of that role, greedily unless a temperature is given, and without thoughts ahead: as `hf:` models reply, and as
+adapters were trained. Every call has a connection of its own: nothing is bound to an event loop, and a server that was
 started anew is found again. Proxies of the environment are not used. The key, if the server wants one, is taken from
 `VLLM_API_KEY`.
 """
@@ -17,7 +18,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import httpx
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -32,6 +33,7 @@ from pydantic import ConfigDict, Field, SecretStr
 
 from langgraph_memory_r1.errors import InputError, ModelError
 from langgraph_memory_r1.models import wire
+from langgraph_memory_r1.prompts import Role
 
 _SPEC = re.compile(r"vllm:(?P<model>.+?)@(?P<url>https?://[^/?#\s]+[^?#\s]*)")
 _FIXES = {
@@ -57,7 +59,7 @@ class ServedChatModel(BaseChatModel):
     seed: int | None = None
     response_format: dict[str, Any] | None = None
     structured: bool = True
-    """Whether the memory graph may hold the model to the JSON of its role; rollouts for training must be free."""
+    """Whether a role holds the model to its JSON, greedily; rollouts for training must be free."""
     extra_body: dict[str, Any] = Field(default_factory=dict)
     """Further fields of the request, for example `{"return_token_ids": True}`."""
     timeout: float = 120.0
@@ -158,6 +160,16 @@ class ServedChatModel(BaseChatModel):
             choice = {"type": "function", "function": {"name": choice}}
         return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], tool_choice=choice, **kwargs)
 
+    def playing(self, role: Role) -> dict[str, Any]:
+        """What a role adds to a request, where the model's own settings say nothing of it."""
+        held = {"response_format": wire.response_format(role), "temperature": 0.0} if self.structured else {}
+        own = self._fields(None, {})
+        return {key: value for key, value in {**held, **_TEMPLATED}.items() if own.get(key) is None}
+
+    def as_role(self, role: Role) -> ServedChatModel:
+        """The same model, playing a role in every call."""
+        return self.model_copy(update={"extra_body": {**self.playing(role), **self.extra_body}})
+
     def served_base(self) -> str | None:
         """The base below this adapter, as its server knows it; None where the server does not tell.
 
@@ -210,6 +222,7 @@ class ServedChatModel(BaseChatModel):
         return f"The model {self.model!r} at {self.base_url}"
 
 
+_TEMPLATED: Final[dict[str, Any]] = {"chat_template_kwargs": wire.TEMPLATE}
 _STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 
 

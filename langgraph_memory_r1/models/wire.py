@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import (
@@ -22,6 +22,8 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langgraph_memory_r1.errors import InputError, ModelError
 from langgraph_memory_r1.prompts import Role, schema
 
+TEMPLATE: Final = {"enable_thinking": False}
+"""Settings for chat templates where a model plays a role: its JSON comes without thoughts ahead, in training too."""
 _QUOTED = 200
 
 

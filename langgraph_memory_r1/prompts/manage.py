@@ -78,12 +78,15 @@ SCHEMA = record(
                 record(event={"const": "ADD"}, fact=_FACT, text=TEXT),
                 record(event={"const": "UPDATE"}, fact=_FACT, id=NUMBER, text=TEXT),
                 record(event={"const": "DELETE"}, fact=_FACT, id=NUMBER),
+                record(event={"const": "DELETE"}, fact=_FACT, id=NUMBER, reason=TEXT),
+                record(event={"const": "NOOP"}, fact=_FACT),
                 record(event={"const": "NOOP"}, fact=_FACT, reason=TEXT),
             ]
         }
     )
 )
-"""The reply as a JSON schema, for servers that can hold a model to one."""
+"""The reply as a JSON schema, for servers that can hold a model to one: all that `write` writes, and that tuned models
+therefore say."""
 
 DELETES_PER_FACT = 3
 """One fact cannot take back more memories than this: a model that was talked into clearing the bank is refused."""
