@@ -58,14 +58,45 @@ def test_every_step_is_sampled_from_the_newest_adapter(served: Served, tmp_path:
     )
     made.train()
     engine.close()
+    v0, v1 = f"{engine.run}-v0", f"{engine.run}-v1"
+    assert engine.run.startswith("manage-")
     steps = [(path, body.get("lora_name", body.get("model"))) for path, body in served.asked]
     assert steps == [
-        ("load_lora_adapter", "manage-v0"), ("completions", "manage-v0"),
-        ("load_lora_adapter", "manage-v1"), ("unload_lora_adapter", "manage-v0"), ("completions", "manage-v1"),
-        ("unload_lora_adapter", "manage-v1"),
+        ("load_lora_adapter", v0), ("completions", v0),
+        ("load_lora_adapter", v1), ("unload_lora_adapter", v0), ("completions", v1), ("unload_lora_adapter", v1),
     ]  # fmt: skip
-    assert [path.name for path in (tmp_path / "published").iterdir()] == ["manage-v1"]
+    assert list((tmp_path / "published").iterdir()) == []
     assert len(served.asked[1][1]["prompt"]) == 8
+    log = [entry for entry in made.state.log_history if "reward" in entry]
+    assert [entry["sampling/sampling_logp_difference/max"] < 1e-4 for entry in log] == [True, True]
+
+
+def test_runs_and_the_processes_of_a_run_share_a_server(tmp_path: Path) -> None:
+    choice = {"index": 0, "token_ids": [5], "logprobs": {"token_logprobs": [-0.5]}}
+    with serving(Says(json.dumps({"choices": [choice]}))) as server:
+        common: dict[str, Any] = {"role": "manage", "folder": tmp_path / "published"}
+        one, other = (VLLMServerEngine(server.url, **common) for _ in range(2))
+        follower = VLLMServerEngine(server.url, **common, run=one.run.removeprefix("manage-"), publishes=False)
+        for engine in (one, other, follower):
+            engine.publish(two_adapters(tiny_tokenizer()), 20)
+        follower.generate([[40, 41]], temperature=1.0, max_tokens=1)
+        names = [body["lora_name"] for body in server.asked if "lora_name" in body]
+        assert names == [f"{one.run}-v20", f"{other.run}-v20"] and names[0] != names[1]
+        assert server.asked[-1]["model"] == names[0]
+        follower.close()
+        one.close()
+        assert [body["lora_name"] for body in server.asked if "lora_name" in body] == [*names, names[0]]
+    assert [path.name for path in (tmp_path / "published").iterdir()] == [names[1]]
+
+
+def test_a_server_that_went_away_does_not_hide_why_training_ended(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(Says("{}")) as server:
+        engine = VLLMServerEngine(server.url, role="manage", folder=tmp_path)
+        engine.publish(two_adapters(tiny_tokenizer()), 0)
+    engine.close()
+    assert "stays on the server" in caplog.text and "cannot be reached" in caplog.text
 
 
 def test_what_the_server_says_it_sampled_with_is_what_the_trainer_would_have(served: Served, tmp_path: Path) -> None:

@@ -6,25 +6,35 @@
     engine = VLLMServerEngine("http://localhost:8000", role="manage", folder="run/2-manage/published")
     trainer = NodeGRPOTrainer(model, tokenizer, rows, rewards, args, engine=engine)
 
-Every step's adapter has a name and a folder of its own, `manage-v12`: under one name the server may answer from what it
-has cached of the last one. The server reads the folder itself, so both must see one disk. vLLM is not imported here,
-and needs no place in the trainer's environment.
+Every step's adapter has a name and a folder of its own, `manage-3f9c2a71-v12`: under one name the server refuses a
+second one, or answers from what it has cached of the first. So runs, the stages of a run, and a run that goes on after
+a kill share a server without harm; of several processes the main one publishes for all. The server reads the folder
+itself, so both must see one disk. vLLM is not imported here, and needs no place in the trainer's environment.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
 from langgraph_memory_r1.errors import InputError, ModelError
 from langgraph_memory_r1.prompts import Role
 from langgraph_memory_r1.train.policy import LocalPolicy, has_adapters
+
+logger = logging.getLogger(__name__)
+
+
+def new_run() -> str:
+    """A name that no other run has."""
+    return uuid4().hex[:8]
 
 
 class BegunEngine:
@@ -42,6 +52,9 @@ class BegunEngine:
     def publish(self, model: Any, step: int) -> None:
         """Nothing: the policy is the model that is trained."""
 
+    def close(self) -> None:
+        """Nothing."""
+
     def generate(
         self, prompts: Sequence[Sequence[int]], *, temperature: float, max_tokens: int
     ) -> tuple[list[list[int]], None]:
@@ -57,6 +70,8 @@ class VLLMServerEngine:
         url: Of the server, as `http://localhost:8000`; a key is taken from `VLLM_API_KEY`.
         role: Names the adapters.
         folder: Where adapters are written for the server.
+        run: Tells this engine's adapters from all others; none is drawn by chance.
+        publishes: Whether this process writes the adapters; the others of a run sample from what it has written.
         keep: Versions that stay on the server; the older ones are taken off.
         timeout: Seconds that a batch may take.
 
@@ -66,14 +81,24 @@ class VLLMServerEngine:
     """
 
     def __init__(
-        self, url: str, *, role: Role, folder: str | os.PathLike[str], keep: int = 1, timeout: float = 1800
+        self,
+        url: str,
+        *,
+        role: Role,
+        folder: str | os.PathLike[str],
+        run: str | None = None,
+        publishes: bool = True,
+        keep: int = 1,
+        timeout: float = 1800,
     ) -> None:
         if not url.startswith(("http://", "https://")):
             raise InputError(f"{url!r} is no server; give engine=http://HOST:PORT")
-        self.role, self.folder, self.keep = role, Path(folder).absolute(), keep
+        self.folder, self.publishes, self.keep = Path(folder).absolute(), publishes, keep
+        self.run = f"{role}-{run or new_run()}"
         key = os.environ.get("VLLM_API_KEY")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._client = httpx.Client(base_url=url.removesuffix("/v1"), headers=headers, timeout=timeout, trust_env=False)
+        self._newest = ""
         self._published: list[str] = []
         self._call("GET", "/v1/models")
 
@@ -86,16 +111,15 @@ class VLLMServerEngine:
         """
         if not has_adapters(model):
             raise InputError("A vLLM server is sent adapters; train with lora, or leave engine out.")
-        name = f"{self.role}-v{step}"
-        if name in self._published:
+        self._newest = name = f"{self.run}-v{step}"
+        if not self.publishes or name in self._published:
             return
         place = self._save(model, name)
         self._call("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(place)})
         self._published.append(name)
         while len(self._published) > self.keep:
             old = self._published.pop(0)
-            self._call("POST", "/v1/unload_lora_adapter", {"lora_name": old})
-            shutil.rmtree(self.folder / old, ignore_errors=True)
+            self._withdraw(old)
 
     def generate(
         self, prompts: Sequence[Sequence[int]], *, temperature: float, max_tokens: int
@@ -106,7 +130,7 @@ class VLLMServerEngine:
             ModelError: The server fails, or does not say tokens and probabilities.
         """
         asked = {
-            "model": self._published[-1], "prompt": [list(prompt) for prompt in prompts], "max_tokens": max_tokens,
+            "model": self._newest, "prompt": [list(prompt) for prompt in prompts], "max_tokens": max_tokens,
             "temperature": temperature, "top_p": 1.0, "top_k": 0, "logprobs": 0, "return_token_ids": True,
         }  # fmt: skip
         body = self._call("POST", "/v1/completions", asked).json()
@@ -117,11 +141,18 @@ class VLLMServerEngine:
         return [ids for ids, _ in replies], [logps for _, logps in replies]
 
     def close(self) -> None:
-        """Take the adapters off the server."""
+        """Take the adapters off the server, as far as it is still there."""
         for name in self._published:
-            self._call("POST", "/v1/unload_lora_adapter", {"lora_name": name})
+            try:
+                self._withdraw(name)
+            except ModelError as error:
+                logger.warning("The adapter %s stays on the server: %s", name, error)
         self._published.clear()
         self._client.close()
+
+    def _withdraw(self, name: str) -> None:
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+        self._call("POST", "/v1/unload_lora_adapter", {"lora_name": name})
 
     def _save(self, model: Any, name: str) -> Path:
         """The active adapter in a folder that appears whole or not at all."""

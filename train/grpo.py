@@ -30,12 +30,15 @@ from langgraph_memory_r1.train.rows import Row
 
 logger = logging.getLogger(__name__)
 
+_COMPARED = 8
+"""Samples of every generation whose log-probabilities by another engine are compared with the trainer's own."""
+
 
 class Engine(Protocol):
     """Generates for the trainer, outside of its process or in another way than `transformers` does."""
 
     def publish(self, model: Any, step: int) -> None:
-        """Make the newest weights of the adapter the ones that generate."""
+        """Make the newest weights of the adapter the ones that generate; called in every process of a run."""
 
     def generate(
         self, prompts: Sequence[Sequence[int]], *, temperature: float, max_tokens: int
@@ -44,6 +47,9 @@ class Engine(Protocol):
 
         None instead of log-probabilities: these are the trainer's own weights as they stand.
         """
+
+    def close(self) -> None:
+        """Give back what is held elsewhere; nothing is generated any more."""
 
 
 class NodeGRPOTrainer(Resumable, GRPOTrainer):  # type: ignore[misc]
@@ -118,8 +124,7 @@ class NodeGRPOTrainer(Resumable, GRPOTrainer):  # type: ignore[misc]
             )
             return found
         if self._published != self.state.global_step:
-            if self.accelerator.is_main_process:
-                self.engine.publish(self.accelerator.unwrap_model(self.model), self.state.global_step)
+            self.engine.publish(self.accelerator.unwrap_model(self.model), self.state.global_step)
             self.accelerator.wait_for_everyone()
             self._published = self.state.global_step
         return self.engine.generate(
@@ -144,6 +149,7 @@ class NodeGRPOTrainer(Resumable, GRPOTrainer):  # type: ignore[misc]
         if "sampling_per_token_logps" in output and self.model.training:
             # Another engine sampled these: the ratio that is clipped has to be taken to its probabilities.
             output["old_per_token_logps"] = torch.nan_to_num(output["sampling_per_token_logps"])
+            self._compare(output)
         return self.shortened(output) if self.model.training else output
 
     def shortened(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -155,6 +161,18 @@ class NodeGRPOTrainer(Resumable, GRPOTrainer):  # type: ignore[misc]
             name: value[places] if isinstance(value, torch.Tensor) and value.dim() else value
             for name, value in batch.items()
         }
+
+    def _compare(self, output: dict[str, Any]) -> None:
+        """Log how far the engine's log-probabilities of some samples are from the trainer's: by rounding only."""
+        prompt, said = output["prompt_ids"][:_COMPARED], output["completion_ids"][:_COMPARED]
+        seen, counted = output["prompt_mask"][:_COMPARED], output["completion_mask"][:_COMPARED]
+        with torch.no_grad():
+            own, *_ = self._get_per_token_logps_and_entropies(
+                self.model, torch.cat([prompt, said], dim=1), torch.cat([seen, counted], dim=1), said.size(1)
+            )
+        apart = (own - output["old_per_token_logps"][:_COMPARED]).abs()[counted.bool()]
+        for name, value in (("mean", apart.mean()), ("max", apart.max())):
+            self._metrics["train"][f"sampling/sampling_logp_difference/{name}"].append(value.item())
 
     def _note(self, inputs: list[dict[str, Any]], output: dict[str, Any]) -> None:
         """Keep what was sampled, and its rewards, for reading."""

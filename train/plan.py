@@ -100,7 +100,8 @@ def plan(recipe: Recipe, *, tell: Callable[[str], None] = lambda sentence: None)
 
 def _stage(recipe: Recipe, number: int, scratch: Path) -> StagePlan:
     stage, ready = recipe.stages[number], prepare(recipe, number, scratch, fresh=True)
-    trainer = ready.trainer(ready.judge())
+    with ready.engine() as engine:
+        trainer = ready.trainer(ready.judge(), engine=engine)
     rows, tokenizer = ready.learned.rows, ready.actors.tokenizer
     prompts = ready.prompt_lengths()
     return StagePlan(

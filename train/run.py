@@ -172,8 +172,8 @@ def _stage(recipe: Recipe, number: int, folder: Path, tell: Tell, callbacks: Seq
     ready.prompt_lengths()
     judge = ready.judge()
     keep = ready.keeper(judge)
-    with _quiet():
-        trainer = ready.trainer(judge, [keep, *callbacks])
+    with _quiet(), ready.engine() as engine:
+        trainer = ready.trainer(judge, [keep, *callbacks], engine)
         trainer.train(resume_from_checkpoint=last_checkpoint(place))
     trainer.accelerator.wait_for_everyone()
     if trainer.accelerator.is_main_process:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from transformers import PrinterCallback, TrainerCallback
 
 from langgraph_memory_r1 import scoring
@@ -16,7 +19,7 @@ from langgraph_memory_r1.prompts import render
 from langgraph_memory_r1.train.actors import Actors
 from langgraph_memory_r1.train.construction import Material
 from langgraph_memory_r1.train.episodes import Deciding
-from langgraph_memory_r1.train.grpo import NodeGRPOTrainer
+from langgraph_memory_r1.train.grpo import Engine, NodeGRPOTrainer
 from langgraph_memory_r1.train.logo import NodeLoGoTrainer
 from langgraph_memory_r1.train.policy import ChatPolicy, prompt_ids
 from langgraph_memory_r1.train.ppo import NodePPOTrainer
@@ -86,7 +89,21 @@ class Prepared:
             every=self.stage.eval_every, patience=self.stage.patience,
         )  # fmt: skip
 
-    def trainer(self, judge: Judge, callbacks: Sequence[TrainerCallback] = ()) -> Any:
+    @contextmanager
+    def engine(self) -> Iterator[Engine | None]:
+        """What generates in place of `transformers`, if anything does.
+
+        Raises:
+            ModelError: The server is away.
+        """
+        engine = self._engine()
+        try:
+            yield engine
+        finally:
+            if engine is not None:
+                engine.close()
+
+    def trainer(self, judge: Judge, callbacks: Sequence[TrainerCallback] = (), engine: Engine | None = None) -> Any:
         """The trainer of the stage's algorithm.
 
         Raises:
@@ -100,7 +117,7 @@ class Prepared:
             args = sft_config(self.recipe, self.stage, self.folder)
             made: Any = NodeSFTTrainer(model, tokenizer, self.learned.rows, args, **common)
         else:
-            made = self._reinforced(judge, common)
+            made = self._reinforced(judge, engine, common)
         if made.is_fsdp_enabled:
             raise InputError("FSDP splits the weights, but every process needs whole ones for the frozen Answer Agent "
                              "and for validation; use train/accelerate/ddp.yaml, or deepspeed.yaml.")  # fmt: skip
@@ -108,7 +125,7 @@ class Prepared:
         made.remove_callback(PrinterCallback)  # which prints every log as a dictionary
         return made
 
-    def _reinforced(self, judge: Judge, common: dict[str, Any]) -> Any:
+    def _reinforced(self, judge: Judge, engine: Engine | None, common: dict[str, Any]) -> Any:
         recipe, stage = self.recipe, self.stage
         model, tokenizer, rows = self.actors.model, self.actors.tokenizer, self.learned.rows
         args = grpo_config(recipe, stage, self.folder)
@@ -117,7 +134,7 @@ class Prepared:
             return NodeLoGoTrainer(
                 model, tokenizer, self._episodes(), judge, args, logo=stage.logo, related_k=recipe.related_k, **common
             )
-        common |= {"engine": self._engine()}
+        common |= {"engine": engine}
         rewards = self._rewards(judge)
         if stage.algorithm == "ppo":
             return NodePPOTrainer(model, tokenizer, rows, rewards, args, ppo=stage.ppo, **common)
@@ -137,11 +154,16 @@ class Prepared:
             raise InputError("LoGo-GRPO trains the role 'manage' on conversations, in this process: leave engine out.")
         return self.learned.episodes
 
-    def _engine(self) -> Any:
-        from langgraph_memory_r1.train.engines import BegunEngine, VLLMServerEngine
+    def _engine(self) -> Engine | None:
+        from langgraph_memory_r1.train.engines import BegunEngine, VLLMServerEngine, new_run
 
         if self.stage.begun:
             return BegunEngine(self.actors.policy(self.stage.role))
         if self.stage.engine is None:
             return None
-        return VLLMServerEngine(self.stage.engine, role=self.stage.role, folder=self.folder / "published")
+        names = [new_run()]
+        broadcast_object_list(names)
+        return VLLMServerEngine(
+            self.stage.engine, role=self.stage.role, folder=self.folder / "published",
+            run=names[0], publishes=PartialState().is_main_process,
+        )  # fmt: skip
