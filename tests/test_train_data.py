@@ -50,6 +50,17 @@ def test_questions_of_ones_own_conversations_have_a_time(tmp_path: Path) -> None
     assert "\nNow: Thu 2024-05-02 12:00\n" in str(render(row.given, "compact")[-1].content)
 
 
+def test_broken_lines_of_ones_own_conversations_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    turns = (Turn("Ann", "I have a cat called Tom.", id="t0", session="s"),)
+    file = tmp_path / "c.jsonl"
+    write_conversations(file, [Conversation(name, turns, (Question("Which cat?", "Tom", ("t0",)),)) for name in "ab"])
+    file.write_bytes(file.read_bytes()[:-20])
+    data = Data(source="conversations", path=str(file), only=["a"], limit=1)
+    found = material(data, recipe(data), "answer", RULES)
+    assert len(found.rows) == 1 and found.skipped == {"broken lines": 1}
+    assert "c.jsonl:2" in caplog.text
+
+
 def test_rows_that_nothing_can_be_judged_by_are_named(tmp_path: Path) -> None:
     """Also those of a file that somebody else has written."""
     memory, fact = Memory("m", "Ann has a dog."), Fact("Ann has a cat.", "Ann")
@@ -72,19 +83,19 @@ def test_a_curriculum_goes_from_short_conversations_to_long_ones(tmp_path: Path)
     """Of one's own conversations as of PersonaWorld's: banks grow, and what is left out is counted."""
     stories = generate("train", conversations=4, questions=8, how=Difficulty(sessions=8))
     write_conversations(tmp_path / "mine.jsonl", [story.conversation for story in stories])
-    for told in (
-        {"source": "conversations", "path": str(tmp_path / "mine.jsonl")},
-        {"source": "personaworld", "limit": 4},
+    mine, counts = str(tmp_path / "mine.jsonl"), (2, 4, 8)
+    for curriculum in (
+        [Data(source="conversations", path=mine, sessions=count) for count in counts],
+        [Data(source="personaworld", limit=4, world=Difficulty(sessions=count)) for count in counts],
     ):
         largest, left_out = [], []
-        for sessions in (2, 4, 8):
-            data = Data(**told, sessions=sessions)
+        for data, sessions in zip(curriculum, counts, strict=True):
             found = material(data, recipe(data), "manage", RULES)
             assert all(len(set(episode.sessions)) <= sessions for episode in found.episodes)
             largest.append(max(len(row.bank) for row in found.rows if isinstance(row, ManagerRow)))
             left_out.append(found.skipped["questions about later sessions"])
         assert largest[0] < largest[1] < largest[2]
-        assert left_out[-1] == 0 and (left_out[0] > left_out[1] or "path" not in told)
+        assert left_out[-1] == 0 and (left_out[0] > left_out[1] or curriculum[0].path is None)
 
 
 def test_the_world_of_a_recipe_is_as_hard_as_it_says() -> None:

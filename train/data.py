@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -18,6 +19,8 @@ from langgraph_memory_r1.train.from_traces import rows_from_traces
 from langgraph_memory_r1.train.policy import ChatPolicy
 from langgraph_memory_r1.train.recipe import Data, Recipe, TrainedRole
 from langgraph_memory_r1.train.rows import ManagerRow, Row, read_rows
+
+logger = logging.getLogger(__name__)
 
 
 def material(data: Data, recipe: Recipe, role: TrainedRole, manager: Deciding) -> Material:
@@ -36,13 +39,14 @@ def material(data: Data, recipe: Recipe, role: TrainedRole, manager: Deciding) -
         return _usable(row for row in read_rows(_path(data), strict=True) if row.node == role)
     if data.source == "traces":
         return rows_from_traces(_path(data), role)
-    conversations, left_out = _shortened(_conversations(data), data)
+    left_out = Counter[str]()
+    conversations = _shortened(_conversations(data, left_out), data, left_out)
     episodes = episodes_of(conversations, _extractor(recipe))
     if role == "manage":
         built = manager_rows(episodes, manager, window=data.window, link=data.link)
     else:
         built = answer_rows(episodes, manager, k=recipe.top_k)
-    built.skipped.update(left_out)
+    built.skipped.update(+left_out)
     return Material([*built.manager, *built.answer], episodes, built.skipped)
 
 
@@ -70,21 +74,21 @@ def first_sessions(conversation: Conversation, count: int) -> Conversation:
     return replace(conversation, turns=turns, questions=questions)
 
 
-def _shortened(conversations: list[Conversation], data: Data) -> tuple[list[Conversation], Counter[str]]:
-    """The first sessions where a recipe wants only these, and how many questions that leaves out."""
-    if data.sessions is None or data.source == "personaworld":
-        return conversations, Counter()
+def _shortened(conversations: list[Conversation], data: Data, left_out: Counter[str]) -> list[Conversation]:
+    """The first sessions where a recipe wants only these; how many questions that leaves out is counted."""
+    if data.sessions is None:
+        return conversations
     short = [first_sessions(conversation, data.sessions) for conversation in conversations]
-    lost = sum(map(_asked, conversations)) - sum(map(_asked, short))
-    return short, Counter({"questions about later sessions": lost} if lost else {})
+    left_out["questions about later sessions"] += sum(map(_asked, conversations)) - sum(map(_asked, short))
+    return short
 
 
 def _asked(conversation: Conversation) -> int:
     return len(conversation.questions)
 
 
-def _conversations(data: Data) -> list[Conversation]:
-    found = _source(data)
+def _conversations(data: Data, left_out: Counter[str]) -> list[Conversation]:
+    found = _source(data, left_out)
     if data.only is not None:
         known = {conversation.id: conversation for conversation in found}
         if missing := [name for name in data.only if name not in known]:
@@ -93,20 +97,23 @@ def _conversations(data: Data) -> list[Conversation]:
     return found[: data.limit]
 
 
-def _source(data: Data) -> list[Conversation]:
+def _source(data: Data, left_out: Counter[str]) -> list[Conversation]:
     if data.source == "personaworld":
-        from langgraph_memory_r1.evals.personaworld import Difficulty, generate
+        from langgraph_memory_r1.evals.personaworld import generate
 
-        how = data.world
-        if data.sessions is not None:
-            how = replace(how or Difficulty(), sessions=data.sessions)
-        stories = generate(data.split, seed=data.seed, conversations=data.limit, how=how)
+        stories = generate(data.split, seed=data.seed, conversations=data.limit, how=data.world)
         return [story.conversation for story in stories]
     if data.source == "locomo":
         from langgraph_memory_r1.evals.locomo import load
 
         return load(_path(data))
-    return [dated(conversation) for conversation in islice(read_conversations(_path(data)), data.limit)]
+
+    def skip(error: InputError) -> None:
+        left_out["broken lines"] += 1
+        logger.warning(error)
+
+    read = read_conversations(_path(data), on_skip=skip)
+    return [dated(each) for each in islice(read, None if data.only else data.limit)]
 
 
 def _extractor(recipe: Recipe) -> Deciding | None:

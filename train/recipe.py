@@ -41,7 +41,7 @@ class Data:
     world: Difficulty | None = None
     """How hard the conversations of `personaworld` are, as in `{sessions: 16, attributes: 12}`; none is its default."""
     sessions: int | None = None
-    """The first ones of a conversation, with the questions that they answer; `personaworld` invents as many."""
+    """The first ones of a conversation, with the questions that they answer; none is all."""
     seed: int = 0
     limit: int | None = None
     """Conversations at most."""
@@ -54,6 +54,8 @@ class Data:
     def __post_init__(self) -> None:
         if self.world is not None and self.source != "personaworld":
             raise InputError(f"world is for the source personaworld, not for {self.source}; leave it out.")
+        if self.sessions is not None and self.source == "personaworld":
+            raise InputError(f"personaworld invents its sessions; say how many: world: {{sessions: {self.sessions}}}.")
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)

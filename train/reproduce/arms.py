@@ -14,20 +14,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from langgraph_memory_r1.evals.personaworld import Difficulty
 from langgraph_memory_r1.train.recipe import Data, Recipe, Stage, TrainedRole
 
 UNDISTILLED: Final = '{"selected":[],"answer":"'
 """The beginning of a reply that chooses no memories before it answers: without memory distillation."""
 
 LONG: Final = "long16"
-_LONG_TRAIN: Final = Data(source="personaworld", split="train", sessions=16, limit=38)
-_LONG_VALIDATION: Final = Data(source="personaworld", split="validation", sessions=16, limit=25)
+_LONG_WORLD: Final = Difficulty(sessions=16, attributes=12)
+"""As the split `long16`."""
+_LONG_TRAIN: Final = Data(source="personaworld", split="train", world=_LONG_WORLD, limit=38)
+_LONG_VALIDATION: Final = Data(source="personaworld", split="validation", world=_LONG_WORLD, limit=25)
 _PPO: Final = {"per_device_train_batch_size": 32, "num_generations": 2}
 """Without groups, other prompts teach more than other replies; and the critic's pass takes time too."""
 _SFT: Final = {"max_steps": 150, "per_device_train_batch_size": 32, "learning_rate": 1e-3, "save_steps": 50}
 _LOGO: Final = {
-    "max_steps": 20, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 8, "num_generations": 8,
-    "save_steps": 4,
+    "max_steps": 20, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 8, "num_generations": 8,
+    "save_steps": 5,
 }  # fmt: skip
 
 
@@ -175,5 +178,5 @@ def _long(managing: Sequence[Stage], answerer: str, most: int | None) -> list[Tr
         replace(one, train=_LONG_TRAIN, validation=_LONG_VALIDATION) for one in rounds("long-grpo", managing, first)
     ]
     rate = {name: managing[0].settings[name] for name in ("learning_rate", "lr_scheduler_type")}
-    stage = _cut(Stage(role="manage", algorithm="logo", settings=_LOGO | rate, eval_every=4), most)
+    stage = _cut(Stage(role="manage", algorithm="logo", settings=_LOGO | rate, eval_every=5), most)
     return [*grpo, Training("long-logo", stage, first, _LONG_TRAIN, _LONG_VALIDATION)]

@@ -24,7 +24,7 @@ def write_labels(recipe: Recipe, folder: Path) -> None:
 
 def stories_of(data: Data) -> list[Story]:
     """The stories that are behind the data's conversations."""
-    return generate(data.split, seed=data.seed, conversations=data.limit)
+    return generate(data.split, seed=data.seed, conversations=data.limit, how=data.world)
 
 
 def manager_rows(story: Story, related_k: int) -> Iterator[ManagerRow]:
