@@ -96,7 +96,7 @@ def test_a_run_from_looking_at_it_to_the_exported_adapter(cli: Command, base: st
     assert cli("train", "export", str(tmp_path / "run"), "--role", "manage", "--to", str(to)).code == 0
     card = (to / "README.md").read_text()
     assert "# Memory Manager for" in card and "| steps | 2 |" in card and "load_chat_model(" in card
-    assert "| 2 |" in card
+    assert "| 2 |" in card and "--max-lora-rank 16 --lora-modules manage=THIS_FOLDER" in card
     assert load_chat_model(f"hf:{base}", adapter=to, role="manage") is not None
     taken = cli("train", "export", str(tmp_path / "run"), "--role", "manage", "--to", str(to))
     assert taken.code == 1 and "is not empty" in taken.err

@@ -20,6 +20,8 @@ from langgraph_memory_r1.turns import Limits
 
 CURVE = ("reward", "kl", "frac_reward_zero_std", "loss")
 _POINTS = 12
+_RANKS = (16, 32, 64, 128, 256, 512)
+"""Limits on the rank that vLLM may be started with."""
 
 
 def export(run: str | os.PathLike[str], role: TrainedRole, to: str | os.PathLike[str]) -> Path:
@@ -80,7 +82,18 @@ def _loading(recipe: dict[str, Any], role: TrainedRole) -> list[str]:
         *(["from langgraph_memory_r1.turns import Limits"] if told else []), "",
         f'base, adapter, role = "hf:{recipe["base"]}", "THIS_FOLDER", "{role}"',
         f"model = load_chat_model(base, adapter, role=role, max_tokens={recipe['max_tokens']})",
-        f'graph = create_memory_graph("bank", {how})', "```",
+        f'graph = create_memory_graph("bank", {how})', "```", "", *_serving(recipe, role),
+    ]  # fmt: skip
+
+
+def _serving(recipe: dict[str, Any], role: TrainedRole) -> list[str]:
+    """How to serve it; one server may hold the adapters of both roles."""
+    if recipe["lora"] is None:
+        return []
+    rank = next((each for each in _RANKS if each >= recipe["lora"]["r"]), recipe["lora"]["r"])
+    return [
+        f'Served by vLLM, `base` is `"vllm:{role}@http://localhost:8000"`:', "", "```sh",
+        f"vllm serve {recipe['base']} --enable-lora --max-lora-rank {rank} --lora-modules {role}=THIS_FOLDER", "```",
     ]  # fmt: skip
 
 
