@@ -96,6 +96,13 @@ def test_what_cannot_be_is_one_sentence(
     assert done.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["list", "stats"])
+def test_where_nothing_is_recorded_yet(command: Command, tmp_path: Path, name: str) -> None:
+    (tmp_path / "traces").mkdir()
+    done = command("traces", name)
+    assert (done.code, done.out) == (0, "") and done.err.startswith("No ") and str(tmp_path / "traces") in done.err
+
+
 def test_export_of_decisions(command: Command, runs: list[str], tmp_path: Path) -> None:
     command("traces", "label", "last", "--gold", "2")
     target = tmp_path / "out.jsonl"

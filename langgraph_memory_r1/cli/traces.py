@@ -72,6 +72,9 @@ def list_(
     if as_data:
         as_json([run_as_json(run) for run in shown])
         return
+    if not shown:
+        note(f"No run{' without feedback' if unlabelled else ''} in {plain(path)}.")
+        return
     rows = [row_of(run) for run in shown]
     columns(rows, titles=("run", "when", "thread", "question or turn", "decisions", "operations", "feedback"))
     if len(shown) < len(found):
@@ -190,6 +193,9 @@ def stats(path: Traces = DEFAULT_TRACES, strict: Strict = False, as_data: Json =
         found = stats_of(decisions)
     if as_data:
         as_json(stats_as_json(found, size))
+        return
+    if not found.decisions:
+        note(f"No decision in {plain(path)}.")
         return
     for name, value in stats_lines(found, size):
         entry((name, FAINT), plain(value), width=14)

@@ -113,7 +113,9 @@ def files_of(path: str | os.PathLike[str]) -> list[Path]:
         return sorted(file for file in place.iterdir() if file.suffix in SUFFIXES and file.is_file())
     if not place.exists():
         use = f"config={{'callbacks': [TraceRecorder({str(path)!r})]}}"
-        raise InputError(f"There are no traces in {path}; record some by giving a run {use}.")
+        raise InputError(
+            f"There are no traces in {path}; record some by memory-r1 chat --traces {path}, or by giving a run {use}."
+        )
     return [place]
 
 
