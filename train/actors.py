@@ -16,6 +16,7 @@ from typing import Any
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.models import check_adapter
 from langgraph_memory_r1.train.policy import BASE, LocalPolicy
+from langgraph_memory_r1.train.quiet import quiet
 from langgraph_memory_r1.train.recipe import Lora, Recipe, TrainedRole
 
 
@@ -121,12 +122,9 @@ def load_base(base: str) -> tuple[Any, Any]:
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import torch
-    from datasets import disable_progress_bars
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()
-    disable_progress_bars()
+    quiet()
     cuda = torch.cuda.is_available()
     try:
         tokenizer = AutoTokenizer.from_pretrained(base)
