@@ -35,7 +35,7 @@ def parameters(method: Any) -> list[str]:
         (GRPOTrainer._compute_loss, ["self", "model", "inputs"]),
         (GRPOTrainer._prepare_inputs, ["self", "generation_batch"]),
         (GRPOTrainer._save_checkpoint, ["self", "model", "trial"]),
-        (Trainer._load_from_checkpoint, ["self", "resume_from_checkpoint", "model"]),
+        (Trainer._load_optimizer_and_scheduler, ["self", "checkpoint"]),
         (Trainer.create_optimizer, ["self", "model"]),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

@@ -18,6 +18,7 @@ from langgraph_memory_r1.models import check_adapter
 from langgraph_memory_r1.train.policy import BASE, LocalPolicy
 from langgraph_memory_r1.train.quiet import quiet
 from langgraph_memory_r1.train.recipe import Lora, Recipe, TrainedRole
+from langgraph_memory_r1.train.sharded import weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,10 @@ class Actors:
         target, draft = Path(folder), Path(f"{folder}.part")
         shutil.rmtree(draft, ignore_errors=True)
         if self.whole:
-            self.model.save_pretrained(draft)
+            self.model.save_pretrained(draft, state_dict=weights(self.model))
             self.tokenizer.save_pretrained(draft)
         else:
-            self.model.save_pretrained(draft, selected_adapters=[self.trained])
+            self.model.save_pretrained(draft, selected_adapters=[self.trained], state_dict=weights(self.model))
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(parents=True, exist_ok=True)
         (draft if self.whole else draft / self.trained).replace(target)

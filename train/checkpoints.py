@@ -41,11 +41,12 @@ class Resumable:
         trainer._save_checkpoint(*args, **kwargs)
         _write(self, self.rest())
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+    def _load_optimizer_and_scheduler(self, checkpoint: str) -> None:
+        # Where the weights are loaded depends on who shares them out; this is the step that is always taken.
         trainer: Any = super()
-        trainer._load_from_checkpoint(resume_from_checkpoint, model)
+        trainer._load_optimizer_and_scheduler(checkpoint)
         this: Any = self
-        self.take_up(_read(Path(resume_from_checkpoint) / _name(this.args.process_index)))
+        self.take_up(_read(Path(checkpoint) / _name(this.args.process_index)))
 
 
 def last_checkpoint(folder: Path) -> str | None:

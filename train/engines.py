@@ -28,6 +28,7 @@ import httpx
 from langgraph_memory_r1.errors import InputError, ModelError
 from langgraph_memory_r1.prompts import Role
 from langgraph_memory_r1.train.policy import LocalPolicy, has_adapters
+from langgraph_memory_r1.train.sharded import weights
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +161,7 @@ class VLLMServerEngine:
         draft, target = self.folder / f"{name}.part", self.folder / name
         shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(target, ignore_errors=True)
-        model.save_pretrained(draft, selected_adapters=[adapter])
+        model.save_pretrained(draft, selected_adapters=[adapter], state_dict=weights(model))
         inner = draft / adapter
         (inner if inner.is_dir() else draft).replace(target)
         shutil.rmtree(draft, ignore_errors=True)

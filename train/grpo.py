@@ -27,6 +27,7 @@ from langgraph_memory_r1.train.checkpoints import Resumable
 from langgraph_memory_r1.train.policy import as_chat, has_adapters
 from langgraph_memory_r1.train.rewards import Weighted
 from langgraph_memory_r1.train.rows import Row
+from langgraph_memory_r1.train.sharded import gathered
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +144,8 @@ class NodeGRPOTrainer(Resumable, GRPOTrainer):  # type: ignore[misc]
         self._step, self._buffered_inputs = rest["step"], rest["samples"]
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        with gathered(self.model):
+            output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         if self.model.training:
             self._note(inputs, output)
         if "sampling_per_token_logps" in output and self.model.training:

@@ -28,6 +28,7 @@ from langgraph_memory_r1.train.policy import BASE, LocalPolicy, Reply, wearing
 from langgraph_memory_r1.train.recipe import LoGoSettings
 from langgraph_memory_r1.train.rewards import Judge, RowReward, Weighted
 from langgraph_memory_r1.train.rows import ManagerRow, Probe, Row
+from langgraph_memory_r1.train.sharded import gathered
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,10 @@ class NodeLoGoTrainer(NodeGRPOTrainer):
         self._random.set_state(rest["random"])
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        with gathered(self.model):
+            return self._rolled_out(inputs)
+
+    def _rolled_out(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         episodes = [self.episodes[row["row_id"]] for row in inputs]
         model = self.accelerator.unwrap_model(self.model)
         policy = LocalPolicy(model, self.processing_class, max_tokens=self.max_completion_length)

@@ -105,7 +105,7 @@ class LocalPolicy:
         with torch.inference_mode():
             whole = self.model.generate(
                 input_ids=tokens, attention_mask=mask, pad_token_id=padding,
-                max_new_tokens=self.max_tokens - len(begun), **how,
+                max_new_tokens=self.max_tokens - len(begun), synced_gpus=False, **how,
             )  # fmt: skip
         new = [begun + _until_end(row, ends) for row in whole[:, width:].tolist()]
         texts = self.tokenizer.batch_decode(new, skip_special_tokens=True)

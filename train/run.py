@@ -37,6 +37,7 @@ from langgraph_memory_r1.train.policy import ChatPolicy
 from langgraph_memory_r1.train.recipe import Data, Recipe, Stage, TrainedRole, as_dict
 from langgraph_memory_r1.train.rows import ManagerRow, Row, read_rows, write_rows
 from langgraph_memory_r1.train.settings import grpo_config, sft_config
+from langgraph_memory_r1.train.sharded import gathered
 from langgraph_memory_r1.train.splits import hold_out
 from langgraph_memory_r1.train.trainers import Prepared
 from langgraph_memory_r1.train.validation import KeepBest
@@ -179,7 +180,9 @@ def _stage(recipe: Recipe, number: int, folder: Path, tell: Tell, callbacks: Seq
     if trainer.accelerator.is_main_process:
         log = trainer.state.log_history
         (place / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in log), encoding="utf-8")
-        _finish(ready, keep, trainer.state.global_step, folder)
+    with gathered(ready.actors.model):
+        if trainer.accelerator.is_main_process:
+            _finish(ready, keep, trainer.state.global_step, folder)
     trainer.accelerator.wait_for_everyone()
     found = _read(place / "done.json")
     tell(f"{place.name}: {_told(found.before)} before, {_told(found.score)} after {found.steps} steps")

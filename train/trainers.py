@@ -36,6 +36,7 @@ from langgraph_memory_r1.train.rewards import (
 from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, Row
 from langgraph_memory_r1.train.settings import grpo_config, sft_config
 from langgraph_memory_r1.train.sft import NodeSFTTrainer
+from langgraph_memory_r1.train.sharded import check_deepspeed, check_fsdp, gathered
 from langgraph_memory_r1.train.validation import KeepBest, greedy_score
 
 
@@ -86,7 +87,7 @@ class Prepared:
         reward = self.outcome(rows, judge)
         return KeepBest(
             lambda: greedy_score(greedy, rows, reward), self.actors.save, self.folder,
-            every=self.stage.eval_every, patience=self.stage.patience,
+            every=self.stage.eval_every, patience=self.stage.patience, gathered=lambda: gathered(self.actors.model),
         )  # fmt: skip
 
     @contextmanager
@@ -119,8 +120,9 @@ class Prepared:
         else:
             made = self._reinforced(judge, engine, common)
         if made.is_fsdp_enabled:
-            raise InputError("FSDP splits the weights, but every process needs whole ones for the frozen Answer Agent "
-                             "and for validation; use train/accelerate/ddp.yaml, or deepspeed.yaml.")  # fmt: skip
+            check_fsdp(made.accelerator.state.fsdp_plugin)
+        if made.is_deepspeed_enabled:
+            check_deepspeed(made.accelerator.state.deepspeed_plugin)
         made.memo = judge.memo
         made.remove_callback(PrinterCallback)  # which prints every log as a dictionary
         return made

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
         folder: Of the stage; the scores stand in it, so that a resumed run knows them.
         every: Steps between scores.
         patience: Scores without a better one before training ends.
+        gathered: Entered while it is scored and saved, by every process.
     """
 
     def __init__(
@@ -47,8 +49,10 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
         *,
         every: int,
         patience: int | None = None,
+        gathered: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.score, self.save, self.folder, self.every, self.patience = score, save, folder, every, patience
+        self.gathered = gathered
         self.scores: dict[int, float] = {}
 
     @property
@@ -73,6 +77,10 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
                 control.should_training_stop = True
 
     def _judge(self, state: TrainerState) -> None:
+        with self.gathered():
+            self._score_and_save(state)
+
+    def _score_and_save(self, state: TrainerState) -> None:
         score = _agreed(self.score())
         if score is None:
             return

@@ -1,0 +1,63 @@
+"""Models that FSDP 2 has split among the processes: their weights whole for a while, to generate, judge and save.
+
+    with gathered(model):  # every process enters and leaves it together
+        model.generate(...)  # and in between none waits for another
+
+For that `fsdp_reshard_after_forward` has to be false: then a forward pass leaves the weights whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
+
+from langgraph_memory_r1.errors import InputError
+
+
+@contextmanager
+def gathered(model: Any) -> Iterator[None]:
+    """All weights of a model in every process for a while; a model that is not split stays as it is."""
+    parts = [module for module in model.modules() if isinstance(module, FSDPModule)]
+    for part in parts:
+        part.unshard()
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.reshard()
+
+
+def weights(model: Any) -> dict[str, Tensor] | None:
+    """What to save of a split model within `gathered`, where its `state_dict` would split it again; else None."""
+    if not isinstance(model, FSDPModule):
+        return None
+    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+
+
+def check_deepspeed(plugin: Any) -> None:
+    """Refuse to have DeepSpeed split weights, which then no process holds whole.
+
+    Raises:
+        InputError: With the key of accelerate's file to change.
+    """
+    if plugin.zero_stage == 3:
+        raise InputError("Every process generates and judges with whole weights, which ZeRO 3 splits; set "
+                         "zero_stage: 2, or take train/accelerate/fsdp.yaml.")  # fmt: skip
+
+
+def check_fsdp(plugin: Any) -> None:
+    """Refuse other ways to split a model than the one that `gathered` knows.
+
+    Raises:
+        InputError: With the keys of accelerate's file to change.
+    """
+    needed = {"fsdp_version": 2, "reshard_after_forward": False, "cpu_ram_efficient_loading": False}
+    wrong = [name for name, value in needed.items() if getattr(plugin, name) != value]
+    if wrong:
+        keys = ", ".join(f"fsdp_{name.removeprefix('fsdp_')}: {str(needed[name]).lower()}" for name in wrong)
+        raise InputError(f"Every process generates and judges with whole weights; set {keys} in accelerate's file, "
+                         "as train/accelerate/fsdp.yaml does.")  # fmt: skip
