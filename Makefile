@@ -24,7 +24,7 @@ test: check  ## lint, types, layers and the fast tests, without network
 # The server has an environment of its own: vLLM wants an older transformers than the trainer has.
 test-vllm: $(VENV)/.dev  ## test with a real vLLM server on the CPU; skipped, with the reason, where it cannot be installed
 	@if sh tests/vllm_env/install.sh $(VLLM_VENV) "$(PYTHON)"; then \
-	  VLLM_PYTHON="$(abspath $(VLLM_VENV))/bin/python" $(BIN)/python -m pytest -m slow -s tests/test_vllm_server.py; \
+	  VLLM_PYTHON="$(abspath $(VLLM_VENV))/bin/python" $(BIN)/python -m pytest -m slow -s tests/test_vllm_server.py tests/test_vllm_trained.py; \
 	else [ $$? -eq 3 ]; fi
 
 check: lint types layers  ## everything of `make test` that needs no running

@@ -9,8 +9,12 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from vllm_served import Served
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -81,3 +85,12 @@ def data_dir() -> Path:
     if not DATA.is_dir():
         pytest.skip(f"no benchmark data at {DATA}; their licences keep them out of the project")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A real vLLM server; one for all tests that need it."""
+    from vllm_served import serving
+
+    with serving(tmp_path_factory.mktemp("vllm")) as found:
+        yield found
