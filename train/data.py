@@ -11,6 +11,7 @@ from pathlib import Path
 
 from langgraph_memory_r1.conversations import dated, read_conversations
 from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.evals.personaworld import QUESTIONS, Story, generate
 from langgraph_memory_r1.models import load_chat_model
 from langgraph_memory_r1.schemas import Conversation
 from langgraph_memory_r1.train.construction import Material, answer_rows, is_gold, manager_rows
@@ -99,10 +100,7 @@ def _conversations(data: Data, left_out: Counter[str]) -> list[Conversation]:
 
 def _source(data: Data, left_out: Counter[str]) -> list[Conversation]:
     if data.source == "personaworld":
-        from langgraph_memory_r1.evals.personaworld import generate
-
-        stories = generate(data.split, seed=data.seed, conversations=data.limit, how=data.world)
-        return [story.conversation for story in stories]
+        return [story.conversation for story in stories_of(data)]
     if data.source == "locomo":
         from langgraph_memory_r1.evals.locomo import load
 
@@ -114,6 +112,12 @@ def _source(data: Data, left_out: Counter[str]) -> list[Conversation]:
 
     read = read_conversations(_path(data), on_skip=skip)
     return [dated(each) for each in islice(read, None if data.only else data.limit)]
+
+
+def stories_of(data: Data) -> list[Story]:
+    """The stories behind conversations of PersonaWorld."""
+    asked = QUESTIONS if data.questions is None else data.questions
+    return generate(data.split, seed=data.seed, conversations=data.limit, questions=asked, how=data.world)
 
 
 def _extractor(recipe: Recipe) -> Deciding | None:

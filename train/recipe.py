@@ -40,6 +40,8 @@ class Data:
     """Of `personaworld`."""
     world: Difficulty | None = None
     """How hard the conversations of `personaworld` are, as in `{sessions: 16, attributes: 12}`; none is its default."""
+    questions: int | None = None
+    """About each conversation of `personaworld`; none is its default."""
     sessions: int | None = None
     """The first ones of a conversation, with the questions that they answer; none is all."""
     seed: int = 0
@@ -52,8 +54,9 @@ class Data:
     link: Link = "last"
 
     def __post_init__(self) -> None:
-        if self.world is not None and self.source != "personaworld":
-            raise InputError(f"world is for the source personaworld, not for {self.source}; leave it out.")
+        for name in ("world", "questions"):
+            if getattr(self, name) is not None and self.source != "personaworld":
+                raise InputError(f"{name} is for the source personaworld, not for {self.source}; leave it out.")
         if self.sessions is not None and self.source == "personaworld":
             raise InputError(f"personaworld invents its sessions; say how many: world: {{sessions: {self.sessions}}}.")
 

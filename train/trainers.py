@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +36,8 @@ from langgraph_memory_r1.train.rewards import (
 from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, Row
 from langgraph_memory_r1.train.settings import grpo_config, sft_config
 from langgraph_memory_r1.train.sft import NodeSFTTrainer
-from langgraph_memory_r1.train.sharded import check_deepspeed, check_fsdp, gathered
-from langgraph_memory_r1.train.validation import KeepBest, greedy_score
+from langgraph_memory_r1.train.sharded import gathered
+from langgraph_memory_r1.train.validation import KeepBest, episode_score, greedy_score
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +83,19 @@ class Prepared:
 
     def keeper(self, judge: Judge) -> KeepBest:
         """What scores the stage on its validation rows, and keeps the best weights."""
-        rows, greedy = self.held_out.rows, Deciding(self.actors.policy(self.stage.role), self.recipe.style)
-        reward = self.outcome(rows, judge)
         return KeepBest(
-            lambda: greedy_score(greedy, rows, reward), self.actors.save, self.folder,
+            self._score(judge), self.actors.save, self.folder,
             every=self.stage.eval_every, patience=self.stage.patience, gathered=lambda: gathered(self.actors.model),
         )  # fmt: skip
+
+    def _score(self, judge: Judge) -> Callable[[], float | None]:
+        """Single decisions are scored, or what is learned from whole episodes: those."""
+        greedy = Deciding(self.actors.policy(self.stage.role), self.recipe.style, self.recipe.related_k)
+        if self.stage.algorithm == "logo" and self.held_out.episodes:
+            return lambda: episode_score(greedy, self.held_out.episodes, judge)
+        rows = self.held_out.rows
+        reward = self.outcome(rows, judge)
+        return lambda: greedy_score(greedy, rows, reward)
 
     @contextmanager
     def engine(self) -> Iterator[Engine | None]:
@@ -119,10 +126,6 @@ class Prepared:
             made: Any = NodeSFTTrainer(model, tokenizer, self.learned.rows, args, **common)
         else:
             made = self._reinforced(judge, engine, common)
-        if made.is_fsdp_enabled:
-            check_fsdp(made.accelerator.state.fsdp_plugin)
-        if made.is_deepspeed_enabled:
-            check_deepspeed(made.accelerator.state.deepspeed_plugin)
         made.memo = judge.memo
         made.remove_callback(PrinterCallback)  # which prints every log as a dictionary
         return made

@@ -14,8 +14,9 @@ from typing import Any
 from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from langgraph_memory_r1.train.episodes import Deciding, final_replies
-from langgraph_memory_r1.train.rewards import RowReward, finite
+from langgraph_memory_r1.train.construction import probe_of
+from langgraph_memory_r1.train.episodes import Deciding, Episode, final_replies, roll
+from langgraph_memory_r1.train.rewards import Judge, RowReward, finite
 from langgraph_memory_r1.train.rows import Row
 
 SCORES_FILE = "scores.json"
@@ -26,6 +27,17 @@ def greedy_score(deciding: Deciding, rows: Sequence[Row], reward: RowReward) -> 
     replies = final_replies(rows[0].node, [row.given for row in rows], deciding) if rows else []
     rewards = map(finite, reward.rewards(list(zip(rows, replies, strict=True))))
     known = [value for value in rewards if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def episode_score(manager: Deciding, episodes: Sequence[Episode], judge: Judge) -> float | None:
+    """The mean score of the questions at the end of episodes that the manager went through greedily.
+
+    None where no question can be judged.
+    """
+    ends = roll(episodes, manager)
+    asked = [(end.bank, [probe_of(question)]) for end in ends for question in end.episode.questions if question.gold]
+    known = [score for score in judge.scores(asked) if score is not None]
     return sum(known) / len(known) if known else None
 
 

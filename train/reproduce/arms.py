@@ -23,14 +23,17 @@ UNDISTILLED: Final = '{"selected":[],"answer":"'
 LONG: Final = "long16"
 _LONG_WORLD: Final = Difficulty(sessions=16, attributes=12)
 """As the split `long16`."""
-_LONG_TRAIN: Final = Data(source="personaworld", split="train", world=_LONG_WORLD, limit=38)
-_LONG_VALIDATION: Final = Data(source="personaworld", split="validation", world=_LONG_WORLD, limit=25)
+_LONG_TRAIN: Final = Data(
+    source="personaworld", split="train", world=_LONG_WORLD, limit=19, questions=8, link="since"
+)  # fmt: skip
+"""152 questions here too, but fewer conversations: most sessions of one would be asked about by none of four."""
+_LONG_VALIDATION: Final = Data(source="personaworld", split="validation", world=_LONG_WORLD, limit=20, questions=8)
 _PPO: Final = {"per_device_train_batch_size": 32, "num_generations": 2}
 """Without groups, other prompts teach more than other replies; and the critic's pass takes time too."""
 _SFT: Final = {"max_steps": 150, "per_device_train_batch_size": 32, "learning_rate": 1e-3, "save_steps": 50}
 _LOGO: Final = {
-    "max_steps": 20, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 8, "num_generations": 8,
-    "save_steps": 5,
+    "max_steps": 12, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 8, "num_generations": 8,
+    "save_steps": 4,
 }  # fmt: skip
 
 
@@ -115,7 +118,7 @@ def plan(recipe: Recipe, labels: Path, *, most_steps: int | None = None) -> Plan
     sft = _imitations(labels, most_steps)
     alone = rounds("manager-alone", managing)
     undistilled = [Training("undistilled", _undistilled(stages), {"manage": manager})]
-    long = _long(managing, answerer, most_steps)
+    long = _long(managing[0], {"manage": manager, "answer": answerer}, most_steps)
     trainings = [*grpo, *ppo, *sft, *alone, *undistilled, *long]
     arms = [
         Arm("vanilla", "vanilla"),
@@ -125,9 +128,10 @@ def plan(recipe: Recipe, labels: Path, *, most_steps: int | None = None) -> Plan
         Arm("no-manager", "GRPO, no RL manager", "", grpo[0].name),
         Arm("no-answerer", "GRPO, no RL answerer", last(alone, "manage"), ""),
         Arm("no-distillation", "GRPO, no distillation", manager, "undistilled", UNDISTILLED),
-        Arm("long-vanilla", "vanilla manager, 16 sessions", "", answerer, split=LONG),
-        Arm("long-grpo", "GRPO manager, 16 sessions", last(long[:-1], "manage"), answerer, split=LONG),
-        Arm("long-logo", "LoGo-GRPO manager, 16 sessions", long[-1].name, answerer, split=LONG),
+        Arm("long-vanilla", "vanilla, 16 sessions", split=LONG),
+        Arm("long-short", "16 sessions, manager of 3", manager, answerer, split=LONG),
+        Arm("long-grpo", "16 sessions, GRPO on 16", "long-grpo", answerer, split=LONG),
+        Arm("long-logo", "16 sessions, LoGo-GRPO on 16", "long-logo", answerer, split=LONG),
     ]
     return Plan(recipe, {training.name: training for training in trainings}, arms)
 
@@ -171,12 +175,12 @@ def _undistilled(stages: Sequence[Stage]) -> Stage:
     return replace(answering[0], begun=UNDISTILLED, settings=answering[0].settings | {"max_steps": steps})
 
 
-def _long(managing: Sequence[Stage], answerer: str, most: int | None) -> list[Training]:
-    """Managers of long conversations, judged by the same answerer: GRPO on single decisions, and LoGo-GRPO."""
-    first: dict[TrainedRole, str] = {"answer": answerer}
-    grpo = [
-        replace(one, train=_LONG_TRAIN, validation=_LONG_VALIDATION) for one in rounds("long-grpo", managing, first)
-    ]
-    rate = {name: managing[0].settings[name] for name in ("learning_rate", "lr_scheduler_type")}
-    stage = _cut(Stage(role="manage", algorithm="logo", settings=_LOGO | rate, eval_every=5), most)
-    return [*grpo, Training("long-logo", stage, first, _LONG_TRAIN, _LONG_VALIDATION)]
+def _long(managing: Stage, given: Mapping[TrainedRole, str], most: int | None) -> list[Training]:
+    """Managers of long conversations: GRPO on single decisions, and LoGo-GRPO.
+
+    Both begin with the manager of short ones, whose answerer is their judge.
+    """
+    rate = {name: managing.settings[name] for name in ("learning_rate", "lr_scheduler_type")}
+    logo = _cut(Stage(role="manage", algorithm="logo", settings=_LOGO | rate, eval_every=4), most)
+    stages = {"long-grpo": managing, "long-logo": logo}
+    return [Training(name, stage, given, _LONG_TRAIN, _LONG_VALIDATION) for name, stage in stages.items()]

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import queue
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -142,9 +144,16 @@ def _begin(steps: Any) -> None:
     import torch
 
     _steps = steps
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     warnings.filterwarnings("ignore", category=FutureWarning)  # of TRL and transformers among themselves
     torch.set_num_threads(1)  # a model this small gains nothing from more, and the other process would wait
     logging.getLogger("langgraph_memory_r1").setLevel(logging.ERROR)  # an untrained agent writes what nobody can read
+
+
+def _end_with(parent: Any) -> None:
+    """A worker whose run was killed would train on, unseen, in the folder that the next run takes up."""
+    parent.join()
+    os._exit(1)
 
 
 def _reporter(name: str) -> Any:

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from langgraph_memory_r1 import roles
-from langgraph_memory_r1.evals.personaworld import Story, demonstrate, generate
+from langgraph_memory_r1.evals.personaworld import Story, demonstrate
 from langgraph_memory_r1.memories import MemoryFork
 from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.schemas import Memory
-from langgraph_memory_r1.train.recipe import Data, Recipe
+from langgraph_memory_r1.train.data import stories_of
+from langgraph_memory_r1.train.recipe import Recipe
 from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, write_rows
 
 
@@ -20,11 +21,6 @@ def write_labels(recipe: Recipe, folder: Path) -> None:
     stories = stories_of(recipe.train)
     write_rows(folder / "manage.jsonl", [row for story in stories for row in manager_rows(story, recipe.related_k)])
     write_rows(folder / "answer.jsonl", [row for story in stories for row in answer_rows(story, recipe.top_k)])
-
-
-def stories_of(data: Data) -> list[Story]:
-    """The stories that are behind the data's conversations."""
-    return generate(data.split, seed=data.seed, conversations=data.limit, how=data.world)
 
 
 def manager_rows(story: Story, related_k: int) -> Iterator[ManagerRow]:
