@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 
 
@@ -16,4 +17,6 @@ def quiet() -> None:
     disable_progress_bar()  # the hub's too
     if downloads:
         enable_progress_bars()
+    # Of texts that are too long, which a stage refuses itself, and with what to do about it.
+    logging.getLogger("transformers.tokenization_utils_base").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(peft|transformers|trl)\b")

@@ -220,7 +220,8 @@ def _kept(file: Path) -> Material:
 
 def _built(data: Data, recipe: Recipe, stage: Stage, actors: Actors | None) -> Material:
     """Rows without duplicates; recorded ones need no actors."""
-    found = material(data, recipe, stage.role, _RULES if actors is None else _builder(recipe, actors))
+    with _quiet():
+        found = material(data, recipe, stage.role, _RULES if actors is None else _builder(recipe, actors))
     found.rows, double = deduplicated(found.rows)
     if double:
         found.skipped["the same as another row"] += double
@@ -275,7 +276,7 @@ def _read(file: Path) -> Trained:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Sampled at temperature 1, unreadable replies are nothing to warn of: the reward counts them."""
+    """Of who is not trained yet, or samples, unreadable replies are nothing to warn of: the reward counts them."""
     agents = logging.getLogger("langgraph_memory_r1.agents")
     level = agents.level
     agents.setLevel(logging.ERROR)
