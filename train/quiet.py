@@ -9,7 +9,7 @@ import warnings
 def quiet() -> None:
     """No bars of transformers and datasets across ours, no deprecations among the libraries; downloads are shown."""
     from datasets import disable_progress_bars
-    from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
     from transformers.utils.logging import disable_progress_bar
 
     downloads = not are_progress_bars_disabled()

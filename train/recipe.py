@@ -278,8 +278,8 @@ def _known(place: tuple[int | str, ...]) -> list[str]:
 
 
 def _beside(path: str | os.PathLike[str], base: str) -> str:
-    folder = Path(path).parent / base
-    return str(folder) if (folder / "config.json").exists() else ""
+    folder = os.path.normpath(Path(path).parent / base)
+    return folder if Path(folder, "config.json").exists() else ""
 
 
 def _with_base(recipe: Recipe, base: str) -> Recipe:
