@@ -37,6 +37,7 @@ def parameters(method: Any) -> list[str]:
         (GRPOTrainer._save_checkpoint, ["self", "model", "trial"]),
         (Trainer._load_optimizer_and_scheduler, ["self", "checkpoint"]),
         (Trainer.create_optimizer, ["self", "model"]),
+        (Trainer.create_accelerator_and_postprocess, ["self"]),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

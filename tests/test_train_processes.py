@@ -21,7 +21,7 @@ from tiny_model import save_base
 
 from langgraph_memory_r1 import InputError
 from langgraph_memory_r1.models.adapters import read_manifest
-from langgraph_memory_r1.train.sharded import check_deepspeed, check_fsdp
+from langgraph_memory_r1.train.sharded import check_deepspeed, check_fsdp, unrounded
 
 pytestmark = pytest.mark.slow  # TRL alone takes seconds to load, here in several processes
 
@@ -136,8 +136,19 @@ def test_fsdp_that_leaves_a_process_without_whole_weights_is_refused(
     told = load_config_from_file(str(CONFIGURATIONS / "fsdp.yaml")).fsdp_config
     names = ("reshard_after_forward", "cpu_ram_efficient_loading")
     ours = {"fsdp_version": told["fsdp_version"], **{name: told[f"fsdp_{name}"] for name in names}}
+    plugin = FullyShardedDataParallelPlugin(**ours | wrong)
     with pytest.raises(InputError, match=f"set fsdp_{next(iter(wrong))}: false") if wrong else nullcontext():
-        check_fsdp(FullyShardedDataParallelPlugin(**ours | wrong))
+        check_fsdp(plugin)
+
+
+def test_half_precision_does_not_round_what_a_split_model_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FSDP_CPU_RAM_EFFICIENT_LOADING", "false")
+    plugin = FullyShardedDataParallelPlugin(fsdp_version=2)
+    assert unrounded(plugin.mixed_precision_policy) is None
+    plugin.set_mixed_precision("bf16")
+    assert plugin.mixed_precision_policy.output_dtype == torch.bfloat16  # else nothing has to be done any more
+    kept = unrounded(plugin.mixed_precision_policy)
+    assert kept is not None and (kept.param_dtype, kept.output_dtype) == (torch.bfloat16, None)
 
 
 def test_zero_3_is_refused() -> None:

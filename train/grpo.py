@@ -27,7 +27,7 @@ from langgraph_memory_r1.train.checkpoints import Resumable
 from langgraph_memory_r1.train.policy import as_chat, has_adapters
 from langgraph_memory_r1.train.rewards import Weighted
 from langgraph_memory_r1.train.rows import Row
-from langgraph_memory_r1.train.sharded import gathered
+from langgraph_memory_r1.train.sharded import Sharing, gathered
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Engine(Protocol):
         """Give back what is held elsewhere; nothing is generated any more."""
 
 
-class NodeGRPOTrainer(Resumable, GRPOTrainer):  # type: ignore[misc]
+class NodeGRPOTrainer(Resumable, Sharing, GRPOTrainer):  # type: ignore[misc]
     """TRL's GRPOTrainer on the rows of one node.
 
     Args:

@@ -18,9 +18,10 @@ from langgraph_memory_r1.prompts import Style, render, write
 from langgraph_memory_r1.train.checkpoints import Resumable
 from langgraph_memory_r1.train.policy import as_chat
 from langgraph_memory_r1.train.rows import ManagerRow, Row
+from langgraph_memory_r1.train.sharded import Sharing
 
 
-class NodeSFTTrainer(Resumable, SFTTrainer):  # type: ignore[misc]
+class NodeSFTTrainer(Resumable, Sharing, SFTTrainer):  # type: ignore[misc]
     """TRL's SFTTrainer on the rows of one node; only the reply is learned.
 
     Args:

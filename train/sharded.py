@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
-from torch.distributed.fsdp import FSDPModule
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy
 
 from langgraph_memory_r1.errors import InputError
 
@@ -36,6 +37,27 @@ def weights(model: Any) -> dict[str, Tensor] | None:
     if not isinstance(model, FSDPModule):
         return None
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
+
+
+class Sharing:
+    """A trainer of transformers, by inheritance beside it, that takes only such ways to share a model."""
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """As transformers does, and checked before a model is shared."""
+        trainer: Any = super()
+        trainer.create_accelerator_and_postprocess()
+        this: Any = self
+        if this.is_deepspeed_enabled:
+            check_deepspeed(this.accelerator.state.deepspeed_plugin)
+        if this.is_fsdp_enabled:
+            plugin = this.accelerator.state.fsdp_plugin
+            check_fsdp(plugin)
+            plugin.mixed_precision_policy = unrounded(plugin.mixed_precision_policy)
+
+
+def unrounded(policy: MixedPrecisionPolicy | None) -> MixedPrecisionPolicy | None:
+    """A policy that leaves alone what a model returns: accelerate's rounds log-probabilities to half precision."""
+    return None if policy is None else replace(policy, output_dtype=None)
 
 
 def check_deepspeed(plugin: Any) -> None:
