@@ -12,7 +12,7 @@ from zlib import crc32
 
 MANAGER: Final[dict[str, dict[str, float]]] = {
     "new": {"noop": 0.6, "delete-other": 0.4},
-    "additive": {"overwrite": 0.7, "delete": 0.2, "add": 0.1},
+    "additive": {"overwrite": 0.75, "delete": 0.15, "add": 0.1},
     "correction": {"join": 0.6, "delete": 0.25, "noop": 0.15},
     "retraction": {"noop": 0.8, "add": 0.2},
     "repetition": {"delete": 0.7, "join": 0.3},
@@ -28,12 +28,12 @@ ANSWERER: Final[dict[str, dict[str, float]]] = {
 }
 """What goes wrong in the answer agent, by the form of the question; `nothing` is when the memories hold no answer."""
 
-GOOD, BAD = 0.62, 0.24
+GOOD, BAD = 0.6, 0.22
 """The probability of the right thing where an agent has a good habit, and where it has not."""
 UNSELECTED: Final = 0.15
 """How often a right answer comes without the memories that it rests on."""
-_ALWAYS: Final = {"new": 0.9, "small-talk": 0.85}
-_GOOD_SHARE: Final = {"value": 0.7, "bridge": 0.6, "time": 0.6, "nothing": 0.5}
+_ALWAYS: Final = {"new": 0.92, "small-talk": 0.92, "retraction": 0.7}
+_GOOD_SHARE: Final = {"value": 0.6, "bridge": 0.5, "time": 0.5, "nothing": 0.5}
 _MANAGER_GOOD: Final = 0.4
 
 

@@ -30,6 +30,8 @@ FEW: Final = 3
 """Memories of the first lessons, in which every exercise is about one of them."""
 _UNTOLD: Final = 0.2
 """Share of the exercises, later, about what the bank does not hold."""
+_ADDITIVE: Final = 3
+"""How many times as often as another kind: two names from two places are the hardest text to write."""
 _EXERCISES: Final = 8
 _AT: Final = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -133,7 +135,8 @@ class _Room:
             (owner, attribute), values = self.told[n], self.values[n]
             kinds: list[Kind] = ["retraction", "repetition"]
             if len(values) == 1:
-                kinds += ["correction", "additive"] if attribute.several else ["correction"]
+                additive: list[Kind] = ["additive"] * (_ADDITIVE * attribute.several)
+                kinds += ["correction", *additive]
             kind = rng.choice(kinds)
         new = next(self.names)
         frames = said(self.part, kind, attribute)

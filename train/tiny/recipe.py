@@ -51,9 +51,9 @@ class Recipe:
     """... with lessons on more and more memories ..."""
     lessons: int = 674
     """... with lessons on all that a prompt may show ..."""
-    right: int = 1000
+    right: int = 1200
     """... with right replies ..."""
-    habits: int = 400
+    habits: int = 500
     """... and with an untrained agent's replies."""
     mixed: float = 0.25
     """Share of right replies among the lessons, and of lessons among the right replies."""
@@ -89,9 +89,9 @@ def make(folder: str | Path, recipe: Recipe | None = None) -> Path:
     tokenizer = new_tokenizer(recipe)
     model = new_model(recipe, tokenizer)
     unfinished = place / "unfinished.pt"
+    tokenizer.save_pretrained(place)
     fit(model, tokenizer, recipe, unfinished)
     model.to(torch.float16).save_pretrained(place)
-    tokenizer.save_pretrained(place)
     unfinished.unlink()
     return place
 
@@ -107,7 +107,7 @@ def encode(tokenizer: Any, shown: Demonstration) -> tuple[list[int], list[int]]:
 def new_tokenizer(recipe: Recipe) -> Any:
     """The tokenizer, learned from demonstrations."""
     sample = islice(demonstrations(recipe.seed + 1), 6000)
-    texts = (text for shown in sample for text in (render(shown.given, "compact")[1].text, shown.reply))
+    texts = (text for shown in sample for text in (render(shown.given, "compact")[1].text, shown.right))
     return train_tokenizer(texts)
 
 

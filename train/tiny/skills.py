@@ -61,8 +61,8 @@ def _measured(
         yield "id", float(best[tokens.index(',"id":') + 1])
     if case.kind == "new" and ',"text":"' in tokens:
         yield "text", float(all(best[tokens.index(',"text":"') + 1 :]))
-    if " and" in tokens and ',"id":' in tokens:
-        yield "text", float(all(best[tokens.index(" and") + 1 :]))
+    if case.kind == "additive" and " and " in tokens:
+        yield "text", float(all(best[tokens.index(" and ") - 1 :]))
     if '],"answer":"' in tokens and case.kind != "nothing":
         end = tokens.index('],"answer":"')
         yield "selected", float(all(best[1:end]))
