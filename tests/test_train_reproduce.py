@@ -71,12 +71,12 @@ def test_ablations_share_the_trainings_of_the_whole_arm(whole: Plan) -> None:
 
 
 def test_each_round_begins_with_the_newest_adapters(whole: Plan, tmp_path: Path) -> None:
-    recipe = whole.recipe_of("grpo-4-answer", tmp_path, seed=2)
+    recipe = whole.recipe_of("grpo-4-manage", tmp_path, seed=2)
     assert recipe.start == {
-        "answer": str(tmp_path / "grpo-1-answer/adapters/answer"),
-        "manage": str(tmp_path / "grpo-3-manage/adapters/manage"),
+        "answer": str(tmp_path / "grpo-3-answer/adapters/answer"),
+        "manage": str(tmp_path / "grpo-2-manage/adapters/manage"),
     }
-    assert recipe.seed == 2 and [stage.role for stage in recipe.stages] == ["answer"]
+    assert recipe.seed == 2 and [stage.role for stage in recipe.stages] == ["manage"]
 
 
 def test_right_decisions_are_rows_that_can_be_imitated(stories: list[Story]) -> None:

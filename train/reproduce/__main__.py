@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -62,7 +61,6 @@ def main(
 ) -> None:
     """The paper's claims in miniature, on the tiny base and PersonaWorld."""
     console = Console(stderr=True)
-    warnings.filterwarnings("ignore", category=FutureWarning)  # of TRL and transformers among themselves
     try:
         if smoke:
             from langgraph_memory_r1.train.reproduce.smoke import run

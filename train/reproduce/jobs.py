@@ -11,7 +11,6 @@ import os
 import queue
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -145,7 +144,6 @@ def _begin(steps: Any) -> None:
 
     _steps = steps
     threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
-    warnings.filterwarnings("ignore", category=FutureWarning)  # of TRL and transformers among themselves
     torch.set_num_threads(1)  # a model this small gains nothing from more, and the other process would wait
     logging.getLogger("langgraph_memory_r1").setLevel(logging.ERROR)  # an untrained agent writes what nobody can read
 
