@@ -55,6 +55,7 @@ def test_a_change_of_one_stage_leaves_the_others_that_share_its_settings(tmp_pat
         ("lora.rank=8", "unknown key 'lora.rank'; there are r, alpha"),
         ("stages.0.algorithm=dpo", "stages.0.algorithm: "),
         ("seed=many", "seed: "),
+        ("metric=exact_match", "metric: there is no 'exact_match'; there are em, "),
         ("held_out=1", "held_out: "),
         ("train={source: personaworld, world: {atributes: 2}}", "unknown key 'train.world.atributes'; did you mean"),
         ("train={source: personaworld, world: {hops: 2}}", "train.world: hops=2.0 is out of range; give 0 to 1."),

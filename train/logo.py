@@ -162,9 +162,10 @@ class NodeLoGoTrainer(NodeGRPOTrainer):
         """Log-probabilities under the base: (B, C)."""
         tokens = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
         mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+        base = self.model if self.ref_model is None else self.ref_model
         with torch.no_grad(), wearing(self.accelerator.unwrap_model(self.model), BASE):
             found: Tensor = self._get_per_token_logps_and_entropies(
-                self.model, tokens, mask, batch["completion_ids"].shape[1],
+                base, tokens, mask, batch["completion_ids"].shape[1],
                 batch_size=self.args.per_device_train_batch_size,
             )[0]  # fmt: skip
         return found

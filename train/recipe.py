@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.personaworld import Difficulty
 from langgraph_memory_r1.prompts import Style
+from langgraph_memory_r1.scoring import METRICS
 from langgraph_memory_r1.train.construction import Link
 
 TrainedRole: TypeAlias = Literal["manage", "answer"]
@@ -158,6 +159,13 @@ class Recipe:
     report_to: str = "none"
     notes: str = ""
     """Where the settings come from."""
+
+    @field_validator("metric")
+    @classmethod
+    def _known(cls, metric: str) -> str:
+        if metric not in METRICS:
+            raise InputError(f"there is no {metric!r}; there are {', '.join(METRICS)}")
+        return metric
 
 
 _RECIPE = TypeAdapter(Recipe)
