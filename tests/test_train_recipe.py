@@ -61,6 +61,7 @@ def test_a_change_of_one_stage_leaves_the_others_that_share_its_settings(tmp_pat
         ("train={source: personaworld, world: {hops: 2}}", "train.world: hops=2.0 is out of range; give 0 to 1."),
         ("train={source: personaworld, sessions: 16}", "train: personaworld invents its sessions; say how many: "),
         ("train={source: locomo, world: {turns: 2}}", "train: world is for the source personaworld, not for locomo"),
+        ("train={source: locomo, questions: 2}", "train: questions is for the source personaworld, not for locomo"),
         ("stages.0.algorithm=logo", "stages.0: LoGo-GRPO trains the role 'manage', in this process: leave engine out"),
         ("stages=[{role: manage, algorithm: logo}]", "stages.0: LoGo-GRPO rolls out conversations"),
         ("stages=[{role: manage, algorithm: logo, engine: 'http://x'}]", "leave engine out"),
