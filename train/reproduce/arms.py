@@ -28,12 +28,12 @@ _LONG_TRAIN: Final = Data(
 )  # fmt: skip
 """152 questions here too, but fewer conversations: most sessions of one would be asked about by none of four."""
 _LONG_VALIDATION: Final = Data(source="personaworld", split="validation", world=_LONG_WORLD, limit=20, questions=8)
-_PPO: Final = {"per_device_train_batch_size": 32, "num_generations": 2}
-"""Without groups, other prompts teach more than other replies; and the critic's pass takes time too."""
+_PPO: Final = {"num_generations": 2}
+"""Without groups, other prompts teach more than other replies."""
 _SFT: Final = {"max_steps": 150, "per_device_train_batch_size": 32, "learning_rate": 1e-3, "save_steps": 50}
-_LOGO: Final = {
+_LOGO: Final = {  # few steps, but each of hundreds of decisions
     "max_steps": 12, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 8, "num_generations": 8,
-    "save_steps": 4,
+    "save_steps": 4, "learning_rate": 1.5e-3,
 }  # fmt: skip
 
 
@@ -180,7 +180,6 @@ def _long(managing: Stage, given: Mapping[TrainedRole, str], most: int | None) -
 
     Both begin with the manager of short ones, whose answerer is their judge.
     """
-    rate = {name: managing.settings[name] for name in ("learning_rate", "lr_scheduler_type")}
-    logo = _cut(Stage(role="manage", algorithm="logo", settings=_LOGO | rate, eval_every=4), most)
+    logo = _cut(Stage(role="manage", algorithm="logo", settings=managing.settings | _LOGO, eval_every=4), most)
     stages = {"long-grpo": managing, "long-logo": logo}
     return [Training(name, stage, given, _LONG_TRAIN, _LONG_VALIDATION) for name, stage in stages.items()]

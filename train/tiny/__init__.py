@@ -1,4 +1,4 @@
-"""The tiny base: a transformer of about a million parameters that behaves as an untrained memory agent does.
+"""The tiny base: a transformer of two million parameters that behaves as an untrained memory agent does.
 
     habits.py          what an untrained agent does, and how often
     demonstrations.py  prompts with its replies, from PersonaWorld's part `base`
