@@ -59,6 +59,8 @@ class NodePPOTrainer(NodeGRPOTrainer):
             optimizer.add_param_group(
                 {"params": list(self.critic.parameters()), "lr": self.ppo.critic_learning_rate, "weight_decay": 0.0}
             )
+            # transformers clears the gradients of the model only; the critic's would add up over all steps.
+            optimizer.register_step_post_hook(lambda *_: self.critic.zero_grad())
         return optimizer
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
