@@ -28,8 +28,8 @@ _LONG_TRAIN: Final = Data(
 )  # fmt: skip
 """152 questions here too, but fewer conversations: most sessions of one would be asked about by none of four."""
 _LONG_VALIDATION: Final = Data(source="personaworld", split="validation", world=_LONG_WORLD, limit=20, questions=8)
-_PPO: Final = {"num_generations": 2}
-"""Without groups, other prompts teach more than other replies."""
+_PPO: Final = {"per_device_train_batch_size": 64, "num_generations": 2}
+"""Without groups, other prompts teach more than other replies; and the critic learns from all, which takes time."""
 _SFT: Final = {"max_steps": 150, "per_device_train_batch_size": 32, "learning_rate": 1e-3, "save_steps": 50}
 _LOGO: Final = {  # few steps, but each of hundreds of decisions
     "max_steps": 12, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 8, "num_generations": 8,
