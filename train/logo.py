@@ -22,6 +22,7 @@ from trl import GRPOConfig
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.schemas import Question
 from langgraph_memory_r1.train.advantages import group_advantages, zero_variance_share
+from langgraph_memory_r1.train.construction import probe_of
 from langgraph_memory_r1.train.episodes import Deciding, Episode, Rollout, roll
 from langgraph_memory_r1.train.grpo import NodeGRPOTrainer, write_completions
 from langgraph_memory_r1.train.policy import BASE, LocalPolicy, Reply, wearing
@@ -204,11 +205,7 @@ def probes_of(episode: Episode, sessions: set[str], *, every: bool = False) -> l
         found = {place[turn] for turn in question.evidence if turn in place}
         return bool(found) and (found <= sessions if every else bool(found & sessions))
 
-    return [
-        Probe(question.text, question.gold, question.at, question.category, question.evidence)
-        for question in episode.questions
-        if question.gold and belongs(question)
-    ]
+    return [probe_of(question) for question in episode.questions if question.gold and belongs(question)]
 
 
 def _padded(rows: Sequence[Sequence[int]], side: str, device: torch.device) -> tuple[Tensor, Tensor]:
