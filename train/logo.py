@@ -67,9 +67,6 @@ class NodeLoGoTrainer(NodeGRPOTrainer):
         related_k: int = 10,
         **kwargs: Any,
     ) -> None:
-        if args.num_iterations != 1 or args.steps_per_generation > args.gradient_accumulation_steps:
-            raise InputError("LoGo-GRPO takes one step per generation; leave num_iterations at 1 and "
-                             "steps_per_generation at gradient_accumulation_steps.")  # fmt: skip
         rows = [ManagerRow(episode.id, (), (), (), (), episode.id) for episode in episodes]
         super().__init__(model, tokenizer, rows, [Weighted(_Unused(rows))], args, **kwargs)
         self.episodes = {episode.id: episode for episode in episodes}
@@ -157,16 +154,25 @@ class NodeLoGoTrainer(NodeGRPOTrainer):
             "advantages": torch.cat([advantages, torch.zeros(missing)]).to(device),
             "num_items_in_batch": self.accelerator.gather(mask.sum()).sum(),
         }  # fmt: skip
-        return batch | {"ref_per_token_logps": self._reference(batch)} if self.beta else self.shortened(batch)
+        return self._compared(self.shortened(batch))
 
-    def _reference(self, batch: dict[str, Tensor]) -> Tensor:
-        """Log-probabilities under the base: (B, C)."""
+    def _compared(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The batch with the log-probabilities that the loss compares with, where it does."""
+        if self.args.gradient_accumulation_steps % (self.args.steps_per_generation * self.num_iterations):
+            batch = batch | {"old_per_token_logps": self._logps(self.model, batch)}
+        if self.beta:
+            with wearing(self.accelerator.unwrap_model(self.model), BASE):
+                base = self.model if self.ref_model is None else self.ref_model
+                batch = batch | {"ref_per_token_logps": self._logps(base, batch)}
+        return batch
+
+    def _logps(self, model: Any, batch: dict[str, Tensor]) -> Tensor:
+        """Of the completions under a model: (B, C)."""
         tokens = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
         mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
-        base = self.model if self.ref_model is None else self.ref_model
-        with torch.no_grad(), wearing(self.accelerator.unwrap_model(self.model), BASE):
+        with torch.no_grad():
             found: Tensor = self._get_per_token_logps_and_entropies(
-                base, tokens, mask, batch["completion_ids"].shape[1],
+                model, tokens, mask, batch["completion_ids"].shape[1],
                 batch_size=self.args.per_device_train_batch_size,
             )[0]  # fmt: skip
         return found
