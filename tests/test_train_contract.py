@@ -6,6 +6,7 @@ Private methods are overridden, on purpose few; nothing but these tests holds TR
 from __future__ import annotations
 
 import inspect
+from contextlib import nullcontext
 from dataclasses import fields
 from typing import Any
 
@@ -13,9 +14,12 @@ import pytest
 
 pytest.importorskip("trl", reason="the extra `train` is not installed")
 
-from transformers import Trainer
+import torch
+from transformers import Qwen3Config, Qwen3ForCausalLM, Trainer
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
-from trl.trainer import grpo_trainer
+from trl.trainer import grpo_trainer, utils
+
+from langgraph_memory_r1.train.compact import completions_only
 
 pytestmark = pytest.mark.slow  # TRL alone takes seconds to load
 
@@ -98,3 +102,39 @@ def test_the_reference_of_a_model_with_adapters_is_the_model_without_them() -> N
     """beta is set after the constructor, which would copy the adapter `default` otherwise."""
     source = inspect.getsource(GRPOTrainer._generate_and_score_completions)
     assert 'adapter_name="ref" if "ref" in model.peft_config else None' in source
+
+
+@pytest.mark.parametrize("outputs", [("log_probs",), ("log_probs", "entropy")])
+def test_only_completions_are_scored_and_to_the_same_values(
+    outputs: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TRL's head chooses by a name of its own whether it leaves prompts out; `completions_only` takes that over."""
+    model = Qwen3ForCausalLM(
+        Qwen3Config(
+            vocab_size=50,
+            hidden_size=8,
+            intermediate_size=8,
+            num_hidden_layers=1,
+            num_attention_heads=1,
+            num_key_value_heads=1,
+            head_dim=8,
+        )  # fmt: skip
+    )
+    utils.add_fused_lm_head(model, outputs=outputs)
+    scored: list[int] = []
+    head = utils._ChunkedLogProbFunction.apply
+    monkeypatch.setattr(
+        utils._ChunkedLogProbFunction, "apply", lambda hidden, *rest: scored.append(len(hidden)) or head(hidden, *rest)
+    )
+    tokens = torch.arange(1, 13).reshape(2, 6)
+    labels = tokens.masked_fill(torch.arange(6) < 4, -100)
+    found = []
+    for scope in (nullcontext(), completions_only()):
+        with scope:
+            model.zero_grad()
+            output = model(input_ids=tokens, labels=labels, fused_lm_head=True)
+            output.log_probs.sum().backward()
+            found.append((output.log_probs.detach(), model.model.embed_tokens.weight.grad.clone()))
+    assert scored == [10, 4]  # of six tokens each the last five are said; two of them are the completion
+    for whole, short in zip(*found, strict=True):
+        assert torch.allclose(whole, short, atol=1e-6) and whole.abs().sum() > 0

@@ -32,6 +32,7 @@ from langgraph_memory_r1.train.grpo import NodeGRPOTrainer
 from langgraph_memory_r1.train.logo import NodeLoGoTrainer
 from langgraph_memory_r1.train.policy import BASE, LocalPolicy, wearing
 from langgraph_memory_r1.train.ppo import NodePPOTrainer
+from langgraph_memory_r1.train.recipe import LoGoSettings
 from langgraph_memory_r1.train.rewards import Judge, RowReward, Weighted
 from langgraph_memory_r1.train.rows import Row
 from langgraph_memory_r1.train.sft import NodeSFTTrainer
@@ -214,6 +215,22 @@ def test_logo_compares_sessions_of_rollouts_and_rerolls_each_among_themselves(tm
     assert {group for group in sizes if group.startswith("global")} == {f"global/{e}/s{s}" for e in "ab" for s in "01"}
     assert all(sizes[group] >= 8 for group in sizes if group.startswith("global"))
     assert logged(made, "samples_per_rollout") == [pytest.approx(len(kept) / 8)]
+
+
+def test_logo_rerolls_single_steps_too_where_something_can_be_asked(tmp_path: Path) -> None:
+    judge = Counting(Deciding(LocalPolicy(model := two_adapters(TOKENIZER), TOKENIZER, adapter="answer", max_tokens=4)))
+    args = settings(
+        tmp_path, max_steps=2, max_completion_length=4, steps_per_generation=2, per_device_train_batch_size=4
+    )
+    logo = LoGoSettings(local_span="step", local_probability=1, local_rolls=3)
+    made = NodeLoGoTrainer(model, TOKENIZER, [episode("a"), episode("b")], judge, args, logo=logo)
+    made.train()
+    kept = [json.loads(line) for line in (tmp_path / "completions" / "000000-0.jsonl").read_text().splitlines()]
+    groups = [line["group"] for line in kept if line["group"].startswith("local")]
+    assert set(groups) == {f"local/{e}/{step}" for e in "ab" for step in (1, 2, 3)}  # the first question is after t1
+    assert all(groups.count(group) >= 3 for group in groups)
+    assert len(list((tmp_path / "completions").iterdir())) == 1  # one generation for two steps
+    assert logged(made, "clip_ratio/region_mean")
 
 
 def test_borrowing_another_adapter_leaves_everything_as_it_was() -> None:

@@ -1,8 +1,9 @@
-"""LoGo-GRPO (Memory-R2, arXiv 2605.21768): whole episodes against each other, and one session from the same memory.
+"""LoGo-GRPO (Memory-R2, arXiv 2605.21768): whole episodes against each other, and parts of them from the same memory.
 
     global   n rollouts of an episode; what was decided in a session is judged by the bank at the end, on the questions
              whose evidence lies in that session: long-range credit, but the rollouts' memories have drifted apart
-    local    m re-rolls of one session from the memory of one of the rollouts, judged right after it: fair credit
+    local    m re-rolls of one session, or of one step, from the memory of one of the rollouts, judged right after it:
+             fair credit
 
 Both kinds of groups stand in one batch, each normalised in itself. Re-rolls are sampled at the temperature of the
 rollouts: taken greedily, a group of them would have no variance and teach nothing.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -19,7 +21,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from trl import GRPOConfig
 
-from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.roles import Batch
 from langgraph_memory_r1.schemas import Question
 from langgraph_memory_r1.train.advantages import group_advantages, zero_variance_share
 from langgraph_memory_r1.train.construction import probe_of
@@ -74,7 +76,7 @@ class NodeLoGoTrainer(NodeGRPOTrainer):
         self._random = torch.Generator().manual_seed(args.seed)
 
     def rest(self) -> dict[str, Any]:
-        """The random numbers by which sessions are chosen too."""
+        """The random numbers by which parts are chosen too."""
         return {**super().rest(), "random": self._random.get_state()}
 
     def take_up(self, rest: dict[str, Any]) -> None:
@@ -104,40 +106,49 @@ class NodeLoGoTrainer(NodeGRPOTrainer):
         """The calls of a session, judged by the bank at the end of the episode."""
         states = [(rollout, session) for rollout in rollouts for session in dict.fromkeys(rollout.episode.sessions)]
         scores = self.judge.scores(
-            [(rollout.bank, probes_of(rollout.episode, {session})) for rollout, session in states]
+            [(one.bank, probes_of(one.episode, one.episode.within(session).steps)) for one, session in states]
         )
         for (rollout, session), score in zip(states, scores, strict=True):
             group = ("global", rollout.episode.id, session)
             yield from (Sample(reply, group, score) for at, reply in rollout.moves if at == session)
 
     def _local(self, rollouts: Sequence[Rollout], manager: Deciding) -> Iterator[Sample]:
-        """The calls of re-rolled sessions, judged by the bank right after."""
+        """The calls of what is re-rolled, judged by the bank right after."""
         anchors = list(self._anchors(rollouts))
-        again = [(anchor, session) for anchor, session in anchors for _ in range(self.logo.local_rolls)]
+        again = [(anchor, span) for anchor, span in anchors for _ in range(self.logo.local_rolls)]
         rolled = roll(
-            [anchor.episode.within(session) for anchor, session in again], manager,
-            [anchor.at(session) for anchor, session in again],
+            [anchor.episode.part(span.start, span.stop) for anchor, span in again], manager,
+            [anchor.before[span.start] for anchor, span in again],
         )  # fmt: skip
-        probes = [self._probes_until(anchor.episode, session) for anchor, session in again]
+        probes = [self._probes_until(anchor.episode, span.stop) for anchor, span in again]
         scores = self.judge.scores([(rollout.bank, asked) for rollout, asked in zip(rolled, probes, strict=True)])
-        for (anchor, session), rollout, score in zip(again, rolled, scores, strict=True):
-            group = ("local", anchor.episode.id, session)
+        for (anchor, span), rollout, score in zip(again, rolled, scores, strict=True):
+            group = ("local", anchor.episode.id, str(span.start))
             yield from (Sample(reply, group, score) for _, reply in rollout.moves)
 
-    def _anchors(self, rollouts: Sequence[Rollout]) -> Iterator[tuple[Rollout, str]]:
-        """For some sessions of every episode, one of its rollouts."""
+    def _anchors(self, rollouts: Sequence[Rollout]) -> Iterator[tuple[Rollout, range]]:
+        """For some parts of every episode after which something can be asked, one of its rollouts."""
         by_episode: dict[str, list[Rollout]] = {}
         for rollout in rollouts:
             by_episode.setdefault(rollout.episode.id, []).append(rollout)
         for group in by_episode.values():
-            for session in dict.fromkeys(group[0].episode.sessions):
-                if self._draw() < self.logo.local_probability:
-                    yield group[int(self._draw() * len(group))], session
+            for span in self._spans(group[0].episode):
+                asked = bool(self._probes_until(group[0].episode, span.stop))
+                if self._draw() < self.logo.local_probability and asked:
+                    yield group[int(self._draw() * len(group))], span
 
-    def _probes_until(self, episode: Episode, session: str) -> list[Probe]:
-        sessions = list(dict.fromkeys(episode.sessions))
-        known = probes_of(episode, set(sessions[: sessions.index(session) + 1]), every=True)
-        return known[-self.logo.local_probes :]
+    def _spans(self, episode: Episode) -> Iterator[range]:
+        """The steps that are re-rolled together."""
+        places = range(len(episode.steps))
+        if self.logo.local_span == "step":
+            yield from (range(place, place + 1) for place in places)
+        else:
+            for _, group in groupby(places, key=episode.sessions.__getitem__):
+                together = list(group)
+                yield range(together[0], together[-1] + 1)
+
+    def _probes_until(self, episode: Episode, stop: int) -> list[Probe]:
+        return probes_of(episode, episode.steps[:stop], every=True)[-self.logo.local_probes :]
 
     def _batch(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """The samples as TRL takes them, filled up with samples of advantage 0 so that no remainder is dropped."""
@@ -203,13 +214,13 @@ class _Unused(RowReward):
         return [None] * len(sampled)
 
 
-def probes_of(episode: Episode, sessions: set[str], *, every: bool = False) -> list[Probe]:
-    """The questions with evidence in these sessions: some of it, or with `every` all of it."""
-    place = {turn.id: turn.session or "" for step in episode.steps for turn in step.turns}
+def probes_of(episode: Episode, steps: Sequence[Batch], *, every: bool = False) -> list[Probe]:
+    """The questions with evidence in these steps: some of it, or with `every` all of it that the episode holds."""
+    held, within = ({turn.id for step in some for turn in step.turns} for some in (episode.steps, steps))
 
     def belongs(question: Question) -> bool:
-        found = {place[turn] for turn in question.evidence if turn in place}
-        return bool(found) and (found <= sessions if every else bool(found & sessions))
+        found = held & set(question.evidence)
+        return bool(found) and (found <= within if every else bool(found & within))
 
     return [probe_of(question) for question in episode.questions if question.gold and belongs(question)]
 

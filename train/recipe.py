@@ -90,8 +90,10 @@ class PPOSettings:
 class LoGoSettings:
     """What LoGo-GRPO has beyond GRPO; the values are those of Memory-R2's released code."""
 
+    local_span: Literal["session", "step"] = "session"
+    """What is re-rolled and judged at a time. A step is a single decision, as in plain GRPO."""
     local_probability: float = 0.5
-    """Of a session to be re-rolled."""
+    """Of a session or step to be re-rolled."""
     local_rolls: int = 4
     local_probes: int = 16
     """Most questions that a re-roll is judged by."""

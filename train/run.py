@@ -28,6 +28,7 @@ from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.models import Manifest, RulesChatModel, load_chat_model, write_manifest
 from langgraph_memory_r1.train.actors import Actors, load_actors
 from langgraph_memory_r1.train.checkpoints import last_checkpoint
+from langgraph_memory_r1.train.compact import completions_only
 from langgraph_memory_r1.train.construction import Material
 from langgraph_memory_r1.train.data import material
 from langgraph_memory_r1.train.datacard import as_markdown, card_of, check_splits, deduplicated, fingerprint
@@ -173,7 +174,7 @@ def _stage(recipe: Recipe, number: int, folder: Path, tell: Tell, callbacks: Seq
     ready.prompt_lengths()
     judge = ready.judge()
     keep = ready.keeper(judge)
-    with _quiet(), ready.engine() as engine:
+    with _quiet(), completions_only(), ready.engine() as engine:
         trainer = ready.trainer(judge, [keep, *callbacks], engine)
         trainer.train(resume_from_checkpoint=last_checkpoint(place))
     trainer.accelerator.wait_for_everyone()

@@ -39,13 +39,10 @@ SPLITS: Final[dict[str, tuple[Part, int]]] = {
 """The part of the world that a split is told in, and how many conversations it has by default."""
 
 LONG: Final[dict[str, int]] = {"long8": 8, "long16": 16, "long32": 32}
-"""Further splits, told like `test`, by their number of sessions."""
+"""Further splits, told like `test`, by their number of sessions. They go on about the same things: mistakes add up."""
 
 LONG_CONVERSATIONS: Final = 12
 """Of each length."""
-
-_LONG_ATTRIBUTES: Final = 12
-"""In the long splits, where 5 would soon be told."""
 
 QUESTIONS: Final = 4
 """About each conversation; 38 times 4 are the 152 that Memory-R1 was trained with."""
@@ -95,7 +92,7 @@ def generate(
     """
     if how is not None and split in (*LONG, "long"):
         raise InputError(f"{split} says itself how hard it is; leave that out, or take the split test with "
-                         f"sessions={LONG.get(split, 16)} and attributes={_LONG_ATTRIBUTES}.")  # fmt: skip
+                         f"sessions={LONG.get(split, 16)}.")  # fmt: skip
     if split == "long":
         each: dict[str, Any] = {"seed": seed, "conversations": conversations, "questions": questions}
         return [story for name in LONG for story in generate(name, **each)]
@@ -103,7 +100,7 @@ def generate(
     if part is None:
         raise InputError(f"PersonaWorld has no split {split!r}; give one of: {', '.join([*SPLITS, *LONG, 'long'])}")
     if split in LONG:
-        how, count = Difficulty(sessions=LONG[split], attributes=_LONG_ATTRIBUTES), LONG_CONVERSATIONS
+        how, count = Difficulty(sessions=LONG[split]), LONG_CONVERSATIONS
     how = how or Difficulty()
     wanted = range(1, (conversations or count) + 1)
     return [_story(part, f"{split}-{seed}-{number}", questions, how) for number in wanted]

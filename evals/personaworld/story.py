@@ -77,11 +77,14 @@ class Item:
         return self.events[-1].kind
 
     def evidence(self) -> tuple[str, ...]:
-        """The turns that hold what is known now: back to the one that made all before it void."""
+        """The turns that hold what is known now, and what they made void: back to where it was first told.
+
+        A retraction ends that: what is told afterwards is new.
+        """
         turns: list[str] = []
         for event in reversed(self.events):
             turns.insert(0, event.turn)
-            if event.kind in ("new", "correction", "retraction"):
+            if event.kind == "new":
                 break
         return tuple(turns)
 

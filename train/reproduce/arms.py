@@ -21,13 +21,15 @@ UNDISTILLED: Final = '{"selected":[],"answer":"'
 """The beginning of a reply that chooses no memories before it answers: without memory distillation."""
 
 LONG: Final = "long16"
-_LONG_WORLD: Final = Difficulty(sessions=16, attributes=12)
+_LONG_WORLD: Final = Difficulty(sessions=16)
 """As the split `long16`."""
 _LONG_TRAIN: Final = Data(
-    source="personaworld", split="train", world=_LONG_WORLD, limit=8, questions=19, link="since"
+    source="personaworld", split="train", world=_LONG_WORLD, limit=19, questions=8, link="since"
 )  # fmt: skip
 """152 questions here too, but of fewer conversations: most sessions of one would be asked about by none of four."""
-_LONG_VALIDATION: Final = Data(source="personaworld", split="validation", world=_LONG_WORLD, limit=20, questions=8)
+_LONG_VALIDATION: Final = Data(
+    source="personaworld", split="validation", world=_LONG_WORLD, limit=20, questions=8, link="since"
+)  # fmt: skip
 _PPO: Final = {"per_device_train_batch_size": 64, "num_generations": 2}
 """Without groups, other prompts teach more than other replies; and the critic learns from all, which takes time."""
 _SFT: Final = {"max_steps": 75, "per_device_train_batch_size": 32, "learning_rate": 1e-3, "save_steps": 25}
@@ -118,7 +120,7 @@ def plan(recipe: Recipe, labels: Path, *, most_steps: int | None = None) -> Plan
     sft = _imitations(labels, most_steps)
     alone = rounds("manager-alone", managing)
     undistilled = [Training("undistilled", _undistilled(stages), {"manage": manager})]
-    long = _long(stages, {"manage": manager, "answer": answerer}, most_steps)
+    long = _long(managing[0], {"manage": manager, "answer": answerer}, most_steps)
     trainings = [*grpo, *ppo, *sft, *alone, *undistilled, *long]
     arms = [
         Arm("vanilla", "vanilla"),
@@ -129,9 +131,9 @@ def plan(recipe: Recipe, labels: Path, *, most_steps: int | None = None) -> Plan
         Arm("no-answerer", "GRPO, no RL answerer", last(alone, "manage"), ""),
         Arm("no-distillation", "GRPO, no distillation", manager, "undistilled", UNDISTILLED),
         Arm("long-vanilla", "vanilla, 16 sessions", split=LONG),
-        Arm("long-short", "16 sessions, GRPO on 3", manager, "long-answer", split=LONG),
-        Arm("long-grpo", "16 sessions, GRPO on 16", "long-grpo", "long-answer", split=LONG),
-        Arm("long-logo", "16 sessions, LoGo-GRPO on 16", "long-logo", "long-answer", split=LONG),
+        Arm("long-short", "16 sessions, manager of 3", manager, answerer, split=LONG),
+        Arm("long-grpo", "16 sessions, GRPO on 16", "long-grpo", answerer, split=LONG),
+        Arm("long-logo", "16 sessions, LoGo-GRPO on 16", "long-logo", answerer, split=LONG),
     ]
     return Plan(recipe, {training.name: training for training in trainings}, arms)
 
@@ -175,17 +177,11 @@ def _undistilled(stages: Sequence[Stage]) -> Stage:
     return replace(answering[0], begun=UNDISTILLED, settings=answering[0].settings | {"max_steps": steps})
 
 
-def _long(stages: Sequence[Stage], short: Mapping[TrainedRole, str], most: int | None) -> list[Training]:
-    """The agents of short conversations go on with long ones: the answerer, then managers that it judges.
+def _long(managing: Stage, given: Mapping[TrainedRole, str], most: int | None) -> list[Training]:
+    """Managers of long conversations: GRPO on single decisions, and LoGo-GRPO.
 
-    The managers learn by GRPO on single decisions, or by LoGo-GRPO.
+    Both begin with the manager of short ones, whose answerer is their judge.
     """
-    first = {role: next(stage for stage in stages if stage.role == role) for role in ("answer", "manage")}
-    manage = first["manage"]
-    logo = _cut(replace(manage, algorithm="logo", settings=manage.settings | _LOGO, eval_every=16), most)
-    given: dict[TrainedRole, str] = {**short, "answer": "long-answer"}
-    return [
-        Training("long-answer", first["answer"], short, _LONG_TRAIN, _LONG_VALIDATION),
-        Training("long-grpo", manage, given, _LONG_TRAIN, _LONG_VALIDATION),
-        Training("long-logo", logo, given, _LONG_TRAIN, _LONG_VALIDATION),
-    ]
+    logo = _cut(replace(managing, algorithm="logo", settings=managing.settings | _LOGO, eval_every=16), most)
+    stages = {"long-grpo": managing, "long-logo": logo}
+    return [Training(name, stage, given, _LONG_TRAIN, _LONG_VALIDATION) for name, stage in stages.items()]

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
+from typing import Final
 
 from langgraph_memory_r1 import scoring
 from langgraph_memory_r1.evals.personaworld import Story, generate
@@ -22,8 +23,8 @@ from langgraph_memory_r1.train.recipe import Recipe
 from langgraph_memory_r1.train.reproduce.arms import LONG
 from langgraph_memory_r1.train.reproduce.confusion import Matrix, confusion
 
-LONG_CONVERSATIONS = 50
-"""More than the split has by default: 200 questions instead of 48."""
+_LONG: Final = {"conversations": 50, "questions": 16}
+"""More than the split has by default: 800 questions instead of 48."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def play(
 
 def stories_for(split: str) -> list[Story]:
     """The conversations that an arm is evaluated on."""
-    return generate(split, conversations=LONG_CONVERSATIONS if split == LONG else None)
+    return generate(split, **_LONG) if split == LONG else generate(split)
 
 
 def write_outcome(file: Path, outcome: Outcome) -> None:
