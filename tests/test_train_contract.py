@@ -118,7 +118,7 @@ def test_only_completions_are_scored_and_to_the_same_values(
             num_attention_heads=1,
             num_key_value_heads=1,
             head_dim=8,
-        )  # fmt: skip
+        )
     )
     utils.add_fused_lm_head(model, outputs=outputs)
     scored: list[int] = []

@@ -40,7 +40,7 @@ class Data:
     split: str = "train"
     """Of `personaworld`."""
     world: Difficulty | None = None
-    """How hard the conversations of `personaworld` are, as in `{sessions: 16, attributes: 12}`; none is its default."""
+    """How hard the conversations of `personaworld` are, as in `{sessions: 16}`; none is its default."""
     questions: int | None = None
     """About each conversation of `personaworld`; none is its default."""
     sessions: int | None = None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from langgraph_memory_r1.evals.personaworld import Difficulty
-from langgraph_memory_r1.train.recipe import Data, Recipe, Stage, TrainedRole
+from langgraph_memory_r1.train.recipe import Data, LoGoSettings, Recipe, Stage, TrainedRole
 
 UNDISTILLED: Final = '{"selected":[],"answer":"'
 """The beginning of a reply that chooses no memories before it answers: without memory distillation."""
@@ -33,9 +33,9 @@ _LONG_VALIDATION: Final = Data(
 _PPO: Final = {"per_device_train_batch_size": 64, "num_generations": 2}
 """Without groups, other prompts teach more than other replies; and the critic learns from all, which takes time."""
 _SFT: Final = {"max_steps": 75, "per_device_train_batch_size": 32, "learning_rate": 1e-3, "save_steps": 25}
-_LOGO: Final = {  # four steps from the hundreds of decisions of one generation
-    "max_steps": 48, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 2, "steps_per_generation": 8,
-    "num_generations": 8, "save_steps": 16,
+_LOGO: Final = {  # few steps, but each of a thousand decisions in eight conversations
+    "max_steps": 12, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 16, "steps_per_generation": 32,
+    "num_generations": 4, "temperature": 0.7, "save_steps": 4,
 }  # fmt: skip
 
 
@@ -182,6 +182,9 @@ def _long(managing: Stage, given: Mapping[TrainedRole, str], most: int | None) -
 
     Both begin with the manager of short ones, whose answerer is their judge.
     """
-    logo = _cut(replace(managing, algorithm="logo", settings=managing.settings | _LOGO, eval_every=16), most)
-    stages = {"long-grpo": managing, "long-logo": logo}
+    logo = replace(
+        managing, algorithm="logo", settings=managing.settings | _LOGO, logo=LoGoSettings(local_probability=0.25),
+        eval_every=4,
+    )  # fmt: skip
+    stages = {"long-grpo": managing, "long-logo": _cut(logo, most)}
     return [Training(name, stage, given, _LONG_TRAIN, _LONG_VALIDATION) for name, stage in stages.items()]

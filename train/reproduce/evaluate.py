@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Final
 
 from langgraph_memory_r1 import scoring
 from langgraph_memory_r1.evals.personaworld import Story, generate
@@ -22,9 +21,6 @@ from langgraph_memory_r1.train.episodes import Deciding, Rollout, ask, episodes_
 from langgraph_memory_r1.train.recipe import Recipe
 from langgraph_memory_r1.train.reproduce.arms import LONG
 from langgraph_memory_r1.train.reproduce.confusion import Matrix, confusion
-
-_LONG: Final = {"conversations": 50, "questions": 16}
-"""More than the split has by default: 800 questions instead of 48."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +75,8 @@ def play(
 
 
 def stories_for(split: str) -> list[Story]:
-    """The conversations that an arm is evaluated on."""
-    return generate(split, **_LONG) if split == LONG else generate(split)
+    """The conversations that an arm is evaluated on; of long ones more than the 12 and 48 questions of their split."""
+    return generate(split, conversations=50, questions=8) if split == LONG else generate(split)
 
 
 def write_outcome(file: Path, outcome: Outcome) -> None:
