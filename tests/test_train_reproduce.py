@@ -133,7 +133,7 @@ def test_a_change_of_something_else_has_a_column_of_its_own(stories: list[Story]
 def test_the_table_says_what_holds_and_what_does_not(whole: Plan) -> None:
     outcomes = {"vanilla": [outcome(0.4), outcome(0.5)], "grpo": [outcome(0.9), outcome(0.8)], "ppo": [outcome(0.7)]}
     text = as_markdown(whole.arms, outcomes, {"grpo": 3.25})
-    assert "| GRPO, both agents | 0.850 ± 0.071 | 0.85 | - | - | - | 3.2 |" in text
+    assert "| GRPO, both agents | 2 | 0.850 ± 0.071 | 0.85 | - | - | - | 3.2 |" in text
     assert "- yes: GRPO gains at least 0.30 (0.400, limit 0.300)" in text
     assert "- NO: PPO gains at least 0.8 of that (0.250, limit 0.320)" in text
     assert f"{datetime.now(UTC):%Y-%m-%d}" in text and "2 seeds" in text
@@ -200,7 +200,7 @@ def test_a_run_that_was_killed_does_nothing_again_that_was_done(small_base: str,
     again = run(command)
     assert again.returncode == 0, again.stderr[-2000:]
     assert done and all(file.stat().st_mtime_ns == at for file, at in done.items())
-    assert "| GRPO, no RL manager | 0." in again.stdout and "| vanilla | 0." in again.stdout
+    assert "| GRPO, no RL manager | 1 | 0." in again.stdout and "| vanilla | 1 | 0." in again.stdout
     report = json.loads((tmp_path / "report.json").read_text())
     assert [arm["name"] for arm in report["arms"]] == ["vanilla", "no-manager"]
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")

@@ -114,7 +114,7 @@ def write_report(folder: Path, arms: Sequence[Arm], outcomes: Outcomes, minutes:
 
 
 def _table(arms: Sequence[Arm], outcomes: Outcomes, minutes: Mapping[str, float]) -> str:
-    head = ["arm", "EM", *CATEGORIES, "training, min"]
+    head = ["arm", "seeds", "EM", *CATEGORIES, "training, min"]
     return _markdown(head, [[arm.title, *_cells(outcomes[arm.name]), _minutes(minutes, arm)] for arm in arms])
 
 
@@ -122,7 +122,7 @@ def _cells(found: Sequence[Outcome]) -> list[str]:
     scores = [one.em for one in found]
     spread = f" ± {stdev(scores):.3f}" if len(scores) > 1 else ""
     categories = [[one.by_category[name] for one in found if name in one.by_category] for name in CATEGORIES]
-    return [f"{mean(scores):.3f}{spread}", *(f"{mean(values):.2f}" if values else "-" for values in categories)]
+    return [str(len(found)), f"{mean(scores):.3f}{spread}", *(f"{mean(values):.2f}" if values else "-" for values in categories)]
 
 
 def _minutes(minutes: Mapping[str, float], arm: Arm) -> str:
