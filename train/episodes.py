@@ -85,10 +85,6 @@ class Rollout:
     before: list[MemoryFork] = field(default_factory=list)
     """The bank as it was before every step."""
 
-    def at(self, session: str) -> MemoryFork:
-        """The bank as it was when a session began."""
-        return self.before[self.episode.sessions.index(session)]
-
 
 def episodes_of(
     conversations: Sequence[Conversation], extractor: Deciding | None = None, limits: Limits | None = None

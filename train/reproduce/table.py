@@ -122,7 +122,11 @@ def _cells(found: Sequence[Outcome]) -> list[str]:
     scores = [one.em for one in found]
     spread = f" ± {stdev(scores):.3f}" if len(scores) > 1 else ""
     categories = [[one.by_category[name] for one in found if name in one.by_category] for name in CATEGORIES]
-    return [str(len(found)), f"{mean(scores):.3f}{spread}", *(f"{mean(values):.2f}" if values else "-" for values in categories)]
+    return [
+        str(len(found)),
+        f"{mean(scores):.3f}{spread}",
+        *(f"{mean(values):.2f}" if values else "-" for values in categories),
+    ]
 
 
 def _minutes(minutes: Mapping[str, float], arm: Arm) -> str:
