@@ -9,11 +9,11 @@ from functools import cached_property
 from typing import Any
 
 from langgraph_memory_r1.agents import Progress, Unreadable, consult
-from langgraph_memory_r1.effects import Agent, adrive
 from langgraph_memory_r1.evals.calls import CachedChatModel, Cost, key_of, metered
 from langgraph_memory_r1.models import model_name
 from langgraph_memory_r1.prompts import PROMPT_VERSION, AnswerInput, Style, clean, render
 from langgraph_memory_r1.schemas import Memory, Question
+from langgraph_memory_r1.steps import Agent, adrive
 
 __all__ = ["Answerer", "Said", "tokens_in"]
 

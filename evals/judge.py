@@ -17,7 +17,6 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 
-from langgraph_memory_r1.effects import Agent, Ask, Steps, adrive, drive
 from langgraph_memory_r1.errors import InputError, ModelError, OutputError
 from langgraph_memory_r1.evals.rubrics import (
     JUDGE_VERSION,
@@ -30,6 +29,7 @@ from langgraph_memory_r1.evals.rubrics import (
 from langgraph_memory_r1.models import load_chat_model, model_name
 from langgraph_memory_r1.prompts import retry
 from langgraph_memory_r1.schemas import Question
+from langgraph_memory_r1.steps import Agent, Ask, Steps, adrive, drive
 from langgraph_memory_r1.turns import text_of
 
 __all__ = ["Judge", "JudgeKind", "Verdict"]

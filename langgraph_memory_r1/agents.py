@@ -11,10 +11,10 @@ from typing import Any, TypeAlias
 
 from langchain_core.messages import AIMessage, BaseMessage
 
-from langgraph_memory_r1.effects import Agent, Ask, Steps
 from langgraph_memory_r1.errors import OutputError
 from langgraph_memory_r1.prompts import RoleInput, parse, references, render, retry
 from langgraph_memory_r1.state import Usage
+from langgraph_memory_r1.steps import Agent, Ask, Steps
 from langgraph_memory_r1.turns import text_of
 
 log = logging.getLogger(__name__)

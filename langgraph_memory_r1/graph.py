@@ -25,13 +25,13 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Checkpointer
 
-from langgraph_memory_r1.effects import Agent
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.models import for_role, load_chat_model, load_embeddings, model_name
 from langgraph_memory_r1.nodes import AnswerNode, ExtractNode, ManageNode, NodeOptions, OnError, question_of, utc_now
+from langgraph_memory_r1.owners import Banks, Namespace, Place
 from langgraph_memory_r1.prompts import Role, Style
-from langgraph_memory_r1.scope import Banks, Namespace, Place
 from langgraph_memory_r1.state import MemoryContext, MemoryInput, MemoryOutput, MemoryState
+from langgraph_memory_r1.steps import Agent
 from langgraph_memory_r1.turns import Limits
 
 Model: TypeAlias = str | Runnable[Any, BaseMessage]

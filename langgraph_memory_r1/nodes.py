@@ -25,11 +25,10 @@ from langgraph.runtime import Runtime, get_runtime
 from langgraph_memory_r1 import roles
 from langgraph_memory_r1.agents import Progress
 from langgraph_memory_r1.bank import MemoryBank
-from langgraph_memory_r1.effects import Agent, Do, Steps, adrive, drive
 from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.owners import Banks, Namespace, labels_of, told_in
 from langgraph_memory_r1.prompts import clean
 from langgraph_memory_r1.roles import as_batch, batch_as_dict
-from langgraph_memory_r1.scope import Banks, Namespace, labels_of, told_in
 from langgraph_memory_r1.state import (
     MemoryState,
     Usage,
@@ -37,6 +36,7 @@ from langgraph_memory_r1.state import (
     memory_as_dict,
     operation_of,
 )
+from langgraph_memory_r1.steps import Agent, Do, Steps, adrive, drive
 from langgraph_memory_r1.turns import Heard, Limits, Speakers, hear_messages, hear_turns, together
 
 log = logging.getLogger(__name__)

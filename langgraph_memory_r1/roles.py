@@ -23,14 +23,14 @@ from pydantic import TypeAdapter
 
 from langgraph_memory_r1.agents import Progress, Unreadable, consult
 from langgraph_memory_r1.bank import MemoryBank
-from langgraph_memory_r1.effects import Agent, Do, Steps
+from langgraph_memory_r1.bank.history import in_order
 from langgraph_memory_r1.errors import ConflictError, UnknownMemoryError
-from langgraph_memory_r1.history import in_order
 from langgraph_memory_r1.prompts import AnswerInput, ExtractInput, ManageInput, clean
 from langgraph_memory_r1.quotes import without_quotes
 from langgraph_memory_r1.retrieval import Hit
 from langgraph_memory_r1.schemas import Answer, Change, Fact, Memory, Noop, Operation, Turn, Update
 from langgraph_memory_r1.state import operation_of
+from langgraph_memory_r1.steps import Agent, Do, Steps
 from langgraph_memory_r1.turns import Heard, Limits, batches, pieces
 
 log = logging.getLogger(__name__)

@@ -22,11 +22,11 @@ from langgraph.store.base import SearchItem
 from pydantic import BaseModel, Field, TypeAdapter, create_model
 
 from langgraph_memory_r1.bank import MemoryBank
+from langgraph_memory_r1.bank.records import memory_to_record
 from langgraph_memory_r1.errors import InputError, UnknownMemoryError
-from langgraph_memory_r1.records import memory_to_record
+from langgraph_memory_r1.owners import Find, Place, finder
 from langgraph_memory_r1.retrieval import Hit
 from langgraph_memory_r1.schemas import Add, Change, Delete, Operation, Update
-from langgraph_memory_r1.scope import Find, Place, finder
 from langgraph_memory_r1.store.filters import compile_filter
 
 Action: TypeAlias = Literal["create", "update", "delete"]

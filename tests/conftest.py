@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from vllm_served import Served
+    from support.vllm_served import Served
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -90,7 +90,7 @@ def data_dir() -> Path:
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A real vLLM server; one for all tests that need it."""
-    from vllm_served import serving
+    from support.vllm_served import serving
 
     with serving(tmp_path_factory.mktemp("vllm")) as found:
         yield found

@@ -12,9 +12,9 @@ import lancedb
 import pyarrow as pa
 import pytest
 from langgraph.store.base import PutOp
-from stores import index, keys, slow
 
 from langgraph_memory_r1 import Add, LanceDBStore, MemoryBank, Noop, StoreError, StoreFormatError
+from support.stores import index, keys, slow
 
 NS = ("docs",)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
-from stores import folder_bytes, index, slow, versions
 
 from langgraph_memory_r1 import (
     Add,
@@ -23,6 +22,7 @@ from langgraph_memory_r1 import (
     UnknownMemoryError,
     Update,
 )
+from support.stores import folder_bytes, index, slow, versions
 
 AT = datetime(2024, 5, 1, 12, tzinfo=UTC)
 BACKENDS = ("lancedb", "lancedb-index", "memory")

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from command import DOG, Command
 
 from langgraph_memory_r1 import (
     Add,
@@ -17,6 +16,7 @@ from langgraph_memory_r1 import (
     __version__,
 )
 from langgraph_memory_r1.cli import app
+from support.command import DOG, Command
 
 COMMANDS = [command.name for command in app.registered_commands]
 ANSI = re.compile(r"\x1b")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from command import DOG, SCOUT, Command
+
+from support.command import DOG, SCOUT, Command
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Command, Done
+
+from support.command import Command, Done
 
 LOCOMO: list[dict[str, Any]] = [
     {

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chats import by_rules, data_file
-from command import Command, Done
-from openai_server import Says, completion, serving
+
+from support.chats import by_rules, data_file
+from support.command import Command, Done
+from support.openai_server import Says, completion, serving
 
 BROKEN = Says('{"error": {"message": "out of order"}}', 400)
 

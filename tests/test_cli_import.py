@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from interrupts import heed_interrupts
 from typer.testing import CliRunner
 
 from langgraph_memory_r1 import LanceDBStore, MemoryBank
 from langgraph_memory_r1.cli import app
+from support.interrupts import heed_interrupts
 
 DATA = Path(__file__).parent / "data"
 Import = Callable[..., Any]

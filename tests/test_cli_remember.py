@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import DOG, SCOUT, Command
-from interrupts import heed_interrupts
 
 from langgraph_memory_r1 import (
     Conversation,
@@ -26,6 +24,8 @@ from langgraph_memory_r1 import (
 from langgraph_memory_r1.cli.ingest import Tally, ingest
 from langgraph_memory_r1.conversations import write_conversations
 from langgraph_memory_r1.testing import ScriptedChatModel
+from support.command import DOG, SCOUT, Command
+from support.interrupts import heed_interrupts
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import DOG, SCOUT, Command
 
 from langgraph_memory_r1 import TraceRecorder, create_memory_graph, read_traces
 from langgraph_memory_r1.conversations import read_conversations
+from support.command import DOG, SCOUT, Command
 
 
 @pytest.fixture

@@ -13,11 +13,10 @@ import pytest
 
 pytest.importorskip("yaml", reason="the extra `train` is not installed")
 
-from command import Command
-
 from langgraph_memory_r1 import InputError, load_chat_model
 from langgraph_memory_r1.train.estimates import SHAPES
 from langgraph_memory_r1.train.recipe import find_recipe, read_recipe
+from support.command import Command
 
 ROOT = Path(__file__).resolve().parents[1]
 OURS = sorted(file.stem for file in (ROOT / "train" / "recipes").glob("*.yaml"))

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
-from command import DOG, Command
-from openai_server import Says, completion, serving
 
 from langgraph_memory_r1.cli.contenders import WantedModels, casting
 from langgraph_memory_r1.models import Manifest, write_manifest
+from support.command import DOG, Command
+from support.openai_server import Says, completion, serving
 
 OPERATIONS = '{"operations":[{"event":"ADD","fact":0,"text":"User has a dog, Buddy."}]}'
 TOLD = {

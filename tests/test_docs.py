@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Command
 
 from langgraph_memory_r1 import MissingDependencyError
 from langgraph_memory_r1.conversations import read_conversations
+from support.command import Command
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -6,6 +6,7 @@ from itertools import combinations
 
 import pytest
 
+from langgraph_memory_r1.bank.base import MemoryFork
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.personaworld import (
     CATEGORIES,
@@ -16,7 +17,6 @@ from langgraph_memory_r1.evals.personaworld import (
     generate,
     note,
 )
-from langgraph_memory_r1.memories import MemoryFork
 from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.rules import extract_facts
 from langgraph_memory_r1.schemas import Add, Delete, Noop, Update

@@ -7,13 +7,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from command import Command, Done
 
 from langgraph_memory_r1 import scoring
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.benchmark import Dataset, benchmark
 from langgraph_memory_r1.evals.personaworld import LONG, SPLITS, UNKNOWN, Difficulty
 from langgraph_memory_r1.evals.personaworld.benchmark import PersonaWorld
+from support.command import Command, Done
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from runs import memory, result, write_lines, write_run
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.report import read_run, summary, write_report
@@ -24,6 +23,7 @@ from langgraph_memory_r1.evals.report.estimates import Estimate, Estimates
 from langgraph_memory_r1.evals.report.plots import Line, bars, lines, scatter
 from langgraph_memory_r1.evals.report.run import Run
 from langgraph_memory_r1.evals.report.tables import answers, by_category, operations, outcomes
+from support.runs import memory, result, write_lines, write_run
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)> & | `code` *x* \u202e\ud800"
 COUNTS = {"single-hop": 727, "multi-hop": 239, "temporal": 258, "open-domain": 83}

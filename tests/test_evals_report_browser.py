@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from browser import PROGRAM, Browser
-from runs import memory, result, write_run
 
 from langgraph_memory_r1.evals.report import write_report
+from support.browser import PROGRAM, Browser
+from support.runs import memory, result, write_run
 
 pytestmark = [
     pytest.mark.slow,

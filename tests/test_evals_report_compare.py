@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from runs import result, write_run
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.report import compare
+from support.runs import result, write_run
 
 
 def scores_of(folder: Path, rows: dict[str, list[float | None]], **manifest: object) -> Path:

@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from chats import by_rules, data_file
-from openai_server import Server, serving
+
+from support.chats import by_rules, data_file
+from support.openai_server import Server, serving
 
 pytestmark = pytest.mark.slow
 

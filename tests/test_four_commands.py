@@ -14,9 +14,9 @@ import pytest
 pytest.importorskip("trl", reason="the extra `train` is not installed")
 
 import torch
-from tiny_model import tiny_base, tiny_tokenizer
 
 from langgraph_memory_r1.models import read_manifest
+from support.tiny_model import tiny_base, tiny_tokenizer
 
 pytestmark = pytest.mark.slow  # TRL alone takes seconds to load, and is loaded twice
 

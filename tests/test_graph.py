@@ -36,8 +36,8 @@ from langgraph_memory_r1 import (
     create_memory_graph,
 )
 from langgraph_memory_r1.graph import create_memory_nodes
+from langgraph_memory_r1.owners import labels_of, user_of
 from langgraph_memory_r1.prompts import ExtractInput, ManageInput, read
-from langgraph_memory_r1.scope import labels_of, user_of
 from langgraph_memory_r1.testing import HashEmbeddings, ScriptedChatModel
 
 BUDDY = ("user", "I adopted a dog called Buddy.")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exports import DATA, at, chat_database, export, said, turns
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langgraph.store.memory import InMemoryStore
@@ -17,6 +16,7 @@ from langgraph.store.memory import InMemoryStore
 from langgraph_memory_r1 import Delete, InputError, MemoryBank, Update
 from langgraph_memory_r1.importers import FORMATS, Harvest, adopt, detect, read_export
 from langgraph_memory_r1.importers.fields import LONGEST, moment
+from support.exports import DATA, at, chat_database, export, said, turns
 
 DOGS = "0b6a1f0e-1111-4c1e-9d0a-000000000001"
 LOOKS = {

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exports import DATA, at, chat_database, export, said, turns
 from langchain_core.messages import AIMessage, HumanMessage, message_to_dict, messages_to_dict
 
 from langgraph_memory_r1 import MissingDependencyError
 from langgraph_memory_r1.importers import read_export
+from support.exports import DATA, at, chat_database, export, said, turns
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from langchain.agents import create_agent
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
-from model_server import HOLD, ModelServer, model_server
 
 from langgraph_memory_r1 import MemoryMiddleware, ModelError, load_chat_model
 from langgraph_memory_r1.testing import ScriptedChatModel
+from support.model_server import HOLD, ModelServer, model_server
 
 pytestmark = pytest.mark.slow
 

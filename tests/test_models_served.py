@@ -14,10 +14,10 @@ from blockbuster import blockbuster_ctx
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
-from openai_server import Says, completion, serving, stream
 
 from langgraph_memory_r1 import InputError, ModelError, create_memory_graph, load_chat_model, prompts
 from langgraph_memory_r1.models import LimitedChatModel, Manifest, model_name, write_manifest
+from support.openai_server import Says, completion, serving, stream
 
 TOO_MANY = Says('{"error": {"message": "slow down"}}', 429)
 

@@ -14,13 +14,13 @@ import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
-from stores import slow
 
 from langgraph_memory_r1 import Add, InputError, LanceDBStore, MemoryBank, Turn, Update, create_memory_graph
 from langgraph_memory_r1.graph import create_memory_nodes
 from langgraph_memory_r1.prompts import ManageInput, read
 from langgraph_memory_r1.testing import ScriptedChatModel
 from langgraph_memory_r1.turns import Limits
+from support.stores import slow
 
 NOTHING = '{"facts":[]}'
 DOG = '{"facts":[{"text":"Ana has a dog, Buddy.","turns":[0]}]}'

@@ -9,7 +9,7 @@ import pytest
 from langgraph_memory_r1.evals.locomo import load
 from langgraph_memory_r1.rules import answer, decide, extract_facts
 from langgraph_memory_r1.schemas import Add, Conversation, Delete, Fact, Memory, Noop, Operation, Turn, Update
-from langgraph_memory_r1.tokens import terms
+from langgraph_memory_r1.tokenizer import terms
 
 AT = datetime(2023, 5, 8, 13, 56, tzinfo=UTC)
 LOCOMO = Path(__file__).parent.parent.parent / "shared/data/locomo/locomo10.json"

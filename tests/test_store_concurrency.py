@@ -13,13 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import bank_worker
 import lancedb
 import pytest
 from langgraph.store.base import PutOp
-from stores import index, keys, versions
 
 from langgraph_memory_r1 import Add, ConflictError, LanceDBStore, MemoryBank
+from support import bank_worker
+from support.stores import index, keys, versions
 
 NS = ("docs",)
 HERE = Path(__file__).parent
@@ -258,7 +258,7 @@ OWNER = "ann@example.com"
 def start_victim(folder: Path, turns: int, acks: Path) -> subprocess.Popen[str]:
     arguments = [str(folder), OWNER, "victim", str(turns), str(acks)]
     return subprocess.Popen(
-        [sys.executable, str(HERE / "bank_worker.py"), *arguments], stderr=subprocess.PIPE, text=True
+        [sys.executable, str(HERE / "support" / "bank_worker.py"), *arguments], stderr=subprocess.PIPE, text=True
     )
 
 

@@ -19,9 +19,9 @@ from langgraph.store.base import (
     PutOp,
     SearchOp,
 )
-from stores import FACES, Store, keys, lancedb_only, opened, slow
 
 from langgraph_memory_r1 import LanceDBStore
+from support.stores import FACES, Store, keys, lancedb_only, opened, slow
 
 NS = ("docs",)
 

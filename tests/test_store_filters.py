@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from langgraph.store.base import PutOp
-from stores import BOTH, Store, keys, lancedb_only, opened
+
+from support.stores import BOTH, Store, keys, lancedb_only, opened
 
 NS = ("people",)
 

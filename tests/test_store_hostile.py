@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from langgraph.store.base import PutOp
-from stores import BOTH, Store, index, keys, lancedb_only, opened, slow
 
 from langgraph_memory_r1 import LanceDBStore
+from support.stores import BOTH, Store, index, keys, lancedb_only, opened, slow
 
 NS = ("docs",)
 

@@ -13,10 +13,10 @@ from typing import Any
 import lancedb
 import pytest
 from langgraph.store.base import GetOp, IndexConfig, ListNamespacesOp, PutOp, SearchOp
-from stores import DIMS, WordEmbeddings, folder_bytes, index, keys, versions
 
 from langgraph_memory_r1 import EmbedderMismatchError, LanceDBStore, StoreError
 from langgraph_memory_r1.testing import HashEmbeddings
+from support.stores import DIMS, WordEmbeddings, folder_bytes, index, keys, versions
 
 NS = ("docs",)
 

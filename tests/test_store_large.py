@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from langgraph.store.base import PutOp, SearchItem
-from stores import folder_bytes, index, keys, slow
 
 from langgraph_memory_r1 import LanceDBStore
+from support.stores import folder_bytes, index, keys, slow
 
 Pair = tuple[LanceDBStore, LanceDBStore]
 WORDS = "red green blue apple pear plum dog cat tea jazz".split()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from langgraph.store.base import PutOp, SearchOp
-from stores import BOTH, DIMS, FACES, Store, WordEmbeddings, cosine, index, keys, lancedb_only, opened
 
 from langgraph_memory_r1 import LanceDBStore
+from support.stores import BOTH, DIMS, FACES, Store, WordEmbeddings, cosine, index, keys, lancedb_only, opened
 
 NS = ("docs",)
 

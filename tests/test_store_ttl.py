@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from langgraph.store.base import GetOp, PutOp, TTLConfig
-from stores import Store, folder_bytes, index, keys, opened, slow
 
 from langgraph_memory_r1 import LanceDBStore
+from support.stores import Store, folder_bytes, index, keys, opened, slow
 
 NS = ("notes",)
 LIFE = 0.4

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Command
+
+from support.command import Command
 
 pytest.importorskip("trl", reason="the extra `train` is not installed")
 
@@ -111,9 +112,8 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    from taught_model import taught_base
-
     from langgraph_memory_r1.train.run import train
+    from support.taught_model import taught_base
 
     folder = tmp_path_factory.mktemp("trained")
     taught_base(folder / "base")

@@ -15,13 +15,13 @@ import pytest
 pytest.importorskip("trl", reason="the extra `train` is not installed")
 
 import torch
-from openai_server import Says, serving
-from tiny_model import manager_rows, save_base, settings, tiny_base, tiny_tokenizer, two_adapters
 
 from langgraph_memory_r1 import InputError, ModelError
 from langgraph_memory_r1.train.engines import VLLMServerEngine
 from langgraph_memory_r1.train.grpo import NodeGRPOTrainer
 from langgraph_memory_r1.train.rewards import FormatReward, Weighted
+from support.openai_server import Says, serving
+from support.tiny_model import manager_rows, save_base, settings, tiny_base, tiny_tokenizer, two_adapters
 
 pytestmark = pytest.mark.slow  # TRL alone takes seconds to load
 
@@ -40,7 +40,7 @@ class Served:
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
     base, log = save_base(tmp_path / "base"), tmp_path / "server.log"
-    command = [sys.executable, str(Path(__file__).with_name("lora_server.py")), base]
+    command = [sys.executable, str(Path(__file__).parent / "support" / "lora_server.py"), base]
     with log.open("wb") as out, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=out) as server:
         try:
             assert server.stdout is not None

@@ -17,17 +17,17 @@ import torch
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.utils import DeepSpeedPlugin, DistributedType, FullyShardedDataParallelPlugin
 from safetensors.torch import load_file
-from tiny_model import save_base
 
 from langgraph_memory_r1 import InputError
 from langgraph_memory_r1.models.adapters import read_manifest
 from langgraph_memory_r1.train.sharded import check_deepspeed, check_fsdp, unrounded
+from support.tiny_model import save_base
 
 pytestmark = pytest.mark.slow  # TRL alone takes seconds to load, here in several processes
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = ["-m", "langgraph_memory_r1", "train", "--recipe"]
-WORKER = str(ROOT / "tests" / "train_worker.py")
+WORKER = str(ROOT / "tests" / "support" / "train_worker.py")
 CONFIGURATIONS = ROOT / "train" / "accelerate"
 CONFIGS = {
     "ddp": DistributedType.MULTI_GPU, "fsdp": DistributedType.FSDP, "deepspeed": DistributedType.DEEPSPEED,

@@ -18,8 +18,8 @@ import pytest
 
 pytest.importorskip("torch", reason="the extra `train` is not installed")
 
+from langgraph_memory_r1.bank.base import MemoryFork
 from langgraph_memory_r1.evals.personaworld import Story, demonstrate, generate
-from langgraph_memory_r1.memories import MemoryFork
 from langgraph_memory_r1.prompts import parse, write
 from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.schemas import Add, Conversation
@@ -151,7 +151,7 @@ def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def small_base(tmp_path_factory: pytest.TempPathFactory) -> str:
-    from taught_model import taught_base
+    from support.taught_model import taught_base
 
     return str(taught_base(tmp_path_factory.mktemp("base") / "base"))
 

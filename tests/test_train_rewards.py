@@ -14,7 +14,7 @@ pytest.importorskip("torch", reason="the extra `train` is not installed")
 from langchain_core.messages import BaseMessage
 
 from langgraph_memory_r1 import Fact, InputError, Memory, scoring
-from langgraph_memory_r1.memories import MemoryFork
+from langgraph_memory_r1.bank.base import MemoryFork
 from langgraph_memory_r1.models import RulesChatModel
 from langgraph_memory_r1.prompts import read
 from langgraph_memory_r1.retrieval import Index

@@ -17,12 +17,12 @@ pytest.importorskip("trl", reason="the extra `train` is not installed")
 
 import torch
 from safetensors.torch import load_file
-from tiny_model import answer_rows, manager_rows, save_base
 
 from langgraph_memory_r1 import InputError
 from langgraph_memory_r1.train.recipe import read_recipe
 from langgraph_memory_r1.train.rows import write_rows
 from langgraph_memory_r1.train.run import train
+from support.tiny_model import answer_rows, manager_rows, save_base
 
 pytestmark = pytest.mark.slow  # TRL alone takes seconds to load
 
@@ -77,7 +77,7 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def killed(path: Path, changes: list[str], steps: int) -> None:
-    worker = str(Path(__file__).with_name("train_worker.py"))
+    worker = str(Path(__file__).parent / "support" / "train_worker.py")
     done = subprocess.run([sys.executable, worker, str(path), *changes, str(steps)], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     assert not re.search("FutureWarning|Loading weights|Writing model", done.stderr)  # of no use to anybody

@@ -13,15 +13,6 @@ import pytest
 pytest.importorskip("trl", reason="the extra `train` is not installed")
 
 import torch
-from tiny_model import (
-    answer_rows,
-    manager_rows,
-    save_base,
-    settings,
-    tiny_base,
-    tiny_tokenizer,
-    two_adapters,
-)
 from trl import SFTConfig
 
 from langgraph_memory_r1 import InputError
@@ -36,6 +27,15 @@ from langgraph_memory_r1.train.recipe import LoGoSettings
 from langgraph_memory_r1.train.rewards import Judge, RowReward, Weighted
 from langgraph_memory_r1.train.rows import Row
 from langgraph_memory_r1.train.sft import NodeSFTTrainer
+from support.tiny_model import (
+    answer_rows,
+    manager_rows,
+    save_base,
+    settings,
+    tiny_base,
+    tiny_tokenizer,
+    two_adapters,
+)
 
 pytestmark = pytest.mark.slow  # TRL alone takes seconds to load
 

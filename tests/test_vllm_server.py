@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
-from vllm_served import WHO, Served, needs_vllm, play, tell
 
 from langgraph_memory_r1 import InputError, ModelError, load_chat_model, prompts
 from langgraph_memory_r1.models import Manifest, write_manifest
 from langgraph_memory_r1.schemas import Memory
 from langgraph_memory_r1.train.tiny import BASE
+from support.vllm_served import WHO, Served, needs_vllm, play, tell
 
 pytestmark = [pytest.mark.slow, needs_vllm]
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Command
-from vllm_served import Served, needs_vllm, tell
+
+from support.command import Command
+from support.vllm_served import Served, needs_vllm, tell
 
 pytest.importorskip("trl", reason="the extra `train` is not installed")
 

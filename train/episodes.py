@@ -15,13 +15,13 @@ from langchain_core.messages import AIMessage, BaseMessage
 
 from langgraph_memory_r1 import roles
 from langgraph_memory_r1.agents import Progress, consult
-from langgraph_memory_r1.effects import Agent, Ask, Do, Steps
-from langgraph_memory_r1.memories import MemoryFork
+from langgraph_memory_r1.bank.base import MemoryFork
 from langgraph_memory_r1.models import RulesChatModel
 from langgraph_memory_r1.prompts import Role, RoleInput, Style
 from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.roles import Batch
 from langgraph_memory_r1.schemas import Answer, Conversation, Question
+from langgraph_memory_r1.steps import Agent, Ask, Do, Steps
 from langgraph_memory_r1.train.policy import ChatPolicy, Policy, Reply
 from langgraph_memory_r1.turns import Limits, hear_turns
 

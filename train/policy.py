@@ -17,7 +17,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, convert_to_openai_messages
 
 from langgraph_memory_r1.models import model_name
-from langgraph_memory_r1.models.wire import TEMPLATE
+from langgraph_memory_r1.models.openai_api import TEMPLATE
 from langgraph_memory_r1.turns import text_of
 
 BASE = "base"

@@ -21,8 +21,8 @@ from typing import Any, TypeAlias
 from langchain_core.messages import BaseMessage
 
 from langgraph_memory_r1 import roles, scoring
+from langgraph_memory_r1.bank.base import MemoryFork
 from langgraph_memory_r1.errors import InputError, OutputError
-from langgraph_memory_r1.memories import MemoryFork
 from langgraph_memory_r1.prompts import AnswerInput, RoleInput, clean, parse, render
 from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.schemas import Operation

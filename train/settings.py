@@ -11,7 +11,7 @@ import torch
 from trl import GRPOConfig, SFTConfig
 
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.models.wire import TEMPLATE
+from langgraph_memory_r1.models.openai_api import TEMPLATE
 from langgraph_memory_r1.train.recipe import Recipe, Stage
 
 C = TypeVar("C", GRPOConfig, SFTConfig)

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from langgraph_memory_r1.bank.base import MemoryFork
 from langgraph_memory_r1.conversations import dated
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.personaworld.phrases import Kind
 from langgraph_memory_r1.evals.personaworld.questions import CATEGORIES, UNKNOWN, ask
 from langgraph_memory_r1.evals.personaworld.story import Difficulty, Event, invent, note
 from langgraph_memory_r1.evals.personaworld.words import Part, names
-from langgraph_memory_r1.memories import MemoryFork
 from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.rules import extract_facts
 from langgraph_memory_r1.schemas import Add, Conversation, Delete, Fact, Memory, Noop, Operation, Turn, Update

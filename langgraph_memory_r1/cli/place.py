@@ -54,7 +54,7 @@ def index_of(embedder: str | None) -> IndexConfig | None:
 
 def owners(store: LanceDBStore) -> list[str]:
     """Everybody who has memories or a history here."""
-    from langgraph_memory_r1.records import decode_label
+    from langgraph_memory_r1.bank.records import decode_label
 
     found = store.list_namespaces(prefix=("memories",), max_depth=2, limit=_ALL)
     return sorted(decode_label(namespace[1]) for namespace in found if len(namespace) == 2)

@@ -57,7 +57,7 @@ def operation_of(change: Change) -> dict[str, Any]:
 
 def memory_as_json(memory: Memory) -> dict[str, Any]:
     """A memory with all its fields."""
-    from langgraph_memory_r1.records import memory_to_record
+    from langgraph_memory_r1.bank.records import memory_to_record
 
     return {"id": memory.id, **memory_to_record(memory)}
 

@@ -7,11 +7,11 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from langgraph_memory_r1.bank.transfer import FORMAT as BANK
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.importers.archives import names
 from langgraph_memory_r1.importers.documents import Document, read_document, read_text
 from langgraph_memory_r1.importers.whatsapp import looks_like_whatsapp
-from langgraph_memory_r1.transfer import FORMAT as BANK
 
 _SQLITE = b"SQLite format 3\0"
 _LOOKED_AT = 20

@@ -15,12 +15,12 @@ from langchain_core.runnables import RunnableConfig, RunnableLambda
 
 from langgraph_memory_r1.agents import Progress
 from langgraph_memory_r1.bank import MemoryBank
-from langgraph_memory_r1.effects import drive
 from langgraph_memory_r1.middleware.background import Background
 from langgraph_memory_r1.middleware.remember import Crew, Outcome, decide
 from langgraph_memory_r1.middleware.turn import AgentTurn, joined, total
 from langgraph_memory_r1.nodes import OnError
 from langgraph_memory_r1.state import OperationRecord, Usage, failure, operation_of
+from langgraph_memory_r1.steps import drive
 from langgraph_memory_r1.turns import Heard
 
 log = logging.getLogger(__name__)

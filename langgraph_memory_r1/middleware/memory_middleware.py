@@ -33,7 +33,6 @@ from langgraph.runtime import Runtime
 
 from langgraph_memory_r1.agents import Progress
 from langgraph_memory_r1.bank import MemoryBank
-from langgraph_memory_r1.effects import Do, Steps, adrive, drive
 from langgraph_memory_r1.errors import MemoryR1Error
 from langgraph_memory_r1.graph import Model, agent_for, create_memory_nodes
 from langgraph_memory_r1.middleware.later import Job, Later, told_after
@@ -44,10 +43,11 @@ from langgraph_memory_r1.middleware.remember import Crew, Outcome, Redact, decid
 from langgraph_memory_r1.middleware.review import Review, approved, asks_of
 from langgraph_memory_r1.middleware.turn import AgentTurn, MemoryAgentState, Notes, NotesOfRuns, joined, waiting_in
 from langgraph_memory_r1.nodes import OnError, Run, utc_now
+from langgraph_memory_r1.owners import Namespace, Place, labels_of
 from langgraph_memory_r1.prompts import Style
 from langgraph_memory_r1.schemas import Change, Operation
-from langgraph_memory_r1.scope import Namespace, Place, labels_of
 from langgraph_memory_r1.state import OperationRecord, failure
+from langgraph_memory_r1.steps import Do, Steps, adrive, drive
 from langgraph_memory_r1.tools import ToolName, apply_one, tools_of
 from langgraph_memory_r1.turns import Limits, hear_messages
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias, get_args
 
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.scope import Namespace, check_namespace
+from langgraph_memory_r1.owners import Namespace, check_namespace
 from langgraph_memory_r1.tools import MANAGE, SEARCH
 
 Write: TypeAlias = Literal["inline", "background"]

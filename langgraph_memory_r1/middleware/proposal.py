@@ -11,12 +11,12 @@ from typing import Any, TypeAlias
 
 from langgraph_memory_r1.agents import Progress
 from langgraph_memory_r1.bank import MemoryBank
-from langgraph_memory_r1.effects import Do, Steps
+from langgraph_memory_r1.bank.records import change_from_record, change_to_record
 from langgraph_memory_r1.middleware.remember import Crew, Outcome, Redact, Redacting, decide
 from langgraph_memory_r1.middleware.review import Asks, approved
 from langgraph_memory_r1.middleware.turn import AgentTurn
-from langgraph_memory_r1.records import change_from_record, change_to_record
 from langgraph_memory_r1.state import operation_of
+from langgraph_memory_r1.steps import Do, Steps
 
 Saved: TypeAlias = dict[str, Any]
 """A decision as the checkpointer keeps it."""

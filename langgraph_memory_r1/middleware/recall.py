@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
 from langgraph_memory_r1.bank import MemoryBank
-from langgraph_memory_r1.history import in_order
+from langgraph_memory_r1.bank.history import in_order
 from langgraph_memory_r1.prompts.recall import render_recalled
 from langgraph_memory_r1.schemas import Memory
 from langgraph_memory_r1.turns import RECALLED, is_recalled, text_of

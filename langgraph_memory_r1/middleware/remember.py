@@ -9,9 +9,9 @@ from functools import partial
 from langgraph_memory_r1 import roles
 from langgraph_memory_r1.agents import Progress
 from langgraph_memory_r1.bank import MemoryBank
-from langgraph_memory_r1.effects import Agent, Do, Steps
 from langgraph_memory_r1.retrieval import Hit
 from langgraph_memory_r1.schemas import Add, Change, Operation, Turn, Update
+from langgraph_memory_r1.steps import Agent, Do, Steps
 from langgraph_memory_r1.turns import Heard, Limits
 
 Redact = Callable[[str], str]

@@ -22,10 +22,10 @@ from langchain_core.runnables import Runnable
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.models.adapters import Manifest, check_adapter, read_manifest, write_manifest
-from langgraph_memory_r1.models.baseline import RulesChatModel
-from langgraph_memory_r1.models.complaints import first_line, missing
 from langgraph_memory_r1.models.embedders import SentenceTransformerEmbeddings, load_embeddings
+from langgraph_memory_r1.models.errors import first_line, missing
 from langgraph_memory_r1.models.limits import LimitedChatModel, with_limits
+from langgraph_memory_r1.models.rules_model import RulesChatModel
 from langgraph_memory_r1.prompts import Role
 
 __all__ = [
@@ -72,7 +72,7 @@ def load_chat_model(
     if spec == "rules":
         return RulesChatModel()
     if spec.startswith("hf:"):
-        from langgraph_memory_r1.models.local import local_model
+        from langgraph_memory_r1.models.huggingface import local_model
 
         model: BaseChatModel = local_model(spec.removeprefix("hf:"), adapter, role=role, **kwargs)
         return with_limits(model, retries=0, max_concurrency=max_concurrency) if max_concurrency else model
@@ -93,7 +93,7 @@ def for_role(model: Runnable[Any, BaseMessage], role: Role) -> Runnable[Any, Bas
     served = model.bound if isinstance(model, LimitedChatModel) else model
     if not isinstance(served, BaseChatModel) or served._llm_type != "vllm":
         return model
-    from langgraph_memory_r1.models.served import ServedChatModel
+    from langgraph_memory_r1.models.vllm import ServedChatModel
 
     if not isinstance(served, ServedChatModel):
         return model
@@ -111,7 +111,7 @@ def model_name(model: BaseChatModel) -> str:
 
 
 def _served(spec: str, adapter: str | Path | None, role: Role | None, settings: dict[str, Any]) -> BaseChatModel:
-    from langgraph_memory_r1.models.served import served_model
+    from langgraph_memory_r1.models.vllm import served_model
 
     if adapter is not None:
         check_adapter(adapter, role=role)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from langchain_core.embeddings import Embeddings
 
 from langgraph_memory_r1.errors import InputError, MissingDependencyError
-from langgraph_memory_r1.models.complaints import first_line, missing
+from langgraph_memory_r1.models.errors import first_line, missing
 from langgraph_memory_r1.testing import HashEmbeddings
 
 MINILM: Final = "sentence-transformers/all-MiniLM-L6-v2"

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from langgraph_memory_r1.retrieval.postings import Entry, Floats, Ints, Numbering, Segment, Vector, unit
 from langgraph_memory_r1.retrieval.ranking import View, Weights, score
+from langgraph_memory_r1.retrieval.segment import Entry, Floats, Ints, Numbering, Segment, Vector, unit
 from langgraph_memory_r1.schemas import Memory
 
 __all__ = ["Hit", "Index", "Weights"]

@@ -22,8 +22,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from langgraph_memory_r1.retrieval.postings import ALONE, Floats, Ints, Numbering, Segment
-from langgraph_memory_r1.tokens import terms
+from langgraph_memory_r1.retrieval.segment import ALONE, Floats, Ints, Numbering, Segment
+from langgraph_memory_r1.tokenizer import terms
 
 __all__ = ["View", "Weights", "score"]
 

@@ -30,7 +30,7 @@ from langgraph_memory_r1.rules.sentences import (
     third_person,
 )
 from langgraph_memory_r1.schemas import Fact, Turn
-from langgraph_memory_r1.tokens import terms
+from langgraph_memory_r1.tokenizer import terms
 
 __all__ = ["answer", "decide", "extract_facts"]
 

@@ -17,7 +17,7 @@ from langgraph_memory_r1.rules.dates import MONTHS, day, mentioned
 from langgraph_memory_r1.rules.sentences import sentences, subject, units
 from langgraph_memory_r1.rules.slots import slot
 from langgraph_memory_r1.schemas import Memory
-from langgraph_memory_r1.tokens import terms
+from langgraph_memory_r1.tokenizer import terms
 
 __all__ = ["UNKNOWN", "answer"]
 

@@ -22,7 +22,7 @@ from langgraph_memory_r1.rules.dates import day, mentioned
 from langgraph_memory_r1.rules.sentences import subject, units
 from langgraph_memory_r1.rules.slots import MOVES, slot
 from langgraph_memory_r1.schemas import Add, Delete, Fact, Memory, Noop, Operation, Update
-from langgraph_memory_r1.tokens import terms
+from langgraph_memory_r1.tokenizer import terms
 
 __all__ = ["decide"]
 

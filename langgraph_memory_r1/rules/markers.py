@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from langgraph_memory_r1.tokens import stem, terms
+from langgraph_memory_r1.tokenizer import stem, terms
 
 __all__ = [
     "COMMON",

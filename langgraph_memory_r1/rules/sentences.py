@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from langgraph_memory_r1.tokens import terms
+from langgraph_memory_r1.tokenizer import terms
 
 __all__ = [
     "is_question",

@@ -38,7 +38,7 @@ from langgraph_memory_r1.errors import StoreError
 from langgraph_memory_r1.store.embedder import Embedder, mismatch, texts_of, warn_of_words_only
 from langgraph_memory_r1.store.filters import compile_filter
 from langgraph_memory_r1.store.journal import Journal
-from langgraph_memory_r1.store.lance import LanceTable, under, within
+from langgraph_memory_r1.store.maintenance import Upkeep
 from langgraph_memory_r1.store.mirror import Mirror
 from langgraph_memory_r1.store.namespaces import select_namespaces
 from langgraph_memory_r1.store.reader import Reader
@@ -51,7 +51,7 @@ from langgraph_memory_r1.store.rows import (
     decode_namespace,
     encode_namespace,
 )
-from langgraph_memory_r1.store.upkeep import Upkeep
+from langgraph_memory_r1.store.table import LanceTable, under, within
 from langgraph_memory_r1.store.writer import Address, Expectation, Put, Request, Writer
 
 

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 from langgraph_memory_r1.store.census import Census, ancestors
 from langgraph_memory_r1.store.filters import Predicate
-from langgraph_memory_r1.store.lance import BARRIER, LanceTable, literal, under, within
 from langgraph_memory_r1.store.mirror import Mirror, rank
 from langgraph_memory_r1.store.rows import Row, Vectors, encode_namespace, item_id
+from langgraph_memory_r1.store.table import BARRIER, LanceTable, literal, under, within
 
 Accept = Callable[[Row], bool]
 Found = list[tuple[Row, float | None]]

@@ -16,9 +16,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 from langgraph_memory_r1.errors import ConflictError, StoreError
-from langgraph_memory_r1.store.lance import LanceTable
 from langgraph_memory_r1.store.reader import Reader
 from langgraph_memory_r1.store.rows import Row, Vectors, encode_namespace, is_flat, item_id
+from langgraph_memory_r1.store.table import LanceTable
 
 Address: TypeAlias = tuple[tuple[str, ...], str]
 """(namespace, key)."""

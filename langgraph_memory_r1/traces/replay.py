@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
+from langgraph_memory_r1.bank.history import in_order
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.history import in_order
 from langgraph_memory_r1.prompts import AnswerInput, ManageInput, RoleInput
 from langgraph_memory_r1.schemas import Fact, Memory
 from langgraph_memory_r1.state import OperationRecord

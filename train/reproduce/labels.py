@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from langgraph_memory_r1 import roles
+from langgraph_memory_r1.bank.base import MemoryFork
 from langgraph_memory_r1.evals.personaworld import Story, demonstrate
-from langgraph_memory_r1.memories import MemoryFork
 from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.schemas import Memory
 from langgraph_memory_r1.train.data import stories_of

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from langgraph_memory_r1.bank.base import MemoryFork
 from langgraph_memory_r1.evals.personaworld.phrases import ATTRIBUTES, Attribute, asked, fill
 from langgraph_memory_r1.evals.personaworld.questions import UNKNOWN
 from langgraph_memory_r1.evals.personaworld.story import Difficulty, Event, Plot, invent, listed, note
 from langgraph_memory_r1.evals.personaworld.words import Part, names
-from langgraph_memory_r1.memories import MemoryFork
 from langgraph_memory_r1.prompts import AnswerInput, ManageInput, RoleInput, write
 from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.roles import related, retrieve

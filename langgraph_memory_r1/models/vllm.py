@@ -32,7 +32,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, SecretStr
 
 from langgraph_memory_r1.errors import InputError, ModelError
-from langgraph_memory_r1.models import wire
+from langgraph_memory_r1.models import openai_api
 from langgraph_memory_r1.prompts import Role
 
 _SPEC = re.compile(r"vllm:(?P<model>.+?)@(?P<url>https?://[^/?#\s]+[^?#\s]*)")
@@ -89,11 +89,11 @@ class ServedChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        body = wire.request(messages, self._fields(stop, kwargs))
+        body = openai_api.request(messages, self._fields(stop, kwargs))
         with self._explained(), httpx.Client(**self._connection()) as client:
             response = client.post("chat/completions", content=body)
         self._check(response)
-        return wire.result_of(response.text)
+        return openai_api.result_of(response.text)
 
     async def _agenerate(
         self,
@@ -102,12 +102,12 @@ class ServedChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        body = wire.request(messages, self._fields(stop, kwargs))
+        body = openai_api.request(messages, self._fields(stop, kwargs))
         with self._explained():
             async with httpx.AsyncClient(**self._connection()) as client:
                 response = await client.post("chat/completions", content=body)
         self._check(response)
-        return wire.result_of(response.text)
+        return openai_api.result_of(response.text)
 
     def _stream(
         self,
@@ -116,7 +116,7 @@ class ServedChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        body = wire.request(messages, self._fields(stop, kwargs) | _STREAMED)
+        body = openai_api.request(messages, self._fields(stop, kwargs) | _STREAMED)
         with (
             self._explained(),
             httpx.Client(**self._connection()) as client,
@@ -125,7 +125,7 @@ class ServedChatModel(BaseChatModel):
             if response.is_error:
                 response.read()
             self._check(response)
-            yield from filter(None, map(wire.chunk_of, response.iter_lines()))
+            yield from filter(None, map(openai_api.chunk_of, response.iter_lines()))
 
     async def _astream(
         self,
@@ -134,7 +134,7 @@ class ServedChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        body = wire.request(messages, self._fields(stop, kwargs) | _STREAMED)
+        body = openai_api.request(messages, self._fields(stop, kwargs) | _STREAMED)
         with self._explained():
             async with (
                 httpx.AsyncClient(**self._connection()) as client,
@@ -144,7 +144,7 @@ class ServedChatModel(BaseChatModel):
                     await response.aread()
                 self._check(response)
                 async for line in response.aiter_lines():
-                    if (chunk := wire.chunk_of(line)) is not None:
+                    if (chunk := openai_api.chunk_of(line)) is not None:
                         yield chunk
 
     def bind_tools(
@@ -162,7 +162,7 @@ class ServedChatModel(BaseChatModel):
 
     def playing(self, role: Role) -> dict[str, Any]:
         """What a role adds to a request, where the model's own settings say nothing of it."""
-        held = {"response_format": wire.response_format(role), "temperature": 0.0} if self.structured else {}
+        held = {"response_format": openai_api.response_format(role), "temperature": 0.0} if self.structured else {}
         own = self._fields(None, {})
         return {key: value for key, value in {**held, **_TEMPLATED}.items() if own.get(key) is None}
 
@@ -180,7 +180,7 @@ class ServedChatModel(BaseChatModel):
         with self._explained(), httpx.Client(**self._connection()) as client:
             response = client.get("models")
         self._check(response)
-        return wire.base_of(self.model, response.text)
+        return openai_api.base_of(self.model, response.text)
 
     def _fields(self, stop: list[str] | None, kwargs: dict[str, Any]) -> dict[str, Any]:
         ours = {
@@ -203,7 +203,7 @@ class ServedChatModel(BaseChatModel):
         if response.is_success:
             return
         fix = _FIXES.get(response.status_code, "")
-        said = f"{self._place()} answered {response.status_code}: {wire.complaint_of(response.text)}"
+        said = f"{self._place()} answered {response.status_code}: {openai_api.complaint_of(response.text)}"
         refused = httpx.HTTPStatusError(said, request=response.request, response=response)
         raise ModelError(f"{said}; {fix}" if fix else said) from refused
 
@@ -222,7 +222,7 @@ class ServedChatModel(BaseChatModel):
         return f"The model {self.model!r} at {self.base_url}"
 
 
-_TEMPLATED: Final[dict[str, Any]] = {"chat_template_kwargs": wire.TEMPLATE}
+_TEMPLATED: Final[dict[str, Any]] = {"chat_template_kwargs": openai_api.TEMPLATE}
 _STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.schemas import Memory
-from langgraph_memory_r1.tokens import date_terms, terms
+from langgraph_memory_r1.tokenizer import date_terms, terms
 
 __all__ = ["ALONE", "Entry", "Floats", "Ints", "Numbering", "Segment", "Vector", "unit"]
 

@@ -18,9 +18,9 @@ from langgraph.store.base import PutOp
 
 from langgraph_memory_r1.errors import StoreError
 from langgraph_memory_r1.store.embedder import Embedder
-from langgraph_memory_r1.store.lance import BARRIER, LanceTable, literal
 from langgraph_memory_r1.store.reader import Reader
 from langgraph_memory_r1.store.rows import TEXT_END, Row, item_id
+from langgraph_memory_r1.store.table import BARRIER, LanceTable, literal
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
-from openai_server import Says, completion
 
 from langgraph_memory_r1.models import RulesChatModel
+from support.openai_server import Says, completion
 
 SAID = (
     ("Ann", "I adopted a dog called Buddy."),

@@ -110,7 +110,7 @@ def serving(folder: Path) -> Iterator[Served]:
     """The server, until nothing of it is left."""
     (folder / "lessons.json").write_text(json.dumps(lessons(folder / "taught")))
     start = time.perf_counter()
-    build = [PYTHON, str(Path(__file__).parent / "vllm_env" / "build.py"), str(BASE), "lessons.json", "."]
+    build = [PYTHON, str(Path(__file__).parent.parent / "vllm_env" / "build.py"), str(BASE), "lessons.json", "."]
     subprocess.run(build, check=True, env=os.environ | OFFLINE, timeout=START_SECONDS, cwd=folder)
     tell(f"adapters made in {time.perf_counter() - start:.0f} s")
     with socket.socket() as unused:

@@ -20,20 +20,20 @@ from typing import Any
 
 from langgraph.store.base import BaseStore, PutOp
 
-from langgraph_memory_r1.feed import Feed, vector_of, write
-from langgraph_memory_r1.history import in_order
-from langgraph_memory_r1.memories import Memories
-from langgraph_memory_r1.records import (
+from langgraph_memory_r1.bank.base import Memories
+from langgraph_memory_r1.bank.history import in_order
+from langgraph_memory_r1.bank.records import (
     change_from_record,
     change_to_record,
     encode_label,
     memory_from_record,
     memory_to_record,
 )
+from langgraph_memory_r1.bank.storage import Feed, vector_of, write
+from langgraph_memory_r1.bank.transfer import Imported, export_bank, import_bank
 from langgraph_memory_r1.retrieval import Hit, Index
 from langgraph_memory_r1.schemas import Change, Memory, Operation
 from langgraph_memory_r1.store import LanceDBStore
-from langgraph_memory_r1.transfer import Imported, export_bank, import_bank
 
 _CANDIDATES = 500
 """Memories that the store proposes where a bank is too large to rank in memory."""

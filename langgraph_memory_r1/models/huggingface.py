@@ -28,8 +28,8 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from langgraph_memory_r1.errors import InputError, MissingDependencyError
 from langgraph_memory_r1.models.adapters import check_adapter
-from langgraph_memory_r1.models.complaints import first_line
-from langgraph_memory_r1.models.wire import TEMPLATE
+from langgraph_memory_r1.models.errors import first_line
+from langgraph_memory_r1.models.openai_api import TEMPLATE
 from langgraph_memory_r1.prompts import Role
 
 

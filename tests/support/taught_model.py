@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tiny_model import TEMPLATE, tiny_base
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -20,6 +19,7 @@ from langgraph_memory_r1.train.construction import answer_rows, manager_rows
 from langgraph_memory_r1.train.episodes import Deciding, episodes_of
 from langgraph_memory_r1.train.policy import ChatPolicy, prompt_ids
 from langgraph_memory_r1.train.rows import Row
+from support.tiny_model import TEMPLATE, tiny_base
 
 SAID = {
     "answer": ('{"selected":[],"answer":"I don\'t know"}', '{"selected":[],"answer":"nothing"}'),

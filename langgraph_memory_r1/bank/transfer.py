@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from langgraph_memory_r1.bank.records import change_from_record, change_to_record, memory_from_record, memory_to_record
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.records import change_from_record, change_to_record, memory_from_record, memory_to_record
 from langgraph_memory_r1.schemas import Change, Memory
 from langgraph_memory_r1.store.rows import dump_value
 

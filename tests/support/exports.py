@@ -11,7 +11,7 @@ from typing import Any
 from langgraph_memory_r1 import Turn
 from langgraph_memory_r1.importers import Harvest
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent.parent / "data"
 
 
 def at(*parts: int) -> datetime:

@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import Any
 
+from langgraph_memory_r1.bank.history import Diff, aware, compare, in_order, invert, plan, replay, standing
 from langgraph_memory_r1.errors import ConflictError, UnknownMemoryError
-from langgraph_memory_r1.history import Diff, aware, compare, in_order, invert, plan, replay, standing
 from langgraph_memory_r1.retrieval import Hit, Index
 from langgraph_memory_r1.schemas import Change, Delete, Memory, Operation, Update
 
