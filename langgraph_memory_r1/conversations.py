@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, timedelta
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.jsonl import read_lines, write_file
 from langgraph_memory_r1.schemas import Conversation, Turn
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ __all__ = ["dated", "read_conversations", "write_conversations"]
 
 logger = logging.getLogger(__name__)
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LATER = timedelta(days=1)
 
 
@@ -61,7 +60,7 @@ def read_conversations(
         InputError: The file cannot be opened, or a line is broken and `strict` is set.
     """
     skipped = 0
-    for number, line in _lines(Path(path)):
+    for number, line in read_lines(path, "conversations"):
         try:
             yield _parse(line, f"{path}:{number}")
         except InputError as error:
@@ -79,32 +78,7 @@ def write_conversations(path: str | os.PathLike[str], conversations: Iterable[Co
     Raises:
         InputError: The place cannot be written, or a text holds half a character (a lone surrogate).
     """
-    target = Path(path)
-    unfinished = target.with_name(f"{target.name}.{os.getpid()}.part")
-    count = 0
-    try:
-        with unfinished.open("wb") as file:
-            for conversation in conversations:
-                file.write(_dump(conversation) + b"\n")
-                count += 1
-        unfinished.replace(target)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); name a file in a writable folder") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return count
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The non-blank lines of a file with their numbers."""
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                content = line.removeprefix(_BYTE_ORDER_MARK).strip() if number == 1 else line.strip()
-                if content:
-                    yield number, content
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); name a JSONL file of conversations") from error
+    return write_file(path, (_dump(conversation) + b"\n" for conversation in conversations))
 
 
 def _parse(line: bytes, place: str) -> Conversation:

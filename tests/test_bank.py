@@ -15,6 +15,7 @@ from langgraph_memory_r1 import (
     Add,
     ConflictError,
     Delete,
+    InputError,
     LanceDBStore,
     Memory,
     MemoryBank,
@@ -415,3 +416,11 @@ def test_forget_leaves_no_byte_on_disk(tmp_path: Path) -> None:
         assert texts(other.all()) == ["publicword"]
     assert b"secretword" not in folder_bytes(folder)
     assert b"publicword" in folder_bytes(folder)
+
+
+def test_an_export_that_fails_leaves_what_was_there(bank: MemoryBank, tmp_path: Path) -> None:
+    add(bank, "one")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="cannot be written"):
+        bank.export_jsonl(tmp_path / "folder")
+    assert not list(tmp_path.glob("*.part"))

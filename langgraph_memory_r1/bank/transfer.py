@@ -6,11 +6,11 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from langgraph_memory_r1.bank.records import change_from_record, change_to_record, memory_from_record, memory_to_record
 from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.jsonl import read_lines, write_file
 from langgraph_memory_r1.schemas import Change, Memory
 from langgraph_memory_r1.store.rows import dump_value
 
@@ -35,10 +35,7 @@ def export_bank(path: str | os.PathLike[str], memories: Sequence[Memory], change
     records: list[dict[str, Any]] = [{"format": FORMAT, "version": VERSION}]
     records += [{"kind": "memory", "id": memory.id} | memory_to_record(memory) for memory in memories]
     records += [{"kind": "change", "id": change.id} | change_to_record(change) for change in changes]
-    target = Path(path)
-    draft = target.with_name(target.name + ".part")
-    draft.write_text("".join(dump_value(record) + "\n" for record in records), encoding="utf-8")
-    draft.replace(target)
+    write_file(path, (dump_value(record).encode() + b"\n" for record in records))
     return len(memories)
 
 
@@ -72,19 +69,17 @@ def import_bank(
     return list(memories.values()), list(changes.values()), Imported(len(memories), len(changes), known, tuple(broken))
 
 
-def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
+def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:
+    lines = read_lines(path, "memories")
+    first = next(lines, (1, b""))[1]
     try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{os.fspath(path)} cannot be read: {error}.") from error
-    try:
-        head = json.loads(lines[0])
+        head = json.loads(first)
         version = head["version"] if head["format"] == FORMAT else None
     except (ValueError, KeyError, TypeError):
         version = None
     if version != VERSION:
         raise InputError(f"{os.fspath(path)} is no export of a memory bank (its first line has to be the header).")
-    yield from ((number, line) for number, line in enumerate(lines[1:], 2) if line.strip())
+    yield from lines
 
 
 def _read(record: dict[str, Any]) -> Memory | Change:
