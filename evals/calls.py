@@ -33,7 +33,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import ConfigDict
 
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.models.wrapped import WrappedChatModel
+from langgraph_memory_r1.models.delegating import DelegatingChatModel
 
 __all__ = ["CachedChatModel", "CachedEmbeddings", "CallCache", "Cost", "Meter", "key_of", "metered"]
 
@@ -155,7 +155,7 @@ class CallCache:
             self.release(key)
 
 
-class CachedChatModel(WrappedChatModel):
+class CachedChatModel(DelegatingChatModel):
     """A chat model whose finished calls are kept; else it behaves as the one inside."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)

@@ -17,7 +17,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, convert_to_openai_messages
 
 from langgraph_memory_r1.models import model_name
-from langgraph_memory_r1.models.openai_api import TEMPLATE
+from langgraph_memory_r1.models.openai_api import CHAT_TEMPLATE_KWARGS
 from langgraph_memory_r1.turns import text_of
 
 BASE = "base"
@@ -145,7 +145,9 @@ def as_chat(prompt: Sequence[BaseMessage]) -> list[dict[str, Any]]:
 
 def prompt_ids(tokenizer: Any, prompt: Sequence[BaseMessage]) -> list[int]:
     """A prompt as tokens, by the same template that `hf:` models and the trainer use."""
-    text = tokenizer.apply_chat_template(as_chat(prompt), add_generation_prompt=True, tokenize=False, **TEMPLATE)
+    text = tokenizer.apply_chat_template(
+        as_chat(prompt), add_generation_prompt=True, tokenize=False, **CHAT_TEMPLATE_KWARGS
+    )
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     return ids
 

@@ -11,7 +11,7 @@ import torch
 from trl import GRPOConfig, SFTConfig
 
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.models.openai_api import TEMPLATE
+from langgraph_memory_r1.models.openai_api import CHAT_TEMPLATE_KWARGS
 from langgraph_memory_r1.train.recipe import Recipe, Stage
 
 C = TypeVar("C", GRPOConfig, SFTConfig)
@@ -23,7 +23,11 @@ _CHECKPOINTING = "activation_checkpointing" if "activation_checkpointing" in _NA
 
 def grpo_config(recipe: Recipe, stage: Stage, folder: Path) -> GRPOConfig:
     """For GRPO, PPO and LoGo-GRPO."""
-    how = {"max_completion_length": recipe.max_tokens, "temperature": 1.0, "chat_template_kwargs": dict(TEMPLATE)}
+    how = {
+        "max_completion_length": recipe.max_tokens,
+        "temperature": 1.0,
+        "chat_template_kwargs": dict(CHAT_TEMPLATE_KWARGS),
+    }
     return _made(GRPOConfig, how, recipe, stage, folder)
 
 

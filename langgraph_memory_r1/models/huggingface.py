@@ -29,11 +29,11 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from langgraph_memory_r1.errors import InputError, MissingDependencyError
 from langgraph_memory_r1.models.adapters import check_adapter
 from langgraph_memory_r1.models.errors import first_line
-from langgraph_memory_r1.models.openai_api import TEMPLATE
+from langgraph_memory_r1.models.openai_api import CHAT_TEMPLATE_KWARGS
 from langgraph_memory_r1.prompts import Role
 
 
-class LocalChatModel(BaseChatModel):
+class HuggingFaceChatModel(BaseChatModel):
     """A Hugging Face model in this process; async calls generate in a thread."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -48,7 +48,7 @@ class LocalChatModel(BaseChatModel):
     """`cpu`, `cuda`, `mps` ...; None: a GPU where there is one."""
     max_tokens: int = 512
     temperature: float = 0.0
-    template: dict[str, Any] = Field(default_factory=lambda: dict(TEMPLATE))
+    template: dict[str, Any] = Field(default_factory=lambda: dict(CHAT_TEMPLATE_KWARGS))
     """Settings for the model's chat template."""
     _base: _Base | None = PrivateAttr(default=None)
 
@@ -97,9 +97,9 @@ class LocalChatModel(BaseChatModel):
             return self._base
 
 
-def local_model(
+def huggingface_model(
     model: str, adapter: str | Path | None = None, *, role: Role | None = None, **settings: Any
-) -> LocalChatModel:
+) -> HuggingFaceChatModel:
     """The local model of this name or folder; everything that can be checked without loading it is checked.
 
     Raises:
@@ -114,7 +114,7 @@ def local_model(
     if any(importlib.util.find_spec(package) is None for package in needed):
         raise MissingDependencyError(f"pip install 'langgraph-memory-r1[local]' to use 'hf:{model}'")
     try:
-        made = LocalChatModel(model=model, adapter=None if adapter is None else str(adapter), **settings)
+        made = HuggingFaceChatModel(model=model, adapter=None if adapter is None else str(adapter), **settings)
     except ValueError as error:
         raise InputError(f"'hf:{model}' cannot be used so: {' '.join(str(error).splitlines()[1:3])}") from error
     if made.four_bit:

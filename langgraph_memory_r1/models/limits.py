@@ -30,14 +30,14 @@ from langchain_core.outputs import ChatResult
 from pydantic import PrivateAttr
 
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.models.wrapped import WrappedChatModel
+from langgraph_memory_r1.models.delegating import DelegatingChatModel
 
 TEMPORARY = frozenset({408, 429, 502, 503, 504, 529})
 LONGEST_ASKED = 300.0
 """A server that asks for a longer pause than this, in seconds, is not waited for."""
 
 
-class LimitedChatModel(WrappedChatModel):
+class LimitedChatModel(DelegatingChatModel):
     """A chat model with retries and a cap on concurrency; else it behaves as the one inside.
 
     `stream` gives the reply as one chunk; callbacks, and with them LangGraph's `messages` stream, still get the tokens

@@ -22,7 +22,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langgraph_memory_r1.errors import InputError, ModelError
 from langgraph_memory_r1.prompts import Role, schema
 
-TEMPLATE: Final = {"enable_thinking": False}
+CHAT_TEMPLATE_KWARGS: Final = {"enable_thinking": False}
 """Settings for chat templates where a model plays a role: its JSON comes without thoughts ahead, in training too."""
 _QUOTED = 200
 

@@ -43,7 +43,7 @@ _FIXES = {
 }
 
 
-class ServedChatModel(BaseChatModel):
+class VLLMChatModel(BaseChatModel):
     """A chat model behind an OpenAI-compatible server; sync, async and streaming, with tools and token counts."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -166,7 +166,7 @@ class ServedChatModel(BaseChatModel):
         own = self._fields(None, {})
         return {key: value for key, value in {**held, **_TEMPLATED}.items() if own.get(key) is None}
 
-    def as_role(self, role: Role) -> ServedChatModel:
+    def as_role(self, role: Role) -> VLLMChatModel:
         """The same model, playing a role in every call."""
         return self.model_copy(update={"extra_body": {**self.playing(role), **self.extra_body}})
 
@@ -222,11 +222,11 @@ class ServedChatModel(BaseChatModel):
         return f"The model {self.model!r} at {self.base_url}"
 
 
-_TEMPLATED: Final[dict[str, Any]] = {"chat_template_kwargs": openai_api.TEMPLATE}
+_TEMPLATED: Final[dict[str, Any]] = {"chat_template_kwargs": openai_api.CHAT_TEMPLATE_KWARGS}
 _STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 
 
-def served_model(spec: str, **settings: Any) -> ServedChatModel:
+def vllm_model(spec: str, **settings: Any) -> VLLMChatModel:
     """The model behind `vllm:NAME@http://host:port`.
 
     Raises:
@@ -239,7 +239,7 @@ def served_model(spec: str, **settings: Any) -> ServedChatModel:
         )
     url = match["url"].rstrip("/")
     try:
-        return ServedChatModel(model=match["model"], base_url=url if url.endswith("/v1") else f"{url}/v1", **settings)
+        return VLLMChatModel(model=match["model"], base_url=url if url.endswith("/v1") else f"{url}/v1", **settings)
     except ValueError as error:
         raise InputError(f"{spec!r} cannot be used with {', '.join(settings)}: {_settings_complaint(error)}") from error
 

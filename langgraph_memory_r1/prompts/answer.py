@@ -21,8 +21,7 @@ from langgraph_memory_r1.prompts.lines import (
     show,
     unescape,
 )
-from langgraph_memory_r1.prompts.replies import json_values, repair
-from langgraph_memory_r1.prompts.shapes import NUMBER, TEXT, list_of, record
+from langgraph_memory_r1.prompts.replies import NUMBER, TEXT, json_values, list_of, record, repair
 from langgraph_memory_r1.schemas import Memory
 
 FULL = """\

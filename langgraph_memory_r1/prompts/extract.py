@@ -9,9 +9,7 @@ from typing import Any
 
 from langgraph_memory_r1.errors import OutputError
 from langgraph_memory_r1.prompts.lines import block, clean, moment_of, read_block, show
-from langgraph_memory_r1.prompts.replies import find_items, number_of
-from langgraph_memory_r1.prompts.shapes import NUMBER, TEXT, list_of, record
-from langgraph_memory_r1.prompts.words import closest
+from langgraph_memory_r1.prompts.replies import NUMBER, TEXT, closest, find_items, list_of, number_of, record
 from langgraph_memory_r1.schemas import Fact, Turn
 
 FULL = """\

@@ -1,4 +1,6 @@
-"""Finds the JSON in what a model wrote: bare, fenced, in prose, behind thoughts, slightly broken.
+"""Replies of models: the JSON schemas that they are held to, and how the JSON is found in what they wrote.
+
+It is found bare, fenced, in prose, behind thoughts, slightly broken.
 
 Broken syntax is repaired only where that invents and cuts nothing: output that stops in the middle of a text or a
 number is refused, because a memory would be overwritten with half of its text.
@@ -10,7 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 import json_repair
 
@@ -24,6 +26,24 @@ _DECODER = json.JSONDecoder(strict=False)
 _OPENING = re.compile(r"[{\[]")
 _NUMBER = re.compile(r"\[?(?:(?:fact|turn|memory) )?(\d{1,6})\]?")
 _STRUCTURE = re.compile(r'\\.|["{}\[\]]', re.DOTALL)
+_WORD = re.compile(r"\w+")
+
+Schema: TypeAlias = dict[str, Any]
+
+NUMBER: Final[Schema] = {"type": "integer", "minimum": 0}
+"""The number under which a turn, a fact or a memory is shown."""
+TEXT: Final[Schema] = {"type": "string"}
+"""Of any length: with a least length, vLLM's grammar allows control characters."""
+
+
+def record(**fields: Schema) -> Schema:
+    """An object with these fields and no other."""
+    return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+
+
+def list_of(item: Schema) -> Schema:
+    """Any number of these."""
+    return {"type": "array", "items": item}
 
 
 def find_items(completion: str, keys: Sequence[str], item_keys: Sequence[str]) -> list[Any]:
@@ -156,3 +176,20 @@ def _is_closed(text: str) -> bool:
     """Whether the first JSON value ends; inside an unfinished one, single objects are only a part of the reply."""
     opening = _OPENING.search(text)
     return opening is None or _extent(text, opening.start()).closed
+
+
+def closest(text: str, candidates: Sequence[str]) -> list[int]:
+    """The position of the candidate that shares most of its words with the text; all positions if none shares any."""
+    words = _words(text)
+    overlaps = [_overlap(words, _words(candidate)) for candidate in candidates]
+    best = max(overlaps, default=0.0)
+    return [overlaps.index(best)] if best > 0 else list(range(len(candidates)))
+
+
+def _words(text: str) -> set[str]:
+    return set(_WORD.findall(text.lower()))
+
+
+def _overlap(first: set[str], second: set[str]) -> float:
+    """Dice's coefficient, so that a long candidate does not win by its length."""
+    return 2 * len(first & second) / max(1, len(first) + len(second))

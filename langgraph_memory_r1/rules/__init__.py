@@ -1,6 +1,6 @@
 """The no-model baseline `rules`: facts, operations and answers by rules over English sentences. A baseline to beat.
 
-    turns ─► extract_facts ─► facts ─► decide (decisions.py) ─► operations
+    turns ─► extract_facts ─► facts ─► decide (operations.py) ─► operations
     question, memories ─► answer (answers.py)
 
 What it does: keeps the sentences of both speakers that say something, in the third person and with absolute dates;
@@ -18,8 +18,8 @@ from collections.abc import Iterator, Sequence
 
 from langgraph_memory_r1.rules.answers import answer
 from langgraph_memory_r1.rules.dates import resolve
-from langgraph_memory_r1.rules.decisions import decide
 from langgraph_memory_r1.rules.markers import takes_back
+from langgraph_memory_r1.rules.operations import decide
 from langgraph_memory_r1.rules.sentences import (
     is_question,
     is_worth_keeping,

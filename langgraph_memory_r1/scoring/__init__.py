@@ -10,7 +10,8 @@ The variants lie up to 13 points apart on the same answers, so every number is r
 A gold answer given as an answer scores 1.0 in each of them. What cannot be computed is None, never 0.0.
 """
 
-from langgraph_memory_r1.scoring.answers import (
+from langgraph_memory_r1.scoring.evidence import content_tokens, recall_at, token_coverage
+from langgraph_memory_r1.scoring.metrics import (
     METRICS,
     Gold,
     Metric,
@@ -23,7 +24,6 @@ from langgraph_memory_r1.scoring.answers import (
     f1_mem0,
     f1_squad,
 )
-from langgraph_memory_r1.scoring.evidence import content_tokens, recall_at, token_coverage
 
 __all__ = [
     "METRICS", "Metric", "Gold",

@@ -12,7 +12,7 @@ from langchain_core.runnables import Runnable
 from langchain_core.runnables.base import RunnableBindingBase
 
 
-class WrappedChatModel(BaseChatModel):
+class DelegatingChatModel(BaseChatModel):
     """Says of itself what the model inside says, and binds tools as it does; subclasses say how it is called."""
 
     bound: BaseChatModel

@@ -1,0 +1,120 @@
+"""`load_chat_model`: from a string, or a chat model object, to a chat model with its limits."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import Runnable
+
+from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.models.adapters import check_adapter
+from langgraph_memory_r1.models.errors import first_line, missing
+from langgraph_memory_r1.models.limits import LimitedChatModel, with_limits
+from langgraph_memory_r1.models.rules_model import RulesChatModel
+from langgraph_memory_r1.prompts import Role
+
+_SPECS = (
+    "'rules' (no model), 'provider:model' such as 'openai:gpt-5-mini' or 'ollama:qwen3', 'vllm:NAME@http://HOST:PORT', "
+    "'hf:NAME_OR_FOLDER', or a chat model object"
+)
+
+
+def load_chat_model(
+    spec: str | BaseChatModel,
+    adapter: str | Path | None = None,
+    *,
+    role: Role | None = None,
+    retries: int = 4,
+    max_concurrency: int | None = None,
+    **kwargs: Any,
+) -> BaseChatModel:
+    """The chat model that a string names; a model object is passed through.
+
+    Args:
+        spec: `"rules"`, `"provider:model"`, `"vllm:NAME@http://host:port"`, `"hf:NAME_OR_FOLDER"`, or a chat model.
+        adapter: The folder of a LoRA adapter. `hf:` loads it; a server behind `vllm:` must have loaded it under NAME:
+            its manifest is checked, also against the base that the server, which has to be up, has below NAME.
+        role: What the model is for: an adapter for something else is refused, and a server behind `vllm:` holds the
+            model to the JSON of this role, greedily unless `temperature=` is given.
+        retries: Further tries, with growing waits, after a rate limit or a time-out; for models behind a network, on
+            top of what their packages try themselves.
+        max_concurrency: Most calls at the same time, sync and async together.
+        **kwargs: Settings of the model, such as `temperature=0`; for `hf:` also `four_bit=True`.
+
+    Raises:
+        MissingDependencyError: A package is not installed; the message is the command.
+        InputError: Nothing is known under this name, or the adapter does not fit.
+    """
+    if not isinstance(spec, str):
+        return spec
+    if spec == "rules":
+        return RulesChatModel()
+    if spec.startswith("hf:"):
+        from langgraph_memory_r1.models.huggingface import huggingface_model
+
+        model: BaseChatModel = huggingface_model(spec.removeprefix("hf:"), adapter, role=role, **kwargs)
+        return with_limits(model, retries=0, max_concurrency=max_concurrency) if max_concurrency else model
+    if spec.startswith("vllm:"):
+        model = _served(spec, adapter, role, kwargs)
+    elif adapter is not None:
+        raise InputError(f"{spec!r} takes no adapter; give 'hf:NAME_OR_FOLDER', or 'vllm:NAME@http://HOST:PORT'")
+    else:
+        model = _provided(spec, kwargs)
+    return with_limits(model, retries=retries, max_concurrency=max_concurrency)
+
+
+def for_role(model: Runnable[Any, BaseMessage], role: Role) -> Runnable[Any, BaseMessage]:
+    """The model held to the JSON of a role, greedily, where the server behind `vllm:` can do that; else as it is.
+
+    One model can so play several roles; `structured=False` when it is loaded keeps it free in all of them.
+    """
+    served = model.bound if isinstance(model, LimitedChatModel) else model
+    if not isinstance(served, BaseChatModel) or served._llm_type != "vllm":
+        return model
+    from langgraph_memory_r1.models.vllm import VLLMChatModel
+
+    if not isinstance(served, VLLMChatModel):
+        return model
+    asked = served.playing(role)
+    return model.bind(**asked) if asked else model
+
+
+def model_name(model: BaseChatModel) -> str:
+    """The name under which a bank's history records a model: `openai:gpt-5-mini`, `rules`."""
+    if isinstance(model, RulesChatModel):
+        return "rules"
+    known = model._get_ls_params()
+    name, provider = known.get("ls_model_name"), known.get("ls_provider")
+    return f"{provider}:{name}" if name and provider else name or model._llm_type
+
+
+def _served(spec: str, adapter: str | Path | None, role: Role | None, settings: dict[str, Any]) -> BaseChatModel:
+    from langgraph_memory_r1.models.vllm import vllm_model
+
+    if adapter is not None:
+        check_adapter(adapter, role=role)
+    model = vllm_model(spec, **settings)
+    if adapter is not None:
+        check_adapter(adapter, base=model.served_base(), role=role, served=True)
+    return model.as_role(role) if role else model
+
+
+def _provided(spec: str, settings: dict[str, Any]) -> BaseChatModel:
+    """A model of a provider that LangChain knows."""
+    if not spec:
+        raise InputError(f"the model's name is empty; give {_SPECS}")
+    if spec.startswith("ollama:") and importlib.util.find_spec("langchain_ollama") is None:
+        raise missing(spec)  # langchain would fall back on a package that no longer has it
+    from langchain.chat_models import init_chat_model
+
+    try:
+        model: BaseChatModel = init_chat_model(spec, **settings)
+    except ImportError as error:
+        raise missing(spec, str(error)) from error
+    except ValueError as error:
+        raise InputError(f"no model {spec!r} can be made; give {_SPECS} ({first_line(error)})") from error
+    return model
