@@ -10,7 +10,7 @@ BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-vllm check lint types layers fix bench reproduce reproduce-smoke clean
+.PHONY: help demo test test-vllm check lint types layers fix bench house reproduce reproduce-smoke clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,9 @@ fix: $(VENV)/.dev  ## format the code and repair what the linter can repair
 # LanceDB's threads spread what they free over glibc's arenas, which then looks like growth; see the README.
 bench: $(VENV)/.bench  ## measure speed and size; every line is a ratio against a reference of the same run
 	@MALLOC_ARENA_MAX=2 $(BIN)/python benchmarks/run.py
+
+house:  ## measure how the code is cut: functions, helpers used once, comments, by package
+	@$(PYTHON) tests/support/house.py
 
 reproduce: $(VENV)/.dev  ## train and compare all arms on the tiny base: 40 minutes on two cores; SEEDS=3 for means
 	@$(BIN)/python -m langgraph_memory_r1.train.reproduce --seeds $(SEEDS)

@@ -1,0 +1,80 @@
+"""The measures of the house on a small tree, and the limits that this project keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.house import measure, read_tree, report, vague_locals
+
+SAMPLE = '''"""A sample."""
+
+
+def public(rows):  # a reason
+    found = _once(rows)  # type: ignore[no-any-return]
+
+    def _inner():
+        return found
+
+    return _twice(_inner()), _twice(rows)
+
+
+def _once(rows):
+    # Two lines
+    # of reasons.
+    return rows
+
+
+def _twice(rows):
+    return rows
+
+
+class Bank:
+    def _once_here(self):
+        return [
+            self,
+            1,
+            2,
+            3,
+            4,
+            5,
+        ]
+
+    def rows(self):
+        return self._once_here()
+'''
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    for path in ("langgraph_memory_r1/store/rows.py", "langgraph_memory_r1/errors.py", "train/tiny/model.py"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(SAMPLE if path.endswith("rows.py") else "def _once(): ...\n", encoding="utf-8")
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_rows.py").write_text("def test(): ...\n", encoding="utf-8")
+    (tmp_path / "langgraph_memory_r1" / "train").symlink_to("../train")
+    return tmp_path
+
+
+def test_files_belong_to_packages_and_tests_and_links_to_none(tree: Path) -> None:
+    assert {source.path: source.package for source in read_tree(tree)} == {
+        "langgraph_memory_r1/errors.py": "library root",
+        "langgraph_memory_r1/store/rows.py": "store",
+        "train/tiny/model.py": "train/tiny",
+    }
+
+
+def test_measures_of_a_file(tree: Path) -> None:
+    measures = measure([source for source in read_tree(tree) if source.package == "store"])
+    assert (measures.files, measures.lines, measures.functions) == (1, 35, 5)
+    assert (measures.median, measures.longest_function, measures.longest_file) == (4, 9, 35)
+    assert (measures.one_use, measures.six_lines) == (40, 20)  # _once and _once_here of five; only _once is short
+    assert measures.comments == pytest.approx(100 * 3 / 35)
+
+
+def test_report_has_a_row_for_each_package(tree: Path) -> None:
+    assert [line.split()[0] for line in report(tree).splitlines()[1:]] == [
+        "package", "library", "store", "train/tiny", "total", "locals",
+    ]  # fmt: skip
+    assert vague_locals(read_tree(tree)) == {"found": 1}
