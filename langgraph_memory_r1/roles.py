@@ -79,7 +79,7 @@ class Target(Protocol):
 class Searched(Protocol):
     """What a question is answered from: a bank, a fork of one, or anything else that ranks memories."""
 
-    def search(self, query: str, *, k: int = ..., per_speaker: int | None = ...) -> list[Hit]:
+    def search(self, query: str, *, k: int = ..., per_speaker: int | None = ..., fill: bool = ...) -> list[Hit]:
         """`MemoryBank.search`."""
 
 
@@ -179,16 +179,8 @@ def retrieve(bank: Searched, question: str, k: int) -> list[Memory]:
 
     Memory-R1 reads 30 of each of two speakers; without that, the talkative one crowds out the other.
     """
-    return in_order(ranked(bank, question, k))
-
-
-def ranked(bank: Searched, question: str, k: int) -> list[Memory]:
-    """The memories of `retrieve`, best first."""
-    hits = bank.search(question, k=k, per_speaker=(k + 1) // 2)
-    if len(hits) < k:
-        hits += bank.search(question, k=k)
-    memories = {hit.memory.id: hit.memory for hit in hits}
-    return list(memories.values())[:k]
+    hits = bank.search(question, k=k, per_speaker=(k + 1) // 2, fill=True)
+    return in_order([hit.memory for hit in hits])
 
 
 def _cursors(heard: Heard, limits: Limits) -> dict[Turn, str | None]:

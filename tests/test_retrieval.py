@@ -143,6 +143,22 @@ def test_each_speaker_gets_their_share() -> None:
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 
 
+def test_what_a_share_leaves_free_goes_to_the_best_of_the_others() -> None:
+    """One ranking in place of the two that were joined: a share for each speaker, then everybody."""
+    rng = random.Random(5)
+    words = "jazz opera dog cat tea rain".split()
+    for _ in range(300):
+        names = rng.choice([["Ann", "Bob"], ["Ann"], ["Ann", "Bob", "Cy"], ["Ann"] * 8 + ["Bob"]])
+        lines = [(rng.choice(names), " ".join(rng.choices(words, k=4))) for _ in range(rng.randrange(25))]
+        index = Index(talk(*lines))
+        query, k, share = " ".join(rng.choices(words, k=2)), rng.randrange(1, 15), rng.randrange(1, 8)
+        hits = index.rank(query, k=k, per_speaker=share)
+        if len(hits) < k:
+            hits += index.rank(query, k=k)
+        joined = list({hit.memory.id: hit for hit in hits}.values())[:k]
+        assert index.rank(query, k=k, per_speaker=share, fill=True) == joined
+
+
 def test_vectors_find_what_words_do_not() -> None:
     index = Index()
     for number, vector in enumerate(np.eye(3)):

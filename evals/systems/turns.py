@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from langgraph_memory_r1.evals.retrieving import DESCRIPTIONS, PLAIN_BM25, memory_of
 from langgraph_memory_r1.evals.systems.base import Bank, Finder, Found, Listener, System
 from langgraph_memory_r1.retrieval import Hit, Index
-from langgraph_memory_r1.roles import ranked
 from langgraph_memory_r1.schemas import Conversation, Memory, Question, Turn
 
 __all__ = ["BM25", "Cosine", "Dense", "FullContext", "Hybrid", "NoMemory", "Oracle", "RankedTurns"]
@@ -174,15 +173,14 @@ class IndexFinder:
         for memory, vector in zip(memories, vectors_of(memories, embeddings), strict=True):
             self._index.put(memory, vector)
 
-    def search(self, query: str, *, k: int = 60, per_speaker: int | None = None) -> list[Hit]:
-        """As a bank is searched."""
+    def _best(self, query: str, k: int) -> list[Hit]:
         vector = np.array(self._embeddings.embed_query(query), np.float32) if self._embeddings else None
-        return self._index.rank(query, k=k, vector=vector, per_speaker=per_speaker)
+        return self._index.rank(query, k=k, vector=vector, per_speaker=(k + 1) // 2, fill=True)
 
     async def find(self, question: Question, k: int) -> Found:
         """The best, half of them from each speaker as far as there are so many."""
-        found = await aside(self._embeddings, partial(ranked, self, question.text, k))
-        return Found(tuple(self._places[memory.id] for memory in found))
+        hits = await aside(self._embeddings, partial(self._best, question.text, k))
+        return Found(tuple(self._places[hit.memory.id] for hit in hits))
 
 
 class Dense(EmbeddedTurns):

@@ -60,17 +60,18 @@ class Memories(ABC):
         with self._reading() as index:
             return index.get(memory_id)
 
-    def search(self, query: str, *, k: int = 60, per_speaker: int | None = None) -> list[Hit]:
+    def search(self, query: str, *, k: int = 60, per_speaker: int | None = None, fill: bool = False) -> list[Hit]:
         """The k memories that best fit a query, best first.
 
         Args:
             query: A question or a fact.
             k: How many; 60 is what the Answer Agent reads (Memory-R1, section 4.1).
             per_speaker: At most so many of each speaker (Memory-R1: 30 of each of two).
+            fill: Where these are fewer than `k`, the best of the others come after them.
         """
         vector = self._vector(query)
         with self._reading() as index:
-            return index.rank(query, k=k, vector=vector, per_speaker=per_speaker)
+            return index.rank(query, k=k, vector=vector, per_speaker=per_speaker, fill=fill)
 
     def apply(
         self,

@@ -80,14 +80,14 @@ class MemoryBank(Memories):
         item = self.store.get(self._memory_space, memory_id)
         return None if item is None else memory_from_record(item.key, item.value)
 
-    def search(self, query: str, *, k: int = 60, per_speaker: int | None = None) -> list[Hit]:
+    def search(self, query: str, *, k: int = 60, per_speaker: int | None = None, fill: bool = False) -> list[Hit]:
         """The k memories that best fit a query, best first; in a very large bank out of those that LanceDB proposes."""
         if not (isinstance(self.store, LanceDBStore) and self._memories.too_large()):
-            return super().search(query, k=k, per_speaker=per_speaker)
+            return super().search(query, k=k, per_speaker=per_speaker, fill=fill)
         index = Index()
         for row in self.store.candidates(self._memory_space, query, max(_CANDIDATES, 2 * k)):
             index.put(memory_from_record(row.key, row.value), vector_of(row))
-        return index.rank(query, k=k, vector=self._vector(query), per_speaker=per_speaker)
+        return index.rank(query, k=k, vector=self._vector(query), per_speaker=per_speaker, fill=fill)
 
     def _known(self, ids: Collection[str]) -> dict[str, Memory | None]:
         if ids and self._memories.too_large():
@@ -198,9 +198,11 @@ class MemoryBank(Memories):
 
     # The same without blocking an event loop
 
-    async def asearch(self, query: str, *, k: int = 60, per_speaker: int | None = None) -> list[Hit]:
+    async def asearch(
+        self, query: str, *, k: int = 60, per_speaker: int | None = None, fill: bool = False
+    ) -> list[Hit]:
         """`search` in a thread."""
-        return await asyncio.to_thread(self.search, query, k=k, per_speaker=per_speaker)
+        return await asyncio.to_thread(self.search, query, k=k, per_speaker=per_speaker, fill=fill)
 
     async def aapply(
         self,

@@ -95,21 +95,28 @@ class Index:
         return twin
 
     def rank(
-        self, query: str, *, k: int = 60, vector: Vector | None = None, per_speaker: int | None = None
+        self,
+        query: str,
+        *,
+        k: int = 60,
+        vector: Vector | None = None,
+        per_speaker: int | None = None,
+        fill: bool = False,
     ) -> list[Hit]:
-        """The best memories for a query, best first; of equal scores the newest first.
+        """Return the best memories for a query, best first; of equal scores the newest first.
 
         Args:
             query: What is asked, in words.
             k: How many at most.
             vector: The query's embedding, by the model that made the memories' vectors.
             per_speaker: How many at most by the same speaker.
+            fill: Where these are fewer than `k`, the best of the others come after them.
         """
         if not self._slots or k < 1:
             return []
         view = self._view()
         scores = score(view, query, None if vector is None else unit(vector), self.weights)
-        return _best(view, scores, k, per_speaker)
+        return _best(view, scores, k, per_speaker, fill)
 
     def _view(self) -> View:
         if self._current is None:
@@ -154,10 +161,11 @@ class Index:
         self._segments[first:] = [merged]
 
 
-def _best(view: View, scores: Floats, k: int, per_speaker: int | None) -> list[Hit]:
+def _best(view: View, scores: Floats, k: int, per_speaker: int | None, fill: bool) -> list[Hit]:
     places = np.argsort(scores, kind="stable")[::-1]
     if per_speaker is not None:
-        places = places[_first_of_each(view.speakers[places], per_speaker)]
+        first = _first_of_each(view.speakers[places], per_speaker)
+        places = np.concatenate([places[first], places[~first]]) if fill else places[first]
     places = places[:k]
     entries = view.entries
     memories = [entries[slot].memory for slot in view.timeline[places].tolist()]
