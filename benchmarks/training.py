@@ -54,8 +54,8 @@ def _decision(row: Any, said: str) -> str:
 
 def _rows() -> Sequence[Any]:
     from langgraph_memory_r1.evals.personaworld import generate
-    from langgraph_memory_r1.train.construction import manager_rows
-    from langgraph_memory_r1.train.episodes import episodes_of
+    from langgraph_memory_r1.train.rollout import episodes_of
+    from langgraph_memory_r1.train.sources import manager_rows
 
     episodes = episodes_of([story.conversation for story in generate("train")])
     return manager_rows(episodes, _rules(6)).manager
@@ -63,8 +63,8 @@ def _rows() -> Sequence[Any]:
 
 def _rules(k: int) -> Any:
     from langgraph_memory_r1.models import RulesChatModel
-    from langgraph_memory_r1.train.episodes import Deciding
-    from langgraph_memory_r1.train.policy import ChatPolicy
+    from langgraph_memory_r1.train.models import ChatPolicy
+    from langgraph_memory_r1.train.rollout import Deciding
 
     return Deciding(ChatPolicy(RulesChatModel()), style="full", k=k)
 

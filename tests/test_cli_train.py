@@ -114,7 +114,7 @@ def test_every_recipe_of_ours_can_be_looked_through(name: str, base: str) -> Non
         batch = stage.settings.get("num_generations", 2)
         changes += [f"stages.{place}.settings.per_device_train_batch_size={batch}", f"stages.{place}.train=null"]
         changes += [f"stages.{place}.settings.gradient_accumulation_steps=2"]
-    from langgraph_memory_r1.train.plan import plan
+    from langgraph_memory_r1.train.show import plan
 
     plans = plan(read_recipe(find_recipe(name), changes))
     assert [one.algorithm for one in plans] == [stage.algorithm for stage in told.stages]
@@ -124,7 +124,7 @@ def test_every_recipe_of_ours_can_be_looked_through(name: str, base: str) -> Non
 @pytest.mark.slow
 def test_the_curriculum_can_be_looked_through(base: str) -> None:
     """Of three times the same role, on longer and longer conversations; only the base is another one."""
-    from langgraph_memory_r1.train.plan import plan
+    from langgraph_memory_r1.train.show import plan
 
     changes = [f"base={base}", "builder=rules", "validation.limit=2"]
     for place in range(4):
@@ -141,7 +141,7 @@ def test_prompts_that_the_base_cannot_hold_are_refused_beforehand(base: str, rec
 
     config = Path(base) / "config.json"
     config.write_text(config.read_text().replace("32768", "64"))
-    from langgraph_memory_r1.train.plan import plan
+    from langgraph_memory_r1.train.show import plan
 
     with pytest.raises(InputError, match="the base holds 64"):
         plan(read_recipe(recipe))
@@ -162,7 +162,7 @@ def test_without_weights_and_network_recipes_of_the_paper_are_looked_through(dat
     code = """
 import json, sys
 from dataclasses import asdict
-from langgraph_memory_r1.train.plan import plan
+from langgraph_memory_r1.train.show import plan
 from langgraph_memory_r1.train.estimates import SHAPES
 from langgraph_memory_r1.train.recipe import find_recipe, read_recipe
 told, names = sys.argv[1], sys.argv[2:]

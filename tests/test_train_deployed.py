@@ -25,12 +25,12 @@ from langgraph_memory_r1.graph import MemoryGraph
 from langgraph_memory_r1.models import RulesChatModel
 from langgraph_memory_r1.scoring import f1_mem0
 from langgraph_memory_r1.train.actors import load_actors
-from langgraph_memory_r1.train.construction import probe_of
-from langgraph_memory_r1.train.episodes import Deciding, ask, episodes_of, remember
-from langgraph_memory_r1.train.policy import ChatPolicy
+from langgraph_memory_r1.train.models import ChatPolicy
 from langgraph_memory_r1.train.recipe import Recipe, read_recipe
 from langgraph_memory_r1.train.rewards import AnswerReward, Judge, ManagerReward
+from langgraph_memory_r1.train.rollout import Deciding, ask, episodes_of, remember
 from langgraph_memory_r1.train.rows import Probe, read_rows
+from langgraph_memory_r1.train.sources import probe_of
 from langgraph_memory_r1.train.validation import greedy_score
 from langgraph_memory_r1.turns import Limits
 

@@ -23,13 +23,13 @@ from langgraph_memory_r1.evals.personaworld import Story, demonstrate, generate
 from langgraph_memory_r1.prompts import parse, write
 from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.schemas import Add, Conversation
-from langgraph_memory_r1.train.episodes import Rollout, episodes_of
 from langgraph_memory_r1.train.recipe import Recipe, find_recipe, read_recipe
 from langgraph_memory_r1.train.reproduce.arms import Plan, plan
+from langgraph_memory_r1.train.reproduce.claims import as_markdown, claims
 from langgraph_memory_r1.train.reproduce.confusion import DONE, added, confusion
-from langgraph_memory_r1.train.reproduce.evaluate import Outcome
-from langgraph_memory_r1.train.reproduce.labels import answer_rows, manager_rows
-from langgraph_memory_r1.train.reproduce.table import as_markdown, claims
+from langgraph_memory_r1.train.reproduce.outcome import Outcome
+from langgraph_memory_r1.train.reproduce.right_decisions import answer_rows, manager_rows
+from langgraph_memory_r1.train.rollout import Rollout, episodes_of
 from langgraph_memory_r1.train.tiny import BASE
 
 NOTHING = {right: dict.fromkeys(DONE, 0) for right in ("ADD", "UPDATE", "DELETE", "NOOP")}
@@ -164,7 +164,7 @@ def recipe(small_base: str) -> Recipe:
 @pytest.mark.slow
 def test_the_evaluation_answers_as_the_graph_does(recipe: Recipe, stories: list[Story], tmp_path: Path) -> None:
     from langgraph_memory_r1 import create_memory_graph, load_chat_model
-    from langgraph_memory_r1.train.reproduce.evaluate import evaluate, play
+    from langgraph_memory_r1.train.reproduce.outcome import evaluate, play
     from langgraph_memory_r1.turns import Limits
 
     told = stories[:2]
@@ -217,7 +217,7 @@ def test_without_a_base_or_an_arm_it_says_what_to_do(tmp_path: Path, small_base:
 @pytest.mark.slow
 @pytest.mark.skipif(
     not (BASE / "tokenizer.json").exists(),
-    reason="the tiny base is not made; run python -m langgraph_memory_r1.train.tiny.recipe train/tiny/base",
+    reason="the tiny base is not made; run python -m langgraph_memory_r1.train.tiny.pretrain train/tiny/base",
 )
 def test_ten_steps_of_everything_on_the_tiny_base(tmp_path: Path) -> None:
     done = run(arguments(BASE, tmp_path, "--smoke"))

@@ -18,8 +18,7 @@ from langgraph_memory_r1.bank.base import MemoryFork
 from langgraph_memory_r1.models import RulesChatModel
 from langgraph_memory_r1.prompts import read
 from langgraph_memory_r1.retrieval import Index
-from langgraph_memory_r1.train.episodes import Deciding
-from langgraph_memory_r1.train.policy import ChatPolicy, Reply
+from langgraph_memory_r1.train.models import ChatPolicy, Reply
 from langgraph_memory_r1.train.rewards import (
     AnswerReward,
     FormatReward,
@@ -27,6 +26,7 @@ from langgraph_memory_r1.train.rewards import (
     ManagerReward,
     SizeReward,
 )
+from langgraph_memory_r1.train.rollout import Deciding
 from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, Probe
 
 BUDDY = Memory("b", "Ann adopted a dog called Buddy.", "Ann", datetime(2024, 5, 1, tzinfo=UTC))

@@ -9,10 +9,10 @@ import pytest
 pytest.importorskip("torch", reason="the extra `train` is not installed")
 
 from langgraph_memory_r1 import InputError, Memory
-from langgraph_memory_r1.train.construction import Material
-from langgraph_memory_r1.train.datacard import as_markdown, card_of, check_splits
-from langgraph_memory_r1.train.episodes import Episode
+from langgraph_memory_r1.train.cards import as_markdown, card_of, check_splits
+from langgraph_memory_r1.train.rollout import Episode
 from langgraph_memory_r1.train.rows import AnswerRow, Row
+from langgraph_memory_r1.train.sources import Material
 from langgraph_memory_r1.train.splits import hold_out
 
 

@@ -20,7 +20,7 @@ from langgraph_memory_r1.train.tiny.lessons import lessons
 
 made = pytest.mark.skipif(
     not (BASE / "tokenizer.json").exists(),
-    reason="the tiny base is not made; run python -m langgraph_memory_r1.train.tiny.recipe train/tiny/base",
+    reason="the tiny base is not made; run python -m langgraph_memory_r1.train.tiny.pretrain train/tiny/base",
 )
 
 
@@ -108,14 +108,16 @@ def test_the_replies_of_a_lesson_can_be_read() -> None:
 def test_a_base_that_is_made_twice_is_the_same_and_is_loaded_by_its_folder(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     from langgraph_memory_r1.models import load_chat_model
-    from langgraph_memory_r1.train.tiny import recipe
+    from langgraph_memory_r1.train.tiny import pretrain
 
-    small = recipe.Recipe(drills=1, growing=1, lessons=1, right=1, habits=1, tokens=300, hidden=32, layers=1, inner=32)
-    whole = recipe.make(tmp_path / "whole", small)
+    small = pretrain.Recipe(
+        drills=1, growing=1, lessons=1, right=1, habits=1, tokens=300, hidden=32, layers=1, inner=32
+    )
+    whole = pretrain.make(tmp_path / "whole", small)
     model = load_chat_model(f"hf:{whole}", max_tokens=8)
     said = model.invoke(render(ManageInput((), ()), "compact"))
 
-    again = recipe.make(tmp_path / "again", small)
+    again = pretrain.make(tmp_path / "again", small)
     assert (whole / "model.safetensors").read_bytes() == (again / "model.safetensors").read_bytes()
     assert not (whole / "unfinished.pt").exists()
     assert said.usage_metadata is not None and 0 < said.usage_metadata["output_tokens"] <= 8
@@ -124,21 +126,21 @@ def test_a_base_that_is_made_twice_is_the_same_and_is_loaded_by_its_folder(tmp_p
 @pytest.mark.slow
 def test_a_recipe_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    from langgraph_memory_r1.train.tiny import recipe
+    from langgraph_memory_r1.train.tiny import pretrain
 
-    small = recipe.Recipe(
+    small = pretrain.Recipe(
         drills=2, growing=1, lessons=1, right=1, habits=1, tokens=300, hidden=32, layers=1, inner=32, saved=3
     )
-    tokenizer = recipe.new_tokenizer(small)
+    tokenizer = pretrain.new_tokenizer(small)
     torch.manual_seed(0)
-    whole = recipe.new_model(small, tokenizer)
-    begun = recipe.new_model(small, tokenizer)
+    whole = pretrain.new_model(small, tokenizer)
+    begun = pretrain.new_model(small, tokenizer)
     begun.load_state_dict(whole.state_dict())
 
-    recipe.fit(whole, tokenizer, small, tmp_path / "whole.pt")
-    recipe.fit(begun, tokenizer, small, tmp_path / "begun.pt", until=5)
-    resumed = recipe.new_model(small, tokenizer)
-    recipe.fit(resumed, tokenizer, small, tmp_path / "begun.pt")
+    pretrain.fit(whole, tokenizer, small, tmp_path / "whole.pt")
+    pretrain.fit(begun, tokenizer, small, tmp_path / "begun.pt", until=5)
+    resumed = pretrain.new_model(small, tokenizer)
+    pretrain.fit(resumed, tokenizer, small, tmp_path / "begun.pt")
 
     for name, weight in whole.state_dict().items():
         assert torch.equal(weight, resumed.state_dict()[name])

@@ -18,13 +18,13 @@ from trl import SFTConfig
 from langgraph_memory_r1 import InputError
 from langgraph_memory_r1.roles import Batch
 from langgraph_memory_r1.schemas import Fact, Question, Turn
-from langgraph_memory_r1.train.episodes import Deciding, Episode
 from langgraph_memory_r1.train.grpo import NodeGRPOTrainer
 from langgraph_memory_r1.train.logo import NodeLoGoTrainer
-from langgraph_memory_r1.train.policy import BASE, LocalPolicy, wearing
+from langgraph_memory_r1.train.models import BASE, LocalPolicy, wearing
 from langgraph_memory_r1.train.ppo import NodePPOTrainer
 from langgraph_memory_r1.train.recipe import LoGoSettings
 from langgraph_memory_r1.train.rewards import Judge, RowReward, Weighted
+from langgraph_memory_r1.train.rollout import Deciding, Episode
 from langgraph_memory_r1.train.rows import Row
 from langgraph_memory_r1.train.sft import NodeSFTTrainer
 from support.tiny_model import (

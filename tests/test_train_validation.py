@@ -12,9 +12,9 @@ pytest.importorskip("torch", reason="the extra `train` is not installed")
 from langgraph_memory_r1 import scoring
 from langgraph_memory_r1.models import RulesChatModel
 from langgraph_memory_r1.schemas import Conversation, Question, Turn
-from langgraph_memory_r1.train.episodes import Deciding, episodes_of
-from langgraph_memory_r1.train.policy import ChatPolicy
+from langgraph_memory_r1.train.models import ChatPolicy
 from langgraph_memory_r1.train.rewards import Judge
+from langgraph_memory_r1.train.rollout import Deciding, episodes_of
 from langgraph_memory_r1.train.validation import episode_score
 
 AT = datetime(2024, 5, 1, tzinfo=UTC)

@@ -28,7 +28,7 @@ from langgraph_memory_r1.models import Manifest, write_manifest
 from langgraph_memory_r1.train.actors import load_actors, load_base, lora_config
 from langgraph_memory_r1.train.engines import VLLMServerEngine
 from langgraph_memory_r1.train.export import export
-from langgraph_memory_r1.train.policy import prompt_ids
+from langgraph_memory_r1.train.models import prompt_ids
 from langgraph_memory_r1.train.recipe import Recipe, find_recipe, read_recipe
 from langgraph_memory_r1.train.rows import read_rows
 from langgraph_memory_r1.train.run import train

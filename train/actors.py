@@ -15,7 +15,7 @@ from typing import Any
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.models import check_adapter
-from langgraph_memory_r1.train.policy import BASE, LocalPolicy
+from langgraph_memory_r1.train.models import BASE, LocalPolicy
 from langgraph_memory_r1.train.quiet import quiet
 from langgraph_memory_r1.train.recipe import Lora, Recipe, TrainedRole
 from langgraph_memory_r1.train.sharded import weights

@@ -14,12 +14,12 @@ from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.personaworld import QUESTIONS, Story, generate
 from langgraph_memory_r1.models import load_chat_model
 from langgraph_memory_r1.schemas import Conversation
-from langgraph_memory_r1.train.construction import Material, answer_rows, is_gold, manager_rows
-from langgraph_memory_r1.train.episodes import Deciding, episodes_of
 from langgraph_memory_r1.train.from_traces import rows_from_traces
-from langgraph_memory_r1.train.policy import ChatPolicy
+from langgraph_memory_r1.train.models import ChatPolicy
 from langgraph_memory_r1.train.recipe import Data, Recipe, TrainedRole
+from langgraph_memory_r1.train.rollout import Deciding, episodes_of
 from langgraph_memory_r1.train.rows import ManagerRow, Row, read_rows
+from langgraph_memory_r1.train.sources import Material, answer_rows, is_gold, manager_rows
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ import httpx
 
 from langgraph_memory_r1.errors import InputError, ModelError
 from langgraph_memory_r1.prompts import Role
-from langgraph_memory_r1.train.policy import LocalPolicy, has_adapters
+from langgraph_memory_r1.train.models import LocalPolicy, has_adapters
 from langgraph_memory_r1.train.sharded import weights
 
 logger = logging.getLogger(__name__)

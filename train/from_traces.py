@@ -24,9 +24,9 @@ from langgraph_memory_r1.traces import Decision, read_traces
 from langgraph_memory_r1.traces.conversations import is_right
 from langgraph_memory_r1.traces.reader import feedback_on
 from langgraph_memory_r1.traces.replay import Owners, Replay
-from langgraph_memory_r1.train.construction import Material
 from langgraph_memory_r1.train.recipe import TrainedRole
 from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, Probe, Row
+from langgraph_memory_r1.train.sources import Material
 
 _FIRST = datetime.min.replace(tzinfo=UTC)
 

@@ -24,7 +24,7 @@ from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.prompts import Style, render
 from langgraph_memory_r1.train.advantages import worth_learning
 from langgraph_memory_r1.train.checkpoints import Resumable
-from langgraph_memory_r1.train.policy import as_chat, has_adapters
+from langgraph_memory_r1.train.models import as_chat, has_adapters
 from langgraph_memory_r1.train.rewards import Weighted
 from langgraph_memory_r1.train.rows import Row
 from langgraph_memory_r1.train.sharded import Sharing, gathered

@@ -24,14 +24,14 @@ from trl import GRPOConfig
 from langgraph_memory_r1.roles import Batch
 from langgraph_memory_r1.schemas import Question
 from langgraph_memory_r1.train.advantages import group_advantages, zero_variance_share
-from langgraph_memory_r1.train.construction import probe_of
-from langgraph_memory_r1.train.episodes import Deciding, Episode, Rollout, roll
 from langgraph_memory_r1.train.grpo import NodeGRPOTrainer, write_completions
-from langgraph_memory_r1.train.policy import BASE, LocalPolicy, Reply, wearing
+from langgraph_memory_r1.train.models import BASE, LocalPolicy, Reply, wearing
 from langgraph_memory_r1.train.recipe import LoGoSettings
 from langgraph_memory_r1.train.rewards import Judge, RowReward, Weighted
+from langgraph_memory_r1.train.rollout import Deciding, Episode, Rollout, roll
 from langgraph_memory_r1.train.rows import ManagerRow, Probe, Row
 from langgraph_memory_r1.train.sharded import gathered
+from langgraph_memory_r1.train.sources import probe_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.train.advantages import explained_variance, gae, token_rewards, value_loss, whiten
 from langgraph_memory_r1.train.grpo import NodeGRPOTrainer
-from langgraph_memory_r1.train.policy import BASE, has_adapters, wearing
+from langgraph_memory_r1.train.models import BASE, has_adapters, wearing
 from langgraph_memory_r1.train.recipe import PPOSettings
 
 

@@ -22,7 +22,7 @@ from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.personaworld import Difficulty
 from langgraph_memory_r1.prompts import Style
 from langgraph_memory_r1.scoring import METRICS
-from langgraph_memory_r1.train.construction import Link
+from langgraph_memory_r1.train.sources import Link
 
 TrainedRole: TypeAlias = Literal["manage", "answer"]
 Algorithm: TypeAlias = Literal["sft", "grpo", "ppo", "logo"]

@@ -26,7 +26,7 @@ from langgraph_memory_r1.errors import InputError, OutputError
 from langgraph_memory_r1.prompts import AnswerInput, RoleInput, clean, parse, render
 from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.schemas import Operation
-from langgraph_memory_r1.train.episodes import Deciding, final_replies
+from langgraph_memory_r1.train.rollout import Deciding, final_replies
 from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, Probe, Row
 
 Metric: TypeAlias = Callable[[str, str], float | None]

@@ -27,20 +27,20 @@ from transformers import TrainerCallback, set_seed
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.models import Manifest, RulesChatModel, load_chat_model, write_manifest
 from langgraph_memory_r1.train.actors import Actors, load_actors
+from langgraph_memory_r1.train.cards import as_markdown, card_of, check_splits, deduplicated, fingerprint
 from langgraph_memory_r1.train.checkpoints import last_checkpoint
-from langgraph_memory_r1.train.compact import completions_only
-from langgraph_memory_r1.train.construction import Material
 from langgraph_memory_r1.train.data import material
-from langgraph_memory_r1.train.datacard import as_markdown, card_of, check_splits, deduplicated, fingerprint
-from langgraph_memory_r1.train.episodes import Deciding
 from langgraph_memory_r1.train.grpo import check_rows
-from langgraph_memory_r1.train.policy import ChatPolicy
+from langgraph_memory_r1.train.models import ChatPolicy
 from langgraph_memory_r1.train.recipe import Data, Recipe, Stage, TrainedRole, as_dict
+from langgraph_memory_r1.train.rollout import Deciding
 from langgraph_memory_r1.train.rows import ManagerRow, Row, read_rows, write_rows
 from langgraph_memory_r1.train.settings import grpo_config, sft_config
 from langgraph_memory_r1.train.sharded import gathered
+from langgraph_memory_r1.train.sources import Material
 from langgraph_memory_r1.train.splits import hold_out
-from langgraph_memory_r1.train.trainers import Prepared
+from langgraph_memory_r1.train.stage import Prepared
+from langgraph_memory_r1.train.trl_seams import completions_only
 from langgraph_memory_r1.train.validation import KeepBest
 
 logger = logging.getLogger(__name__)

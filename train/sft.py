@@ -16,7 +16,7 @@ from trl import SFTConfig, SFTTrainer
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.prompts import Style, render, write
 from langgraph_memory_r1.train.checkpoints import Resumable
-from langgraph_memory_r1.train.policy import as_chat
+from langgraph_memory_r1.train.models import as_chat
 from langgraph_memory_r1.train.rows import ManagerRow, Row
 from langgraph_memory_r1.train.sharded import Sharing
 

@@ -12,8 +12,8 @@ import hashlib
 from collections import Counter
 
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.train.construction import Material
 from langgraph_memory_r1.train.rows import Row
+from langgraph_memory_r1.train.sources import Material
 
 
 def hold_out(found: Material, share: float) -> tuple[Material, Material]:

@@ -14,10 +14,10 @@ from typing import Any
 from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from langgraph_memory_r1.train.construction import probe_of
-from langgraph_memory_r1.train.episodes import Deciding, Episode, final_replies, roll
 from langgraph_memory_r1.train.rewards import Judge, RowReward, finite
+from langgraph_memory_r1.train.rollout import Deciding, Episode, final_replies, roll
 from langgraph_memory_r1.train.rows import Row
+from langgraph_memory_r1.train.sources import probe_of
 
 SCORES_FILE = "scores.json"
 

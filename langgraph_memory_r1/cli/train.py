@@ -17,8 +17,8 @@ from langgraph_memory_r1.cli.output import FAINT, as_json, console, counted, ent
 from langgraph_memory_r1.errors import MissingDependencyError
 
 if TYPE_CHECKING:
-    from langgraph_memory_r1.train.plan import Lengths, Memory, StagePlan
     from langgraph_memory_r1.train.run import Trained
+    from langgraph_memory_r1.train.show import Lengths, Memory, StagePlan
 
 _NEEDED = ("accelerate", "datasets", "peft", "torch", "transformers", "trl", "yaml")
 _PROMPT = 1500
@@ -64,7 +64,7 @@ def run(
 
     told = read_recipe(find_recipe(recipe), changes or [])
     if dry_run:
-        from langgraph_memory_r1.train.plan import plan
+        from langgraph_memory_r1.train.show import plan
 
         _show_plans(plan(told, tell=note), as_data)
         return

@@ -15,10 +15,10 @@ from transformers import PreTrainedTokenizerFast
 from langgraph_memory_r1.evals.personaworld import generate
 from langgraph_memory_r1.models import RulesChatModel
 from langgraph_memory_r1.prompts import render
-from langgraph_memory_r1.train.construction import answer_rows, manager_rows
-from langgraph_memory_r1.train.episodes import Deciding, episodes_of
-from langgraph_memory_r1.train.policy import ChatPolicy, prompt_ids
+from langgraph_memory_r1.train.models import ChatPolicy, prompt_ids
+from langgraph_memory_r1.train.rollout import Deciding, episodes_of
 from langgraph_memory_r1.train.rows import Row
+from langgraph_memory_r1.train.sources import answer_rows, manager_rows
 from support.tiny_model import TEMPLATE, tiny_base
 
 SAID = {

@@ -15,10 +15,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from langgraph_memory_r1.errors import InputError, MemoryR1Error
 from langgraph_memory_r1.train.recipe import find_recipe, read_recipe
 from langgraph_memory_r1.train.reproduce.arms import Plan, plan
+from langgraph_memory_r1.train.reproduce.claims import write_report
+from langgraph_memory_r1.train.reproduce.curves import draw
 from langgraph_memory_r1.train.reproduce.jobs import Job, Step, carry_out, jobs_of, outcome_file
-from langgraph_memory_r1.train.reproduce.labels import write_labels
-from langgraph_memory_r1.train.reproduce.plots import draw
-from langgraph_memory_r1.train.reproduce.table import write_report
+from langgraph_memory_r1.train.reproduce.right_decisions import write_labels
 from langgraph_memory_r1.train.tiny import BASE
 
 
@@ -90,7 +90,7 @@ def _reproduce(base: str, out: Path, seeds: int, arms: str, workers: int, steps:
 
 def write_results(whole: Plan, out: Path, seeds: int) -> str:
     """The report over all arms that have been evaluated in this folder so far, and the picture."""
-    from langgraph_memory_r1.train.reproduce.evaluate import read_outcome
+    from langgraph_memory_r1.train.reproduce.outcome import read_outcome
 
     files = {arm.name: [outcome_file(out, arm, seed) for seed in range(seeds)] for arm in whole.arms}
     read = {name: [read_outcome(file) for file in found if file.exists()] for name, found in files.items()}

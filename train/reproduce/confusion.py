@@ -13,7 +13,7 @@ from typing import Final
 
 from langgraph_memory_r1.evals.personaworld import Event, Story
 from langgraph_memory_r1.schemas import Memory
-from langgraph_memory_r1.train.episodes import Rollout
+from langgraph_memory_r1.train.rollout import Rollout
 
 RIGHT: Final = ("ADD", "UPDATE", "DELETE", "NOOP")
 DONE: Final = (*RIGHT, "UPDATE of another", "DELETE of another")

@@ -119,7 +119,7 @@ def learn(name: str, recipe: Recipe, done: Path) -> None:
 
 def judge(recipe: Recipe, folders: Mapping[str, Path], arm: Arm, file: Path) -> None:
     """Evaluate an arm."""
-    from langgraph_memory_r1.train.reproduce.evaluate import evaluate, stories_for, write_outcome
+    from langgraph_memory_r1.train.reproduce.outcome import evaluate, stories_for, write_outcome
 
     write_outcome(file, evaluate(recipe, folders, stories_for(arm.split), begun=arm.begun))
 

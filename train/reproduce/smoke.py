@@ -152,7 +152,7 @@ def _risen(place: Path) -> str:
 
 def _in_the_graph(recipe: Recipe, folders: Mapping[str, Path], stories: list[Story]) -> str:
     """The adapters answer in the graph what they answer in the evaluation."""
-    from langgraph_memory_r1.train.reproduce.evaluate import play
+    from langgraph_memory_r1.train.reproduce.outcome import play
 
     answers = [answer.text for answer in play(recipe, folders, stories)[1]]
     with ExitStack() as stack:

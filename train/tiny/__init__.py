@@ -3,7 +3,7 @@
     habits.py          what an untrained agent does, and how often
     demonstrations.py  prompts with its replies, from PersonaWorld's part `base`
     tokens.py          the tokenizer
-    recipe.py          the weights: python -m langgraph_memory_r1.train.tiny.recipe FOLDER
+    pretrain.py        the weights: python -m langgraph_memory_r1.train.tiny.pretrain FOLDER
     skills.py          what it can do, apart from what it chooses
     base/              what that made: load_chat_model(f"hf:{BASE}")
 

@@ -17,7 +17,7 @@ from statistics import mean
 from typing import Any
 
 from langgraph_memory_r1.train.tiny.demonstrations import Demonstration, demonstrations
-from langgraph_memory_r1.train.tiny.recipe import encode
+from langgraph_memory_r1.train.tiny.pretrain import encode
 
 Skills = dict[str, dict[str, float]]
 _BATCH = 50

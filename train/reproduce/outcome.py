@@ -17,10 +17,10 @@ from langgraph_memory_r1 import scoring
 from langgraph_memory_r1.evals.personaworld import Story, generate
 from langgraph_memory_r1.schemas import Answer
 from langgraph_memory_r1.train.actors import load_actors
-from langgraph_memory_r1.train.episodes import Deciding, Rollout, ask, episodes_of, roll
 from langgraph_memory_r1.train.recipe import Recipe
 from langgraph_memory_r1.train.reproduce.arms import LONG
 from langgraph_memory_r1.train.reproduce.confusion import Matrix, confusion
+from langgraph_memory_r1.train.rollout import Deciding, Rollout, ask, episodes_of, roll
 
 
 @dataclass(frozen=True, slots=True)

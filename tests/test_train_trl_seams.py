@@ -19,7 +19,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM, Trainer
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 from trl.trainer import grpo_trainer, utils
 
-from langgraph_memory_r1.train.compact import completions_only
+from langgraph_memory_r1.train.trl_seams import completions_only
 
 pytestmark = pytest.mark.slow  # TRL alone takes seconds to load
 

@@ -17,11 +17,9 @@ from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.models import load_chat_model
 from langgraph_memory_r1.prompts import render
 from langgraph_memory_r1.train.actors import Actors
-from langgraph_memory_r1.train.construction import Material
-from langgraph_memory_r1.train.episodes import Deciding
 from langgraph_memory_r1.train.grpo import Engine, NodeGRPOTrainer
 from langgraph_memory_r1.train.logo import NodeLoGoTrainer
-from langgraph_memory_r1.train.policy import ChatPolicy, prompt_ids
+from langgraph_memory_r1.train.models import ChatPolicy, prompt_ids
 from langgraph_memory_r1.train.ppo import NodePPOTrainer
 from langgraph_memory_r1.train.recipe import Recipe, Stage
 from langgraph_memory_r1.train.rewards import (
@@ -33,10 +31,12 @@ from langgraph_memory_r1.train.rewards import (
     SizeReward,
     Weighted,
 )
+from langgraph_memory_r1.train.rollout import Deciding
 from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, Row
 from langgraph_memory_r1.train.settings import grpo_config, sft_config
 from langgraph_memory_r1.train.sft import NodeSFTTrainer
 from langgraph_memory_r1.train.sharded import gathered
+from langgraph_memory_r1.train.sources import Material
 from langgraph_memory_r1.train.validation import KeepBest, episode_score, greedy_score
 
 

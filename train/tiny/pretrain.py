@@ -1,4 +1,4 @@
-"""Makes the tiny base, from nothing: `python -m langgraph_memory_r1.train.tiny.recipe FOLDER [threads]`.
+"""Makes the tiny base, from nothing: `python -m langgraph_memory_r1.train.tiny.pretrain FOLDER [threads]`.
 
     drills, lessons finding the memory that is about a person and a thing, and copying names: many exercises a text
     right replies   the prompts of the graph's nodes, as a trained agent would reply

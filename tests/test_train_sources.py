@@ -17,9 +17,9 @@ from langgraph_memory_r1.models import RulesChatModel
 from langgraph_memory_r1.prompts import render
 from langgraph_memory_r1.schemas import Conversation, Fact, Memory, Noop, Question, Turn
 from langgraph_memory_r1.train.data import first_sessions, material
-from langgraph_memory_r1.train.episodes import Deciding
-from langgraph_memory_r1.train.policy import ChatPolicy
+from langgraph_memory_r1.train.models import ChatPolicy
 from langgraph_memory_r1.train.recipe import Data, Recipe, Stage
+from langgraph_memory_r1.train.rollout import Deciding
 from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, Probe, Row, write_rows
 
 RULES = Deciding(ChatPolicy(RulesChatModel()), "full")

@@ -12,13 +12,13 @@ from typing import Any
 from langgraph_memory_r1.prompts import render
 from langgraph_memory_r1.train.estimates import CHARACTERS, SHAPES, is_at_hand
 from langgraph_memory_r1.train.grpo import check_rows, dropped_rows
-from langgraph_memory_r1.train.policy import as_chat, prompt_ids
+from langgraph_memory_r1.train.models import as_chat, prompt_ids
 from langgraph_memory_r1.train.recipe import Recipe, Stage
 from langgraph_memory_r1.train.rows import Row
 from langgraph_memory_r1.train.run import prepare, prepare_rows
 from langgraph_memory_r1.train.settings import grpo_config, sft_config
 from langgraph_memory_r1.train.sft import right_reply
-from langgraph_memory_r1.train.trainers import Prepared
+from langgraph_memory_r1.train.stage import Prepared
 
 _ADAM = 8
 """Bytes that the optimizer keeps for a trained weight."""

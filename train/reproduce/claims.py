@@ -16,7 +16,7 @@ from statistics import mean, stdev
 from langgraph_memory_r1.evals.personaworld import CATEGORIES
 from langgraph_memory_r1.train.reproduce.arms import Arm
 from langgraph_memory_r1.train.reproduce.confusion import DONE, Matrix, added
-from langgraph_memory_r1.train.reproduce.evaluate import Outcome
+from langgraph_memory_r1.train.reproduce.outcome import Outcome
 
 Outcomes = Mapping[str, Sequence[Outcome]]
 """By the arm's name, one for each seed."""

@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 from langgraph_memory_r1 import roles
 from langgraph_memory_r1.bank.base import MemoryFork
 from langgraph_memory_r1.schemas import Question
-from langgraph_memory_r1.train.episodes import Deciding, Episode, remember, roll
+from langgraph_memory_r1.train.rollout import Deciding, Episode, remember, roll
 from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, Probe, Row
 
 Link: TypeAlias = Literal["any", "last", "since"]

@@ -22,7 +22,7 @@ from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.roles import Batch
 from langgraph_memory_r1.schemas import Answer, Conversation, Question
 from langgraph_memory_r1.steps import Agent, Ask, Do, Steps
-from langgraph_memory_r1.train.policy import ChatPolicy, Policy, Reply
+from langgraph_memory_r1.train.models import ChatPolicy, Policy, Reply
 from langgraph_memory_r1.turns import Limits, hear_turns
 
 T = TypeVar("T")

@@ -28,10 +28,10 @@ from langgraph_memory_r1 import (
 from langgraph_memory_r1.evals.personaworld import generate
 from langgraph_memory_r1.models import RulesChatModel
 from langgraph_memory_r1.prompts import render
-from langgraph_memory_r1.train.construction import answer_rows, manager_rows
-from langgraph_memory_r1.train.episodes import Deciding, ask, episodes_of, remember, roll
-from langgraph_memory_r1.train.policy import ChatPolicy, Reply
+from langgraph_memory_r1.train.models import ChatPolicy, Reply
+from langgraph_memory_r1.train.rollout import Deciding, ask, episodes_of, remember, roll
 from langgraph_memory_r1.train.rows import Row, read_rows, write_rows
+from langgraph_memory_r1.train.sources import answer_rows, manager_rows
 from langgraph_memory_r1.turns import Limits
 
 RULES = Deciding(ChatPolicy(RulesChatModel()), "full", k=6)
