@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from langgraph.store.memory import InMemoryStore
 
 from langgraph_memory_r1 import Delete, InputError, MemoryBank, Update
-from langgraph_memory_r1.importers import FORMATS, Harvest, adopt, detect, read_export
+from langgraph_memory_r1.importers import FORMATS, Export, detect, import_memories, read_export
 from langgraph_memory_r1.importers.fields import LONGEST, moment
-from support.exports import DATA, at, chat_database, export, said, turns
+from support.exports import DATA, at, chat_database, said, turns, write_export
 
 DOGS = "0b6a1f0e-1111-4c1e-9d0a-000000000001"
 LOOKS = {
@@ -33,8 +33,8 @@ LOOKS = {
 }
 
 
-def bring(bank: MemoryBank, harvest: Harvest) -> list[str]:
-    return [change.event for some in adopt(bank, harvest.kept, harvest.format) for change in some.changes]
+def bring(bank: MemoryBank, export: Export) -> list[str]:
+    return [change.event for some in import_memories(bank, export.memories, export.format) for change in some.changes]
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def bank() -> MemoryBank:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Any:
-    return lambda value, name="export.json": export(tmp_path / name, value)
+    return lambda value, name="export.json": write_export(tmp_path / name, value)
 
 
 # Which format
@@ -101,22 +101,25 @@ def test_an_empty_folder_a_missing_file_and_an_unknown_format_are_named(tmp_path
 
 
 def test_mem0_memories_bring_owner_times_and_earlier_wordings() -> None:
-    harvest = read_export(DATA / "mem0.json")
-    dogs, cello, agent = harvest.kept
-    assert [wording.text for wording in dogs.wordings] == ["Adopted a dog, Buddy", "Adopted two dogs, Buddy and Scout"]
-    assert [wording.at for wording in dogs.wordings] == [at(2024, 5, 1, 15), at(2024, 6, 1, 16)]
+    export = read_export(DATA / "mem0.json")
+    dogs, cello, agent = export.memories
+    assert [wording.text for wording in dogs.versions] == [
+        "Adopted a dog, Buddy",
+        "Adopted two dogs, Buddy and Scout",
+    ]
+    assert [wording.at for wording in dogs.versions] == [at(2024, 5, 1, 15), at(2024, 6, 1, 16)]
     assert (dogs.id, dogs.owner, dogs.speaker) == (f"mem0:{DOGS}", "ann@example.com", "Ann")
-    assert (cello.owner, cello.wordings[0].at) == ("bob", at(2024, 5, 3, 10))
+    assert (cello.owner, cello.versions[0].at) == ("bob", at(2024, 5, 3, 10))
     assert agent.owner == "agent:bob"
-    assert [line.partition("mem0.json, ")[2] for line in harvest.broken] == [
+    assert [line.partition("mem0.json, ")[2] for line in export.broken] == [
         "results, entry 4: it has no id",
         "results, entry 3: its text is empty",
     ]
 
 
 def test_mem0_becomes_operations_with_history_and_a_second_run_changes_nothing(bank: MemoryBank) -> None:
-    harvest = read_export(DATA / "mem0.json")
-    assert bring(bank, harvest) == ["ADD", "ADD", "ADD", "UPDATE"]
+    export = read_export(DATA / "mem0.json")
+    assert bring(bank, export) == ["ADD", "ADD", "ADD", "UPDATE"]
     dogs = next(memory for memory in bank.all() if "dogs" in memory.text)
     assert (dogs.text, dogs.at, dogs.rev) == ("Adopted two dogs, Buddy and Scout", at(2024, 6, 1, 16), 2)
     assert dogs.source[0] == f"mem0:{DOGS}"
@@ -125,7 +128,7 @@ def test_mem0_becomes_operations_with_history_and_a_second_run_changes_nothing(b
         ("UPDATE", "mem0", "imported from mem0"),
     ]
     before = bank.history()
-    assert bring(bank, harvest) == []
+    assert bring(bank, export) == []
     assert bank.history() == before
 
 
@@ -172,19 +175,19 @@ def test_deleted_memories_go_to_the_owner_of_the_export_or_to_nobody(write: Any)
         {"id": "h2", "memory_id": "m2", "old_memory": "Has a cat", "new_memory": None, "event": "DELETE"},
     ]
     anns = read_export(write({"results": [item], "history": rows}))
-    assert [(kept.owner, len(kept.wordings)) for kept in anns.kept] == [("ann", 1), ("ann", 2)]
+    assert [(kept.owner, len(kept.versions)) for kept in anns.memories] == [("ann", 1), ("ann", 2)]
     both = read_export(write({"results": [item, item | {"id": "m3", "user_id": "bob"}], "history": rows}))
-    assert [kept.id for kept in both.kept] == ["mem0:m1", "mem0:m3"]
+    assert [kept.id for kept in both.memories] == ["mem0:m1", "mem0:m3"]
     assert both.skipped["history of a deleted memory of an unknown owner"] == 1
     assert not read_export(write(rows)).personal
 
 
 def test_an_import_that_was_cut_short_goes_on(bank: MemoryBank, write: Any) -> None:
     items = [{"id": f"m{n:04}", "memory": f"Fact number {n}"} for n in range(450)]
-    harvest = read_export(write(items))
-    steps = adopt(bank, harvest.kept, "mem0")
+    export = read_export(write(items))
+    steps = import_memories(bank, export.memories, "mem0")
     assert (next(steps).done, len(bank)) == (200, 200)
-    again = list(adopt(bank, harvest.kept, "mem0"))
+    again = list(import_memories(bank, export.memories, "mem0"))
     assert [(some.done, some.known, len(some.changes)) for some in again] == [(200, 200, 0), (200, 0, 200), (50, 0, 50)]
     assert len({memory.text for memory in bank.all()}) == len(bank) == 450
 
@@ -206,9 +209,9 @@ def test_an_import_that_was_cut_short_goes_on(bank: MemoryBank, write: Any) -> N
     ],
 )
 def test_broken_memories_are_named_and_the_rest_is_read(write: Any, item: Any) -> None:
-    harvest = read_export(write([item, {"id": "2", "memory": "Good"}]), "mem0")
-    assert [kept.wordings[0].text for kept in harvest.kept] == ["Good"]
-    (line,) = harvest.broken
+    export = read_export(write([item, {"id": "2", "memory": "Good"}]), "mem0")
+    assert [kept.versions[0].text for kept in export.memories] == ["Good"]
+    (line,) = export.broken
     assert "export.json, entry 1" in line and "\n" not in line
     with pytest.raises(InputError, match="--strict"):
         read_export(write([item, {"id": "2", "memory": "Good"}]), "mem0", strict=True)
@@ -216,7 +219,7 @@ def test_broken_memories_are_named_and_the_rest_is_read(write: Any, item: Any) -
 
 @pytest.mark.parametrize("user", ["a'b\"c", "Zoë 😀", "../..", "%", "x\x00y", "a.b@c", "a" * 5000])
 def test_owners_of_any_characters_come_through(write: Any, user: str) -> None:
-    (kept,) = read_export(write([{"id": "1", "memory": "x", "user_id": user}])).kept
+    (kept,) = read_export(write([{"id": "1", "memory": "x", "user_id": user}])).memories
     assert kept.owner == user
 
 
@@ -224,13 +227,13 @@ def test_owners_of_any_characters_come_through(write: Any, user: str) -> None:
 
 
 def test_langmem_items_bring_owner_and_time() -> None:
-    harvest = read_export(DATA / "langmem.json")
-    assert [(kept.owner, kept.wordings[0].text, kept.wordings[0].at) for kept in harvest.kept] == [
+    export = read_export(DATA / "langmem.json")
+    assert [(kept.owner, kept.versions[0].text, kept.versions[0].at) for kept in export.memories] == [
         ("ann", "Ann loves pizza with pineapple.", at(2024, 3, 2, 12)),
         ("ann", "UserProfile: name: Ann; languages: English, Dutch", at(2024, 3, 1, 12)),
         ("bob", "Bob moved to Denver.", at(2024, 3, 4, 12)),
     ]
-    assert [line.partition(", ")[2] for line in harvest.broken] == [
+    assert [line.partition(", ")[2] for line in export.broken] == [
         "entry 4: its content is missing",
         "entry 5: it is str, no item of a store",
     ]
@@ -241,15 +244,15 @@ def test_items_of_a_real_store_and_their_bare_values(bank: MemoryBank, write: An
     store.put(("users", "ann", "memories"), "1", {"kind": "Memory", "content": {"content": "Ann has a cat."}})
     store.put(("users", "bob", "memories"), "1", {"text": "Bob has a cat."})
     items = [item.dict() for item in store.search(())]
-    harvest = read_export(write(items))
-    assert {(kept.owner, kept.wordings[0].text) for kept in harvest.kept} == {
+    export = read_export(write(items))
+    assert {(kept.owner, kept.versions[0].text) for kept in export.memories} == {
         ("ann", "Ann has a cat."),
         ("bob", "Bob has a cat."),
     }
-    assert len({kept.id for kept in harvest.kept}) == 2
+    assert len({kept.id for kept in export.memories}) == 2
     values = "\n".join(json.dumps(item["value"]) for item in items[:1] * 2)
     bring(bank, read_export(write(values, "values.jsonl")))
-    assert [memory.text for memory in bank.all()] == [harvest.kept[0].wordings[0].text]
+    assert [memory.text for memory in bank.all()] == [export.memories[0].versions[0].text]
 
 
 # Hostile files
@@ -268,7 +271,7 @@ def test_what_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     path = tmp_path / "chat.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("chat.txt", b"0" * 3_000_000)
-    monkeypatch.setattr("langgraph_memory_r1.importers.archives.LARGEST", 2**21)
+    monkeypatch.setattr("langgraph_memory_r1.importers.files.LARGEST", 2**21)
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "chat.txt").write_bytes(b"0" * 3_000_000)
     for export_of in (path, tmp_path / "folder", tmp_path / "folder" / "chat.txt"):
@@ -312,12 +315,12 @@ JSON = st.recursive(
 def read_or_refused(path: Any) -> None:
     for format in ("auto", "mem0", "langmem", "messages", "telegram", "facebook"):
         try:
-            harvest = read_export(path, format)
+            export = read_export(path, format)
         except InputError as error:
             assert "export.json" in str(error)
         else:
-            assert all(turn.text and turn.id for turn in turns(harvest))
-            assert all(wording.text != "" for kept in harvest.kept for wording in kept.wordings)
+            assert all(turn.text and turn.id for turn in turns(export))
+            assert all(wording.text != "" for kept in export.memories for wording in kept.versions)
 
 
 @given(value=JSON)

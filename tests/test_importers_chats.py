@@ -14,27 +14,27 @@ from langchain_core.messages import AIMessage, HumanMessage, message_to_dict, me
 
 from langgraph_memory_r1 import MissingDependencyError
 from langgraph_memory_r1.importers import read_export
-from support.exports import DATA, at, chat_database, export, said, turns
+from support.exports import DATA, at, chat_database, said, turns, write_export
 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Any:
-    return lambda value, name="export.json": export(tmp_path / name, value)
+    return lambda value, name="export.json": write_export(tmp_path / name, value)
 
 
 # Messages
 
 
 def test_openai_messages_keep_what_was_said_and_count_the_rest() -> None:
-    harvest = read_export(DATA / "openai.jsonl")
-    assert said(harvest) == [
+    export = read_export(DATA / "openai.jsonl")
+    assert said(export) == [
         ("user", "I adopted a dog called Buddy."),
         ("assistant", "How lovely!"),
         ("user", "I moved to Denver."),
     ]
-    assert [talk.owner for talk in harvest.talks] == ["ann", "bob"]
-    assert harvest.skipped["system"] == harvest.skipped["tool"] == harvest.skipped["image_url"] == 1
-    assert [line.partition("jsonl:")[2].split(":")[0] for line in harvest.broken] == ["3", "2, message 3"]
+    assert [talk.owner for talk in export.conversations] == ["ann", "bob"]
+    assert export.skipped["system"] == export.skipped["tool"] == export.skipped["image_url"] == 1
+    assert [line.partition("jsonl:")[2].split(":")[0] for line in export.broken] == ["3", "2, message 3"]
 
 
 def test_langchain_messages_in_every_notation(write: Any) -> None:
@@ -52,21 +52,21 @@ def test_langchain_messages_in_every_notation(write: Any) -> None:
 
 
 def test_recalled_memories_are_never_imported_as_said() -> None:
-    harvest = read_export(DATA / "langchain.json")
-    first, _ = turns(harvest)
+    export = read_export(DATA / "langchain.json")
+    first, _ = turns(export)
     assert (first.speaker, first.at, first.id) == ("Ann", at(2024, 5, 20, 10), "0e9b8a4e-3333-4a6b-9c57-000000000001")
-    assert harvest.skipped["recalled"] == 1
+    assert export.skipped["recalled"] == 1
 
 
 def test_chatgpt_conversations_follow_their_current_branch() -> None:
-    harvest = read_export(DATA / "chatgpt.json")
-    assert said(harvest) == [
+    export = read_export(DATA / "chatgpt.json")
+    assert said(export) == [
         ("user", "I adopted a dog called Buddy."),
         ("assistant", "How lovely!"),
         ("user", "I adopted another dog, Scout!"),
         ("user", "I play the cello."),
     ]
-    assert harvest.personal and turns(harvest)[0].at == datetime.fromtimestamp(1715000001, UTC)
+    assert export.personal and turns(export)[0].at == datetime.fromtimestamp(1715000001, UTC)
 
 
 def test_a_conversation_whose_nodes_go_in_a_circle_ends(write: Any) -> None:
@@ -89,9 +89,9 @@ def test_turn_ids_come_from_words_and_place(write: Any) -> None:
 @pytest.mark.parametrize("content", [None, 7, {}, [], [None], [{"type": "image"}], " ", "\x00", "\ud83d"])
 def test_content_without_text_is_counted_not_imported(write: Any, content: Any) -> None:
     chat = [{"role": "user", "content": content}, {"role": "user", "content": "Good."}]
-    harvest = read_export(write(chat), "messages")
-    assert [turn.text for turn in turns(harvest)] == ["Good."]
-    assert harvest.skipped.total() >= 1
+    export = read_export(write(chat), "messages")
+    assert [turn.text for turn in turns(export)] == ["Good."]
+    assert export.skipped.total() >= 1
 
 
 # Apps
@@ -109,7 +109,7 @@ def test_whatsapp_lines_of_several_phones() -> None:
         at(2023, 1, 22, 18, 32),
         at(2023, 1, 23, 9, 7),
     ]
-    assert android.talks[0].conversation.id == "Bob"
+    assert android.conversations[0].conversation.id == "Bob"
     assert (android.skipped["notice"], android.skipped["without words"]) == (2, 2)
     ios = read_export(DATA / "whatsapp_ios.txt")
     assert [turn.at for turn in turns(ios)] == [at(2023, 1, 22, 18, 30, 5), at(2023, 1, 23, 9, 7)]
@@ -132,20 +132,20 @@ def test_whatsapp_dates(write: Any, line: str, when: datetime | None) -> None:
 
 
 def test_telegram_json() -> None:
-    harvest = read_export(DATA / "telegram.json")
-    assert said(harvest) == [
+    export = read_export(DATA / "telegram.json")
+    assert said(export) == [
         ("Ann", "I adopted a dog called Buddy."),
         ("Bob", "I moved to Denver."),
         ("Ann", "I play the cello."),
     ]
-    assert turns(harvest)[0].at == at(2024, 5, 1, 10, 1)
-    assert len(harvest.broken) == 1 and "message 5" in harvest.broken[0]
+    assert turns(export)[0].at == at(2024, 5, 1, 10, 1)
+    assert len(export.broken) == 1 and "message 5" in export.broken[0]
 
 
 def test_telegram_account_has_a_conversation_for_each_chat(write: Any) -> None:
     chat = json.loads((DATA / "telegram.json").read_text())
-    harvest = read_export(write({"about": "x", "chats": {"list": [chat, chat | {"name": "Eve"}, 7]}}, "result.json"))
-    assert [talk.conversation.id for talk in harvest.talks] == ["Bob", "Eve"]
+    export = read_export(write({"about": "x", "chats": {"list": [chat, chat | {"name": "Eve"}, 7]}}, "result.json"))
+    assert [talk.conversation.id for talk in export.conversations] == ["Bob", "Eve"]
 
 
 def test_slack_folder_and_zip_say_the_same(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_slack_folder_and_zip_say_the_same(tmp_path: Path) -> None:
         ("Ann", "I play the cello."),
         ("Bob B.", "I hate mushrooms."),
     ]
-    assert [talk.conversation.id for talk in folder.talks] == ["general", "random"]
+    assert [talk.conversation.id for talk in folder.conversations] == ["general", "random"]
     assert turns(folder)[0].at == at(2024, 5, 1, 10, 1, 0, 200)
     assert len(folder.broken) == 1 and "general/2024-05-01.json, entry 6" in folder.broken[0]
     zipped = read_export(shutil.make_archive(str(tmp_path / "workspace"), "zip", DATA / "slack"))
@@ -164,15 +164,15 @@ def test_slack_folder_and_zip_say_the_same(tmp_path: Path) -> None:
 
 
 def test_messenger_has_its_times_and_letters() -> None:
-    harvest = read_export(DATA / "message_1.json")
-    assert said(harvest) == [("Ann", "I adopted a dog called Buddy."), ("René", "I moved to Denver.")]
-    assert [turn.at for turn in turns(harvest)] == [at(2024, 5, 1, 10, 1), at(2024, 5, 1, 10, 2)]
-    assert (harvest.talks[0].conversation.id, len(harvest.broken)) == ("René", 1)
+    export = read_export(DATA / "message_1.json")
+    assert said(export) == [("Ann", "I adopted a dog called Buddy."), ("René", "I moved to Denver.")]
+    assert [turn.at for turn in turns(export)] == [at(2024, 5, 1, 10, 1), at(2024, 5, 1, 10, 2)]
+    assert (export.conversations[0].conversation.id, len(export.broken)) == ("René", 1)
 
 
 def test_imessage_database(tmp_path: Path) -> None:
-    harvest = read_export(chat_database(tmp_path / "chat.db"))
-    by_chat = {talk.conversation.id: talk.conversation.turns for talk in harvest.talks}
+    export = read_export(chat_database(tmp_path / "chat.db"))
+    by_chat = {talk.conversation.id: talk.conversation.turns for talk in export.conversations}
     assert [(turn.speaker, turn.text) for turn in by_chat["+31612345678"]] == [
         ("user", "I adopted a dog called Buddy."),
         ("+31612345678", "I moved to Denver."),
@@ -180,7 +180,7 @@ def test_imessage_database(tmp_path: Path) -> None:
     ]
     assert by_chat["eve@example.com"][0].text == "I hate mushrooms."
     assert by_chat["+31612345678"][0].at == at(2024, 4, 28, 12, 26, 40)
-    assert len(harvest.broken) == 1
+    assert len(export.broken) == 1
 
 
 def test_a_missing_loader_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

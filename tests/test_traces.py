@@ -92,7 +92,7 @@ def test_what_the_model_saw_is_restored_with_real_ids(folder: Path, lance_uri: s
     graph.invoke({"messages": [("user", BUDDY)]}, config(recorder))
     out = graph.invoke({"messages": [("user", SCOUT)]}, config(recorder))
     manage = [decision for decision in read_traces(folder) if decision.role == "manage"][-1]
-    given = manage.given()
+    given = manage.input()
     assert isinstance(given, ManageInput)
     assert [memory.id for memory in given.memories] == [out["memory_ops"][0]["id"]]
     assert given.facts[0].source == tuple(out["memory_ops"][0]["source"])
@@ -172,10 +172,10 @@ def test_a_second_try_is_a_decision_of_its_own_and_gets_the_operations(folder: P
     graph.invoke({"messages": [("user", "I have a dog.")]}, config(TraceRecorder(folder)))
     _, first, second = read_traces(folder, strict=True)
     assert (first.operations, len(second.operations)) == ((), 1)
-    assert "no JSON object" in str(first.complaint)
-    assert second.complaint is None
+    assert "no JSON object" in str(first.parse_error)
+    assert second.parse_error is None
     assert [message["role"] for message in second.messages] == ["system", "user", "assistant", "user"]
-    assert first.given() == second.given()
+    assert first.input() == second.input()
 
 
 @pytest.mark.parametrize("how", ["retry", "fallbacks", "limits", "bind"])
@@ -214,7 +214,7 @@ def test_a_model_that_fails_is_recorded_with_its_error(folder: Path, lance_uri: 
     with pytest.raises(RuntimeError):
         graph.invoke({"messages": [("user", BUDDY)]}, config(TraceRecorder(folder)))
     (decision,) = read_traces(folder, strict=True)
-    assert (decision.error, decision.completion, decision.complaint) == ("RuntimeError: server down", "", None)
+    assert (decision.error, decision.completion, decision.parse_error) == ("RuntimeError: server down", "", None)
 
 
 def test_a_graph_in_a_graph_and_calls_of_the_app_itself(folder: Path, lance_uri: str) -> None:
@@ -481,8 +481,8 @@ def test_a_decision_outside_the_roles_has_no_input(folder: Path) -> None:
     ScriptedChatModel(["yes"]).invoke("hello", {"callbacks": [TraceRecorder(folder)]})
     (decision,) = read_traces(folder)
     with pytest.raises(InputError, match="prompt version none"):
-        decision.given()
-    assert decision.complaint is None
+        decision.input()
+    assert decision.parse_error is None
 
 
 def test_references_restore_an_answers_input() -> None:

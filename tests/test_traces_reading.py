@@ -21,9 +21,9 @@ from langgraph_memory_r1 import (
 from langgraph_memory_r1.conversations import read_conversations, write_conversations
 from langgraph_memory_r1.prompts import PROMPT_VERSION
 from langgraph_memory_r1.traces.conversations import conversations_of
-from langgraph_memory_r1.traces.decision import Feedback, as_line, of_line
-from langgraph_memory_r1.traces.export import write_decisions
-from langgraph_memory_r1.traces.summary import runs_of, stats_of
+from langgraph_memory_r1.traces.decision import Feedback, from_line, to_line
+from langgraph_memory_r1.traces.exports.decision_file import write_decisions
+from langgraph_memory_r1.traces.summary import count_decisions, summarize_runs
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -35,7 +35,7 @@ def made(number: int = 0, **fields: Any) -> Decision:
 
 def write(folder: Path, *records: Decision | Feedback | bytes, name: str = "a.jsonl") -> Path:
     folder.mkdir(exist_ok=True)
-    lines = [record if isinstance(record, bytes) else as_line(record) for record in records]
+    lines = [record if isinstance(record, bytes) else to_line(record) for record in records]
     (folder / name).write_bytes(b"".join(lines))
     return folder
 
@@ -56,8 +56,8 @@ def test_a_decision_survives_its_line() -> None:
         role="answer", completion="é", references={"memories": ["m1"]}, selected=("m1",), token_ids=(1, 2),
         logprobs=(-0.5, -1.0), settings={"temperature": 1.0}, ms=1.5, feedback=(told,),
     )  # fmt: skip
-    assert of_line(as_line(decision)) == decision
-    assert of_line(as_line(told)) == told
+    assert from_line(to_line(decision)) == decision
+    assert from_line(to_line(told)) == told
 
 
 def test_feedback_comes_with_the_decisions_of_its_run(recorded: TraceRecorder) -> None:
@@ -110,7 +110,7 @@ def test_feedback_after_a_line_that_was_cut(tmp_path: Path) -> None:
 
 
 def test_a_line_that_is_cut_in_half_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
-    folder = write(tmp_path / "traces", made(0), as_line(made(1))[:30])
+    folder = write(tmp_path / "traces", made(0), to_line(made(1))[:30])
     write(folder, made(2), name="b.jsonl")
     skipped: list[InputError] = []
     assert [decision.id for decision in read_traces(folder, on_skip=skipped.append)] == ["d0", "d2"]
@@ -155,7 +155,7 @@ def test_decisions_under_another_version_are_named_once_and_counted(tmp_path: Pa
 
 
 def test_a_field_that_is_not_known_yet_is_passed_over(tmp_path: Path) -> None:
-    line = json.loads(as_line(made())) | {"mood": "fine"}
+    line = json.loads(to_line(made())) | {"mood": "fine"}
     folder = write(tmp_path / "traces", json.dumps(line).encode() + b"\n")
     assert len(list(read_traces(folder, strict=True))) == 1
 
@@ -169,7 +169,7 @@ def test_what_is_exported_is_read_again_with_its_feedback(recorded: TraceRecorde
 
 def test_runs_and_their_subjects(recorded: TraceRecorder) -> None:
     recorded.feedback(recorded.last_run, gold="Buddy")
-    first, second = runs_of(read_traces(recorded.path))
+    first, second = summarize_runs(read_traces(recorded.path))
     assert (first.subject, dict(first.operations), first.feedback) == ("I adopted a dog called Buddy.", {"ADD": 1}, ())
     assert (second.subject, second.answer, second.feedback[0].gold) == ("How is the dog called?", "Buddy", "Buddy")
     assert (second.id, dict(second.roles)) == (recorded.last_run, {"answer": 1})
@@ -179,7 +179,7 @@ def test_counts(recorded: TraceRecorder) -> None:
     recorded.feedback(recorded.last_run, gold="Buddy")
     unreadable = made(7, role="manage", prompt_version=PROMPT_VERSION, completion="hm", model="m:x", input_tokens=5)
     failed = made(8, error="RuntimeError: down")
-    stats = stats_of([*read_traces(recorded.path), unreadable, failed])
+    stats = count_decisions([*read_traces(recorded.path), unreadable, failed])
     assert (stats.decisions, stats.runs, stats.with_gold, stats.with_feedback, stats.errors) == (5, 4, 1, 1, 1)
     assert dict(stats.roles) == {"extract": 1, "manage": 2, "answer": 1, "other": 1}
     assert dict(stats.models) == {"rules": 3, "m:x": 1, "unknown": 1}

@@ -12,7 +12,7 @@ import pytest
 from langgraph_memory_r1 import InputError, LanceDBStore, Memory, MemoryBank, TraceRecorder, create_memory_graph
 from langgraph_memory_r1.schemas import Add, Fact, Update
 from langgraph_memory_r1.traces import read_traces
-from langgraph_memory_r1.traces.decision import Decision, Feedback, as_line
+from langgraph_memory_r1.traces.decision import Decision, Feedback, to_line
 from langgraph_memory_r1.train.cards import as_markdown, card_of, check_splits, deduplicated, fingerprint, leaks
 from langgraph_memory_r1.train.from_traces import rows_from_traces
 from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, Probe, Row
@@ -121,8 +121,8 @@ def test_what_gives_no_row_is_counted(talk: Talk) -> None:
         id="z", run_id="z", role="manage", prompt_version="1", messages=({"role": "user", "content": "?"},)
     )
     with (talk.traces / "feedback.jsonl").open("ab") as file:  # as add_feedback would not write it
-        file.write(as_line(Feedback("nobody", "x")) + as_line(blank))
-    (talk.traces / "other.jsonl").write_bytes(as_line(old) + as_line(unread) + b"{half")
+        file.write(to_line(Feedback("nobody", "x")) + to_line(blank))
+    (talk.traces / "other.jsonl").write_bytes(to_line(old) + to_line(unread) + b"{half")
     assert dict(rows_from_traces(talk.traces, "manage").skipped) == {
         "broken lines": 1,
         "feedback on what is not recorded here": 1,

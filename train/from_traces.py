@@ -22,8 +22,8 @@ from langgraph_memory_r1.schemas import Memory
 from langgraph_memory_r1.scoring.evidence import token_coverage
 from langgraph_memory_r1.traces import Decision, read_traces
 from langgraph_memory_r1.traces.conversations import is_right
-from langgraph_memory_r1.traces.reader import feedback_on
-from langgraph_memory_r1.traces.replay import Owners, Replay
+from langgraph_memory_r1.traces.reader import read_feedback
+from langgraph_memory_r1.traces.replay import BankResolver, Replay
 from langgraph_memory_r1.train.recipe import TrainedRole
 from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, Probe, Row
 from langgraph_memory_r1.train.sources import Material
@@ -45,7 +45,7 @@ class _Asked:
 class _Found:
     """What the decisions give, filled in as they are followed."""
 
-    owners: Owners
+    owners: BankResolver
     replay: Replay = field(default_factory=Replay)
     managed: dict[tuple[str, ...], tuple[int, ManagerRow]] = field(default_factory=dict)
     answered: dict[str, AnswerRow] = field(default_factory=dict)
@@ -66,9 +66,9 @@ def rows_from_traces(path: str | os.PathLike[str], role: TrainedRole) -> Materia
     """
     broken: list[InputError] = []
     decisions = sorted(read_traces(path, on_skip=broken.append), key=lambda decision: decision.at or _FIRST)
-    found = _Found(Owners(decisions), skipped=Counter({"broken lines": len(broken)} if broken else {}))
+    found = _Found(BankResolver(decisions), skipped=Counter({"broken lines": len(broken)} if broken else {}))
     known = {key for decision in decisions for key in (decision.id, decision.run_id)}
-    if lost := sum(told.target not in known for told in feedback_on(path)):
+    if lost := sum(told.target not in known for told in read_feedback(path)):
         found.skipped["feedback on what is not recorded here"] = lost
     for number, decision in enumerate(decisions):
         _follow(decision, number, found)
@@ -78,9 +78,9 @@ def rows_from_traces(path: str | os.PathLike[str], role: TrainedRole) -> Materia
 
 def _follow(decision: Decision, number: int, found: _Found) -> None:
     given = _given(decision, found.skipped)
-    bank = found.owners.bank(decision)
+    bank = found.owners.bank_of(decision)
     if given is not None and decision.retrieved:  # without ids nobody knows which memories were shown
-        given = found.replay.see(bank, given)
+        given = found.replay.observe(bank, given)
     if isinstance(given, ManageInput):
         _manage(decision, number, given, found)
     elif isinstance(given, AnswerInput) or decision.role is None:
@@ -95,7 +95,7 @@ def _given(decision: Decision, skipped: Counter[str]) -> RoleInput | None:
         skipped[f"recorded under prompt version {decision.prompt_version}"] += 1
         return None
     try:
-        return decision.given()
+        return decision.input()
     except InputError:
         skipped["a prompt that cannot be read"] += 1
         return None
@@ -103,7 +103,7 @@ def _given(decision: Decision, skipped: Counter[str]) -> RoleInput | None:
 
 def _manage(decision: Decision, number: int, given: ManageInput, found: _Found) -> None:
     """A row without probes yet; of several tries at the same facts the last one counts."""
-    bank = found.owners.bank(decision)
+    bank = found.owners.bank_of(decision)
     key = (decision.run_id, *decision.turns) if decision.turns else (decision.id,)
     before = found.managed[key][1] if key in found.managed else None
     if before is None:
@@ -114,16 +114,16 @@ def _manage(decision: Decision, number: int, given: ManageInput, found: _Found) 
         kind="+".join(sorted({operation["event"] for operation in decision.operations})),
     )  # fmt: skip
     found.managed[key] = number, row
-    found.replay.follow(bank, decision)
+    found.replay.apply(bank, decision)
 
 
 def _ask(decision: Decision, number: int, given: RoleInput | None, found: _Found) -> None:
-    gold, bank = decision.gold, found.owners.bank(decision)
+    gold, bank = decision.gold, found.owners.bank_of(decision)
     if gold is None or not gold.strip():
         found.skipped.update(["questions without a gold answer"] if decision.role == "answer" else [])
         return
     question = given.question if isinstance(given, AnswerInput) else _last_words(decision)
-    used = found.replay.known(bank, decision.selected) if is_right(decision) else ()
+    used = found.replay.get(bank, decision.selected) if is_right(decision) else ()
     evidence = tuple(dict.fromkeys(turn for memory in used for turn in memory.source))
     if question:
         at = given.at if isinstance(given, AnswerInput) else decision.at

@@ -14,7 +14,7 @@ from langgraph_memory_r1.errors import InputError
 
 if TYPE_CHECKING:
     from langgraph_memory_r1.traces.decision import Decision, Feedback
-    from langgraph_memory_r1.traces.summary import RunSummary, Stats
+    from langgraph_memory_r1.traces.summary import RunSummary, TraceStats
 
 LAST = "last"
 _SUBJECT = 60
@@ -40,10 +40,10 @@ def decisions_of(path: str, run: str, strict: bool) -> tuple[str, list[Decision]
     Raises:
         InputError: There is none, or several.
     """
-    from langgraph_memory_r1.traces.summary import runs_of
+    from langgraph_memory_r1.traces.summary import summarize_runs
 
     with reading(path, strict) as decisions:
-        ids = [found.id for found in runs_of(decisions)]
+        ids = [found.id for found in summarize_runs(decisions)]
     fits = _fitting(ids, run.strip())
     if len(fits) != 1:
         count = "No run" if not fits else f"{len(fits):,} runs"
@@ -78,8 +78,8 @@ def run_as_json(run: RunSummary) -> dict[str, Any]:
         "run_id": run.id,
         "at": run.at.isoformat() if run.at else None,
         "thread": run.thread,
-        "question": run.asked or None,
-        "turn": run.heard or None,
+        "question": run.question or None,
+        "turn": run.first_turn or None,
         "answer": run.answer,
         "roles": dict(run.roles),
         "operations": dict(run.operations),
@@ -106,8 +106,8 @@ def show_decision(decision: Decision, full: bool) -> None:
     entry(("reply", "cyan"), plain(decision.completion), width=11)
     for call in decision.tool_calls:
         entry(("tool call", "cyan"), plain(f"{call['name']}({call['args']})"), width=11)
-    if decision.complaint:
-        entry(("unreadable", COLOURS["ERROR"]), plain(decision.complaint), width=11)
+    if decision.parse_error:
+        entry(("unreadable", COLOURS["ERROR"]), plain(decision.parse_error), width=11)
     for operation in decision.operations:
         show_operation(operation)
     if decision.answer is not None:
@@ -131,7 +131,7 @@ def cut(text: str) -> str:
     return line if len(line) <= _SUBJECT else f"{line[: _SUBJECT - 1]}…"
 
 
-def stats_as_json(stats: Stats, size: int) -> dict[str, Any]:
+def stats_as_json(stats: TraceStats, size: int) -> dict[str, Any]:
     """Counts for scripts."""
     values = {name: getattr(stats, name) for name in type(stats).__dataclass_fields__}
     told = {name: dict(value) if isinstance(value, Counter) else value for name, value in values.items()}
@@ -139,7 +139,7 @@ def stats_as_json(stats: Stats, size: int) -> dict[str, Any]:
     return {**told, **{name: at.isoformat() if at else None for name, at in times.items()}, "bytes": size}
 
 
-def stats_lines(stats: Stats, size: int) -> list[tuple[str, str]]:
+def stats_lines(stats: TraceStats, size: int) -> list[tuple[str, str]]:
     """Counts for people."""
     played, bad = sum(stats.prompts.values()), sum(stats.unreadable.values())
     runs, golds = counted(stats.runs, "run"), f"{stats.with_gold:,} with a gold answer"

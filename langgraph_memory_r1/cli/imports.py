@@ -23,7 +23,7 @@ from langgraph_memory_r1.errors import InputError
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-    from langgraph_memory_r1.importers import Harvest, Kept, Talk
+    from langgraph_memory_r1.importers import Export, ImportedMemory, OwnedConversation
     from langgraph_memory_r1.store import LanceDBStore
 
 _INTERRUPTED = 130
@@ -31,7 +31,7 @@ _MOST_SHOWN = 5
 _MOST_OWNERS = 10
 
 
-class Export(StrEnum):
+class ExportFormat(StrEnum):
     """What a file to import is."""
 
     auto = "auto"
@@ -49,8 +49,8 @@ class Export(StrEnum):
 def import_(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A file, a folder or a zip, as it was exported.")],
     file_format: Annotated[
-        Export, typer.Option("--format", help="Where it comes from; auto looks at what is in it.")
-    ] = Export.auto,
+        ExportFormat, typer.Option("--format", help="Where it comes from; auto looks at what is in it.")
+    ] = ExportFormat.auto,
     db: Db = DEFAULT_DB,
     user: User = None,
     model: Model = "rules",
@@ -66,12 +66,12 @@ def import_(
     """
     from langgraph_memory_r1.importers import detect, is_bank, read_export
 
-    kind = detect(path) if file_format is Export.auto else file_format.value
+    kind = detect(path) if file_format is ExportFormat.auto else file_format.value
     if kind == "jsonl" and (not path.is_file() or is_bank(path)):
         import_bank(path, db, user, embedder, strict, as_data, debug)
         return
-    harvest = read_export(path, kind, strict=strict)
-    job = _Job(harvest, _shares(harvest, user), db, model)
+    export = read_export(path, kind, strict=strict)
+    job = _Job(export, _shares(export, user), db, model)
     with opened(db, embedder) as store:
         job.run(store, bar=not as_data)
     if as_data:
@@ -86,21 +86,21 @@ def import_(
 class _Share:
     """What is one owner's."""
 
-    kept: list[Kept] = field(default_factory=list)
-    talks: list[Talk] = field(default_factory=list)
+    memories: list[ImportedMemory] = field(default_factory=list)
+    conversations: list[OwnedConversation] = field(default_factory=list)
 
 
 class _Job:
     """An export on its way into the banks of its owners."""
 
-    def __init__(self, harvest: Harvest, shares: dict[str, _Share], db: str, model: str) -> None:
+    def __init__(self, export: Export, shares: dict[str, _Share], db: str, model: str) -> None:
         from langgraph_memory_r1.models import load_chat_model, model_name
 
-        self.harvest = harvest
+        self.export = export
         self.shares = shares
         self.db = db
-        self.model: BaseChatModel | None = load_chat_model(model) if harvest.talks else None
-        self.label = model_name(self.model) if self.model else harvest.format
+        self.model: BaseChatModel | None = load_chat_model(model) if export.conversations else None
+        self.label = model_name(self.model) if self.model else export.format
         self.tally = Tally()
         self.adopted: Counter[str] = Counter()
         self.known = 0
@@ -108,8 +108,8 @@ class _Job:
 
     def run(self, store: LanceDBStore, *, bar: bool) -> None:
         """Import everything; Ctrl-C ends it, and harms nothing."""
-        total = self.harvest.turns + len(self.harvest.kept)
-        with progress(total, "turns" if self.harvest.talks else "memories", shown=bar) as advance:
+        total = self.export.turns + len(self.export.memories)
+        with progress(total, "turns" if self.export.conversations else "memories", shown=bar) as advance:
             try:
                 for name, share in self.shares.items():
                     for done, now in self._steps(store, name, share):
@@ -120,36 +120,39 @@ class _Job:
     def _steps(self, store: LanceDBStore, name: str, share: _Share) -> Iterator[tuple[int, str]]:
         from langgraph_memory_r1.bank import MemoryBank
         from langgraph_memory_r1.graph import create_memory_graph
-        from langgraph_memory_r1.importers import adopt
+        from langgraph_memory_r1.importers import import_memories
 
         bank = MemoryBank(store, name)
-        for some in adopt(bank, share.kept, self.harvest.format):
+        for some in import_memories(bank, share.memories, self.export.format):
             self.adopted.update(change.event for change in some.changes)
             self.known += some.known
             yield some.done, name
-        if self.model is None or not share.talks:
+        if self.model is None or not share.conversations:
             return
         graph = create_memory_graph(bank, model=self.model, on_error="degrade")
-        for talk in share.talks:
+        for talk in share.conversations:
             for step in ingest(bank, graph, talk.conversation.turns, self.tally):
                 yield len(step.turns), talk.conversation.id
 
     def as_json(self) -> dict[str, Any]:
         """The summary for scripts."""
         owners = {
-            name: {"memories": len(share.kept), "turns": sum(len(talk.conversation.turns) for talk in share.talks)}
+            name: {
+                "memories": len(share.memories),
+                "turns": sum(len(talk.conversation.turns) for talk in share.conversations),
+            }
             for name, share in self.shares.items()
         }
-        head = {"db": self.db, "format": self.harvest.format, "model": self.label, "interrupted": self.interrupted}
+        head = {"db": self.db, "format": self.export.format, "model": self.label, "interrupted": self.interrupted}
         tally = self.tally.as_json()
         tally["known"] += self.known
         tally["operations"] = self._operations()
-        rest = {"broken": self.harvest.broken, "skipped": dict(+self.harvest.skipped)}
+        rest = {"broken": self.export.broken, "skipped": dict(+self.export.skipped)}
         return head | {"owners": owners} | tally | rest
 
     def report(self) -> None:
         """The summary for people."""
-        for line in self.harvest.broken[:_MOST_SHOWN]:
+        for line in self.export.broken[:_MOST_SHOWN]:
             note(f"Skipped: {plain(line)}")
         for reason in self.tally.failures[:_MOST_SHOWN]:
             entry(("ERROR", COLOURS["ERROR"]), plain(reason))
@@ -173,12 +176,16 @@ class _Job:
         passed = f"{known:,} from an earlier run passed over"
         if not new:
             return f"Nothing new: {passed}."
-        took = counted(self.tally.turns, "turn") if self.harvest.talks else counted(self.adopted.total(), "operation")
-        return f"{took} of {self.harvest.format}{f'; {passed}' if known else ''}."
+        took = (
+            counted(self.tally.turns, "turn")
+            if self.export.conversations
+            else counted(self.adopted.total(), "operation")
+        )
+        return f"{took} of {self.export.format}{f'; {passed}' if known else ''}."
 
     def _skipped(self) -> str:
-        kinds = [f"{number:,} {plain(kind)}" for kind, number in (+self.harvest.skipped).items()]
-        return ", ".join([f"{len(self.harvest.broken):,} broken", *kinds])
+        kinds = [f"{number:,} {plain(kind)}" for kind, number in (+self.export.skipped).items()]
+        return ", ".join([f"{len(self.export.broken):,} broken", *kinds])
 
     def _owners(self) -> str:
         shown = ", ".join(plain(name) for name in list(self.shares)[:_MOST_OWNERS])
@@ -190,16 +197,16 @@ def _line(label: str, *parts: Part) -> None:
     entry((label, FAINT), *parts, width=12)
 
 
-def _shares(harvest: Harvest, user: str | None) -> dict[str, _Share]:
+def _shares(export: Export, user: str | None) -> dict[str, _Share]:
     """Whose is what: what an entry says, unless --user takes all."""
     shares: dict[str, _Share] = {}
-    for kept in harvest.kept:
-        if kept.owner is None and user is None and not harvest.personal:
+    for kept in export.memories:
+        if kept.owner is None and user is None and not export.personal:
             raise InputError("The export does not tell whose these memories are; say it with --user.")
-        shares.setdefault(_owner(kept.owner, user), _Share()).kept.append(kept)
-    for talk in harvest.talks:
-        told = talk.owner or _unnamed(harvest, talk, user)
-        shares.setdefault(_owner(told, user), _Share()).talks.append(talk)
+        shares.setdefault(_owner(kept.owner, user), _Share()).memories.append(kept)
+    for talk in export.conversations:
+        told = talk.owner or _unnamed(export, talk, user)
+        shares.setdefault(_owner(told, user), _Share()).conversations.append(talk)
     return shares
 
 
@@ -207,13 +214,13 @@ def _owner(told: str | None, user: str | None) -> str:
     return named(user) if user is not None else told or DEFAULT_USER
 
 
-def _unnamed(harvest: Harvest, talk: Talk, user: str | None) -> str | None:
+def _unnamed(export: Export, talk: OwnedConversation, user: str | None) -> str | None:
     """Conversations of different people do not end up in one bank unless somebody says so."""
-    if user is not None or harvest.personal or len(harvest.talks) == 1:
+    if user is not None or export.personal or len(export.conversations) == 1:
         return None
-    if harvest.format == "jsonl":
+    if export.format == "jsonl":
         return named(talk.conversation.id)
     raise InputError(
-        f"The export holds {len(harvest.talks):,} conversations, and not all of them name their user_id; say with "
-        "--user whose they are."
+        f"The export holds {len(export.conversations):,} conversations, and not all of them name their user_id; say "
+        "with --user whose they are."
     )

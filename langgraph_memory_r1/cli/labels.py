@@ -23,9 +23,9 @@ def label_all(path: str) -> None:
     """
     from langgraph_memory_r1.traces.feedback import add_feedback
     from langgraph_memory_r1.traces.reader import read_traces
-    from langgraph_memory_r1.traces.summary import runs_of
+    from langgraph_memory_r1.traces.summary import summarize_runs
 
-    asked = [run for run in runs_of(read_traces(path)) if run.asked and run.answer is not None]
+    asked = [run for run in summarize_runs(read_traces(path)) if run.question and run.answer is not None]
     if not asked:
         raise InputError(f"No question is recorded in {path}; ask some with --traces {path}.")
     left, given = [run for run in asked if not run.feedback], 0
@@ -44,7 +44,7 @@ def label_all(path: str) -> None:
 
 
 def _show(run: RunSummary, number: int, of: int) -> None:
-    say((f"{number}/{of} ", FAINT), ("? ", "cyan"), plain(run.asked))
+    say((f"{number}/{of} ", FAINT), ("? ", "cyan"), plain(run.question))
     entry(("answered", FAINT), plain(run.answer or ""), width=9)
 
 

@@ -64,10 +64,10 @@ def list_(
     debug: Debug = False,
 ) -> None:
     """The runs, oldest first."""
-    from langgraph_memory_r1.traces.summary import runs_of
+    from langgraph_memory_r1.traces.summary import summarize_runs
 
     with reading(path, strict) as decisions:
-        found = [run for run in runs_of(decisions) if not (unlabelled and run.feedback)]
+        found = [run for run in summarize_runs(decisions) if not (unlabelled and run.feedback)]
     shown = found[-limit:] if limit else found
     if as_data:
         as_json([run_as_json(run) for run in shown])
@@ -93,11 +93,11 @@ def show(
     """A run: prompts, replies, and what was done because of them."""
     import json
 
-    from langgraph_memory_r1.traces.decision import as_line
+    from langgraph_memory_r1.traces.decision import to_line
 
     key, found = decisions_of(path, run, strict)
     if as_data:
-        as_json([json.loads(as_line(decision)) for decision in found])
+        as_json([json.loads(to_line(decision)) for decision in found])
         return
     first = found[0]
     say((key, "bold"), (f"  {minute(first.at)}  {plain(first.thread or '')}", FAINT))
@@ -129,7 +129,7 @@ def label(
     """
     from langgraph_memory_r1.cli.labels import label_all
     from langgraph_memory_r1.traces.feedback import add_feedback
-    from langgraph_memory_r1.traces.summary import runs_of
+    from langgraph_memory_r1.traces.summary import summarize_runs
 
     if up and down:
         raise InputError("--up and --down contradict each other; give one of them.")
@@ -142,7 +142,7 @@ def label(
     told = add_feedback(
         path, key, gold=gold, score=score, thumbs="up" if up else "down" if down else None, comment=comment
     )
-    asked = runs_of(found)[0].subject
+    asked = summarize_runs(found)[0].subject
     say(("labelled", "green"), f" {key}: {plain(said(told))}", (f"  ({cut(asked)})" if asked else "", FAINT))
 
 
@@ -162,7 +162,7 @@ def export(
     """
     from langgraph_memory_r1.conversations import write_conversations
     from langgraph_memory_r1.traces.conversations import conversations_of
-    from langgraph_memory_r1.traces.export import write_decisions
+    from langgraph_memory_r1.traces.exports.decision_file import write_decisions
 
     if target.exists() and not force:
         raise InputError(f"{target} is there already; name another file, or replace it with --force.")
@@ -185,12 +185,12 @@ def export(
 @traces.command()
 def stats(path: Traces = DEFAULT_TRACES, strict: Strict = False, as_data: Json = False, debug: Debug = False) -> None:
     """Counts: decisions by role and model, feedback, replies that could not be read, tokens."""
-    from langgraph_memory_r1.traces.folder import files_of
-    from langgraph_memory_r1.traces.summary import stats_of
+    from langgraph_memory_r1.traces.folder import trace_files
+    from langgraph_memory_r1.traces.summary import count_decisions
 
-    size = sum(file.stat().st_size for file in files_of(path))
+    size = sum(file.stat().st_size for file in trace_files(path))
     with reading(path, strict) as decisions:
-        found = stats_of(decisions)
+        found = count_decisions(decisions)
     if as_data:
         as_json(stats_as_json(found, size))
         return

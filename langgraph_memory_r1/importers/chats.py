@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langgraph_memory_r1.errors import MissingDependencyError
-from langgraph_memory_r1.importers.harvest import Harvest, Talk
+from langgraph_memory_r1.importers.export import Export, OwnedConversation
 from langgraph_memory_r1.importers.identity import identified
 from langgraph_memory_r1.prompts import clean
 from langgraph_memory_r1.schemas import Conversation, Turn
@@ -49,17 +49,17 @@ def first_time(message: BaseMessage) -> Any:
     return events[0].get("message_time")
 
 
-def take(harvest: Harvest, name: str, said: Iterable[Said], speakers: Sequence[str] | None = None) -> None:
-    """One chat into the harvest; what has no words is counted."""
+def take(export: Export, name: str, said: Iterable[Said], speakers: Sequence[str] | None = None) -> None:
+    """One chat into the export; what has no words is counted."""
     turns = []
     for number, (message, at) in enumerate(said):
         text = clean(message.content) if isinstance(message.content, str) else ""
         if not text:
-            harvest.skipped["without words"] += 1
+            export.skipped["without words"] += 1
             continue
         turns.append(Turn(speakers[number] if speakers else sender(message), text, at, session=_day(name, at)))
     if turns:
-        harvest.talks.append(Talk(Conversation(name, identified(turns, harvest.format))))
+        export.conversations.append(OwnedConversation(Conversation(name, identified(turns, export.format))))
 
 
 def _day(name: str, at: datetime | None) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 
 from langgraph_memory_r1.bank.transfer import FORMAT as BANK
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.importers.archives import names
-from langgraph_memory_r1.importers.documents import Document, read_document, read_text
+from langgraph_memory_r1.importers.documents import JsonDocument, read_document, read_text
+from langgraph_memory_r1.importers.files import names
 from langgraph_memory_r1.importers.whatsapp import looks_like_whatsapp
 
 _SQLITE = b"SQLite format 3\0"
@@ -64,7 +64,7 @@ def _of_text(path: Path, head: bytes) -> str | None:
     return None
 
 
-def of_document(document: Document) -> str | None:
+def of_document(document: JsonDocument) -> str | None:
     """The format of a JSON or JSONL file: what the first of its entries that tells is."""
     for entry in document.entries[:_LOOKED_AT]:
         if found := _of_value(entry.value):

@@ -14,7 +14,7 @@ LARGEST = 512 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JsonEntry:
     """A value of a file, and where it stands."""
 
     place: str
@@ -22,24 +22,24 @@ class Entry:
 
 
 @dataclass
-class Document:
+class JsonDocument:
     """A file as entries: one for a JSON file, one a line for JSONL."""
 
     path: Path
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[JsonEntry] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
 
-def read_document(path: Path) -> Document:
+def read_document(path: Path) -> JsonDocument:
     """Reads a JSON or JSONL file.
 
     Raises:
         InputError: it cannot be read, or is neither.
     """
     text = read_text(path)
-    document = Document(path)
+    document = JsonDocument(path)
     try:
-        document.entries.append(Entry(str(path), load(text)))
+        document.entries.append(JsonEntry(str(path), load(text)))
     except ValueError as error:
         whole = str(error)
     else:
@@ -92,8 +92,8 @@ def load(text: str) -> Any:
         raise ValueError("it is nested too deeply") from error
 
 
-def _read_line(document: Document, place: str, line: str) -> None:
+def _read_line(document: JsonDocument, place: str, line: str) -> None:
     try:
-        document.entries.append(Entry(place, load(line)))
+        document.entries.append(JsonEntry(place, load(line)))
     except ValueError as error:
         document.broken.append(f"{place}: {error}")

@@ -9,28 +9,28 @@ from typing import Any
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.importers.chats import Said, loader, sender, take
-from langgraph_memory_r1.importers.harvest import Harvest
+from langgraph_memory_r1.importers.export import Export
 
 _APPLE = datetime(2001, 1, 1, tzinfo=UTC)
 _NANOSECONDS = 1e11
 """Smaller numbers are seconds, as before macOS 10.13."""
 
 
-def read_imessage(path: Path, scratch: Path) -> Harvest:
+def read_imessage(path: Path, scratch: Path) -> Export:
     """The chats of a database; what its owner wrote is said by "user"."""
-    harvest = Harvest("imessage")
+    export = Export("imessage")
     try:
-        for session in _loader(path, harvest).lazy_load():
+        for session in _loader(path, export).lazy_load():
             said: list[Said] = [(message, _moment(message.additional_kwargs)) for message in session["messages"]]
             others = {sender(message) for message, _ in said if not message.additional_kwargs["is_from_me"]}
             speakers = ["user" if message.additional_kwargs["is_from_me"] else sender(message) for message, _ in said]
-            take(harvest, ", ".join(sorted(others)) or "chat", said, speakers)
+            take(export, ", ".join(sorted(others)) or "chat", said, speakers)
     except (sqlite3.Error, OverflowError, TypeError) as error:
         raise InputError(f"{path} cannot be read as iMessage's chat.db ({error}); copy the file first.") from error
-    return harvest
+    return export
 
 
-def _loader(path: Path, harvest: Harvest) -> Any:
+def _loader(path: Path, export: Export) -> Any:
     base = loader("imessage", "IMessageChatLoader")
 
     class Loader(base):  # type: ignore[misc, valid-type]
@@ -40,7 +40,7 @@ def _loader(path: Path, harvest: Harvest) -> Any:
             try:
                 return str(base._parse_attributed_body(attributed_body))
             except (IndexError, TypeError, AttributeError):
-                harvest.broken.append(f"{path}: a message of {len(attributed_body):,} bytes has no readable text")
+                export.broken.append(f"{path}: a message of {len(attributed_body):,} bytes has no readable text")
                 return ""
 
     return Loader(path)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from langgraph_memory_r1.importers.documents import Document, Entry
+from langgraph_memory_r1.importers.documents import JsonDocument, JsonEntry
+from langgraph_memory_r1.importers.export import Export, ImportedMemory, MemoryVersion
 from langgraph_memory_r1.importers.fields import fact, fingerprint, moment, name, why
-from langgraph_memory_r1.importers.harvest import Harvest, Kept, Wording
 
 _TEXTS = ("content", "text", "memory", "data")
 _PLAIN_KINDS = ("Memory", "str", None)
@@ -19,30 +19,30 @@ _GENERIC = frozenset({"memories", "memory", "users", "user"})
 """Labels of a namespace that say nothing about whose it is."""
 
 
-def read_langmem(document: Document) -> Harvest:
+def read_langmem(document: JsonDocument) -> Export:
     """The memories of a langmem or LangGraph store."""
-    harvest = Harvest("langmem", broken=list(document.broken))
+    export = Export("langmem", broken=list(document.broken))
     for entry in document.entries:
         for found in _entries(entry):
             try:
-                harvest.kept.append(_kept(found.value))
+                export.memories.append(_kept(found.value))
             except (ValueError, TypeError, KeyError, AttributeError) as error:
-                harvest.broken.append(f"{found.place}: {why(error)}")
-    return harvest
+                export.broken.append(f"{found.place}: {why(error)}")
+    return export
 
 
-def _entries(entry: Entry) -> Iterator[Entry]:
+def _entries(entry: JsonEntry) -> Iterator[JsonEntry]:
     value = entry.value
     if isinstance(value, dict) and isinstance(value.get("items"), list) and "key" not in value:
         value = value["items"]  # as a LangGraph server answers a search
     if isinstance(value, list):
         for number, part in enumerate(value, 1):
-            yield from _entries(Entry(f"{entry.place}, entry {number}", part))
+            yield from _entries(JsonEntry(f"{entry.place}, entry {number}", part))
     else:
-        yield Entry(entry.place, value)
+        yield JsonEntry(entry.place, value)
 
 
-def _kept(item: Any) -> Kept:
+def _kept(item: Any) -> ImportedMemory:
     if not isinstance(item, dict):
         raise ValueError(f"it is {type(item).__name__}, no item of a store")
     value = item.get("value", item)
@@ -54,8 +54,8 @@ def _kept(item: Any) -> Kept:
     at = moment(item.get("updated_at")) or moment(item.get("created_at"))
     key = name(item.get("key")) or fingerprint(text)
     place = "/".join([*labels, key])
-    wording = Wording(f"langmem:{place}@{fingerprint(text, at)}", text, at)
-    return Kept(f"langmem:{place}", (wording,), _owner(labels))
+    wording = MemoryVersion(f"langmem:{place}@{fingerprint(text, at)}", text, at)
+    return ImportedMemory(f"langmem:{place}", (wording,), _owner(labels))
 
 
 def _owner(labels: list[str]) -> str | None:

@@ -13,56 +13,56 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from langgraph_memory_r1.importers.documents import Document, Entry
+from langgraph_memory_r1.importers.documents import JsonDocument, JsonEntry
+from langgraph_memory_r1.importers.export import Export, ImportedMemory, MemoryVersion
 from langgraph_memory_r1.importers.fields import fact, fingerprint, moment, name, owner, why
-from langgraph_memory_r1.importers.harvest import Harvest, Kept, Wording
 
 _LISTS = ("results", "memories", "history")
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)
 
 
-def read_mem0(document: Document) -> Harvest:
+def read_mem0(document: JsonDocument) -> Export:
     """The memories of a mem0 export, each with its wordings."""
-    harvest = Harvest("mem0", broken=list(document.broken))
-    items: dict[str, Entry] = {}
-    rows: dict[str, list[Entry]] = defaultdict(list)
+    export = Export("mem0", broken=list(document.broken))
+    items: dict[str, JsonEntry] = {}
+    rows: dict[str, list[JsonEntry]] = defaultdict(list)
     for entry in document.entries:
         for found in _entries(entry):
             try:
                 _sort(found, items, rows)
             except _UNREADABLE as error:
-                harvest.broken.append(f"{found.place}: {why(error)}")
+                export.broken.append(f"{found.place}: {why(error)}")
     for key, item in items.items():
-        harvest.kept += _kept(key, item, rows.pop(key, []), harvest)
-    _take_deleted(rows, bool(items), harvest)
-    return harvest
+        export.memories += _kept(key, item, rows.pop(key, []), export)
+    _take_deleted(rows, bool(items), export)
+    return export
 
 
-def _take_deleted(rows: Mapping[str, Sequence[Entry]], items: bool, harvest: Harvest) -> None:
+def _take_deleted(rows: Mapping[str, Sequence[JsonEntry]], items: bool, export: Export) -> None:
     """Memories of which only the history is left; it does not say whose they were."""
-    owners = {kept.owner for kept in harvest.kept}
+    owners = {kept.owner for kept in export.memories}
     if len(owners) > 1:
-        harvest.skipped["history of a deleted memory of an unknown owner"] += len(rows)
+        export.skipped["history of a deleted memory of an unknown owner"] += len(rows)
         return
-    harvest.personal = items
+    export.personal = items
     for key, some in rows.items():
-        found = _kept(key, None, some, harvest)
-        harvest.kept += [replace(kept, owner=next(iter(owners), None)) for kept in found]
+        found = _kept(key, None, some, export)
+        export.memories += [replace(kept, owner=next(iter(owners), None)) for kept in found]
 
 
-def _entries(entry: Entry) -> Iterator[Entry]:
+def _entries(entry: JsonEntry) -> Iterator[JsonEntry]:
     value = entry.value
     if isinstance(value, dict) and any(isinstance(value.get(key), list) for key in _LISTS) and "memory" not in value:
         for key in _LISTS:
-            yield from _entries(Entry(f"{entry.place}, {key}", value.get(key) or []))
+            yield from _entries(JsonEntry(f"{entry.place}, {key}", value.get(key) or []))
     elif isinstance(value, list):
         for number, part in enumerate(value, 1):
-            yield from _entries(Entry(f"{entry.place}, entry {number}", part))
+            yield from _entries(JsonEntry(f"{entry.place}, entry {number}", part))
     else:
         yield entry
 
 
-def _sort(entry: Entry, items: dict[str, Entry], rows: dict[str, list[Entry]]) -> None:
+def _sort(entry: JsonEntry, items: dict[str, JsonEntry], rows: dict[str, list[JsonEntry]]) -> None:
     value = entry.value
     if not isinstance(value, dict):
         raise ValueError(f"it is {type(value).__name__}, no memory")
@@ -73,11 +73,11 @@ def _sort(entry: Entry, items: dict[str, Entry], rows: dict[str, list[Entry]]) -
     if isinstance(payload, dict):  # as a vector store holds it
         value = {"memory": payload.get("data"), **payload, "id": value.get("id")}
     key = _id(value.get("id"))
-    items[key] = Entry(entry.place, value)
+    items[key] = JsonEntry(entry.place, value)
     history = value.get("history")
     for number, row in enumerate(history if isinstance(history, list) else [], 1):
         if isinstance(row, dict):
-            rows[key].append(Entry(f"{entry.place}, history {number}", row))
+            rows[key].append(JsonEntry(f"{entry.place}, history {number}", row))
 
 
 def _id(value: object) -> str:
@@ -87,10 +87,10 @@ def _id(value: object) -> str:
     return found
 
 
-def _kept(key: str, item: Entry | None, rows: Sequence[Entry], harvest: Harvest) -> list[Kept]:
+def _kept(key: str, item: JsonEntry | None, rows: Sequence[JsonEntry], export: Export) -> list[ImportedMemory]:
     """The memory, or nothing where it cannot be used."""
     about: Mapping[str, Any] = item.value if item else {}
-    wordings = _history(key, rows, harvest)
+    wordings = _history(key, rows, export)
     try:
         whose = _owner(about)
         if item is not None:
@@ -99,13 +99,15 @@ def _kept(key: str, item: Entry | None, rows: Sequence[Entry], harvest: Harvest)
                 at = moment(about.get("updated_at")) or moment(about.get("created_at"))
                 wordings.append(_wording(key, text, at))
     except _UNREADABLE as error:
-        harvest.broken.append(f"{item.place if item else key}: {why(error)}")
+        export.broken.append(f"{item.place if item else key}: {why(error)}")
         return []
     speaker = name(about.get("actor_id"))
-    return [Kept(f"mem0:{key}", tuple(wordings), whose, speaker, name(about.get("run_id")))] if wordings else []
+    return (
+        [ImportedMemory(f"mem0:{key}", tuple(wordings), whose, speaker, name(about.get("run_id")))] if wordings else []
+    )
 
 
-def _history(key: str, rows: Sequence[Entry], harvest: Harvest) -> list[Wording]:
+def _history(key: str, rows: Sequence[JsonEntry], export: Export) -> list[MemoryVersion]:
     wordings = []
     for row in rows:
         try:
@@ -113,12 +115,12 @@ def _history(key: str, rows: Sequence[Entry], harvest: Harvest) -> list[Wording]
             gone = row.value.get("event") == "DELETE" or bool(row.value.get("is_deleted"))
             wordings.append(_wording(key, None if gone else fact(row.value.get("new_memory")), at))
         except _UNREADABLE as error:
-            harvest.broken.append(f"{row.place}: {why(error)}")
+            export.broken.append(f"{row.place}: {why(error)}")
     return sorted(wordings, key=lambda wording: wording.at or datetime.min.replace(tzinfo=UTC))
 
 
-def _wording(key: str, text: str | None, at: datetime | None) -> Wording:
-    return Wording(f"mem0:{key}@{fingerprint(text, at)}", text, at)
+def _wording(key: str, text: str | None, at: datetime | None) -> MemoryVersion:
+    return MemoryVersion(f"mem0:{key}@{fingerprint(text, at)}", text, at)
 
 
 def _owner(item: Mapping[str, Any]) -> str | None:

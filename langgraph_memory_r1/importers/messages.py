@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from langgraph_memory_r1.importers.documents import Document, Entry
+from langgraph_memory_r1.importers.documents import JsonDocument, JsonEntry
+from langgraph_memory_r1.importers.export import Export, OwnedConversation
 from langgraph_memory_r1.importers.fields import moment, name, owner, why
-from langgraph_memory_r1.importers.harvest import Harvest, Talk
 from langgraph_memory_r1.importers.identity import identified
 from langgraph_memory_r1.schemas import Conversation, Turn
 from langgraph_memory_r1.turns import RECALLED, text_of
@@ -32,16 +32,16 @@ _OWN_ID = 16
 """Shorter ids are not unique by themselves ("1", "2", ...)."""
 
 
-def read_messages(document: Document) -> Harvest:
+def read_messages(document: JsonDocument) -> Export:
     """The conversations of a file of messages."""
-    harvest = Harvest("messages", broken=list(document.broken), personal=False)
+    export = Export("messages", broken=list(document.broken), personal=False)
     lines = [entry for entry in document.entries if _is_message(entry.value)]
     if lines:  # JSONL with a message a line is one conversation
-        document = Document(document.path, [Entry(str(document.path), [entry.value for entry in lines])])
+        document = JsonDocument(document.path, [JsonEntry(str(document.path), [entry.value for entry in lines])])
     for entry in document.entries:
-        for found in _conversations(entry, harvest):
-            _take(found, document.path, harvest)
-    return harvest
+        for found in _conversations(entry, export):
+            _take(found, document.path, export)
+    return export
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +53,18 @@ class _Found:
     about: Mapping[str, Any]
 
 
-def _conversations(entry: Entry, harvest: Harvest) -> Iterator[_Found]:
+def _conversations(entry: JsonEntry, export: Export) -> Iterator[_Found]:
     value = entry.value
     if isinstance(value, list) and value and not any(_is_message(part) for part in value):
         for number, part in enumerate(value, 1):
-            yield from _conversations(Entry(f"{entry.place}, entry {number}", part), harvest)
+            yield from _conversations(JsonEntry(f"{entry.place}, entry {number}", part), export)
         return
     messages = _messages_in(value)
     if messages is None:
-        harvest.broken.append(f"{entry.place}: it holds no messages")
+        export.broken.append(f"{entry.place}: it holds no messages")
     else:
         if isinstance(value, dict) and "mapping" in value:
-            harvest.personal = True  # ChatGPT's export is of one account
+            export.personal = True  # ChatGPT's export is of one account
         yield _Found(entry.place, messages, value if isinstance(value, dict) else {})
 
 
@@ -94,39 +94,39 @@ def _branch(chat: Mapping[str, Any]) -> list[Any]:
     return found[::-1]
 
 
-def _take(found: _Found, path: Path, harvest: Harvest) -> None:
+def _take(found: _Found, path: Path, export: Export) -> None:
     session = next((told for key in _IDS if (told := name(found.about.get(key)))), None)
     turns = []
     for number, message in enumerate(found.messages, 1):
         try:
-            turn = _turn(message, session, harvest)
+            turn = _turn(message, session, export)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            harvest.broken.append(f"{found.place}, message {number}: {why(error)}")
+            export.broken.append(f"{found.place}, message {number}: {why(error)}")
             continue
         turns += [turn] if turn else []
     try:
         whose = owner(found.about)
     except ValueError as error:
-        harvest.broken.append(f"{found.place}: {why(error)}")
+        export.broken.append(f"{found.place}: {why(error)}")
         return
     if turns:
-        label = session or f"{path.stem}-{len(harvest.talks) + 1}"
-        harvest.talks.append(Talk(Conversation(label, identified(turns, "message")), whose))
+        label = session or f"{path.stem}-{len(export.conversations) + 1}"
+        export.conversations.append(OwnedConversation(Conversation(label, identified(turns, "message")), whose))
 
 
-def _turn(message: Any, session: str | None, harvest: Harvest) -> Turn | None:
+def _turn(message: Any, session: str | None, export: Export) -> Turn | None:
     role, fields = _role(message)
     extra = fields.get("additional_kwargs")
     extra = extra if isinstance(extra, dict) else {}
     if role not in _SPEAKERS or extra.get(RECALLED):
-        harvest.skipped["recalled" if extra.get(RECALLED) else role[:40]] += 1
+        export.skipped["recalled" if extra.get(RECALLED) else role[:40]] += 1
         return None
     text, kinds = text_of(_blocks(fields.get("content")))
-    harvest.skipped.update(kinds)
+    export.skipped.update(kinds)
     if fields.get("tool_calls"):
-        harvest.skipped["tool call"] += 1
+        export.skipped["tool call"] += 1
     if not text:
-        harvest.skipped["empty"] += 0 if kinds or fields.get("tool_calls") else 1
+        export.skipped["empty"] += 0 if kinds or fields.get("tool_calls") else 1
         return None
     at = next((moment(place[key]) for place in (fields, extra) for key in _TIMES if place.get(key)), None)
     told = name(fields.get("id"))

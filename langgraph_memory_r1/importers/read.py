@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 from langgraph_memory_r1.conversations import read_conversations
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.importers.detect import detect
-from langgraph_memory_r1.importers.documents import Document, read_document
+from langgraph_memory_r1.importers.documents import JsonDocument, read_document
+from langgraph_memory_r1.importers.export import Export, ImportedMemory, OwnedConversation
 from langgraph_memory_r1.importers.facebook import read_facebook
-from langgraph_memory_r1.importers.harvest import Harvest, Kept, Talk
 from langgraph_memory_r1.importers.imessage import read_imessage
 from langgraph_memory_r1.importers.langmem import read_langmem
 from langgraph_memory_r1.importers.mem0 import read_mem0
@@ -23,12 +23,12 @@ from langgraph_memory_r1.importers.telegram import read_telegram
 from langgraph_memory_r1.importers.whatsapp import read_whatsapp
 from langgraph_memory_r1.turns import identified
 
-_JSON: dict[str, Callable[[Document], Harvest]] = {
+_JSON: dict[str, Callable[[JsonDocument], Export]] = {
     "messages": read_messages,
     "mem0": read_mem0,
     "langmem": read_langmem,
 }
-_APPS: dict[str, Callable[[Path, Path], Harvest]] = {
+_APPS: dict[str, Callable[[Path, Path], Export]] = {
     "whatsapp": read_whatsapp,
     "telegram": read_telegram,
     "slack": read_slack,
@@ -38,7 +38,7 @@ _APPS: dict[str, Callable[[Path, Path], Harvest]] = {
 FORMATS = ("jsonl", *_JSON, *_APPS)
 
 
-def read_export(path: str | os.PathLike[str], format: str = "auto", *, strict: bool = False) -> Harvest:
+def read_export(path: str | os.PathLike[str], format: str = "auto", *, strict: bool = False) -> Export:
     """Everything that an export holds.
 
     Args:
@@ -52,17 +52,17 @@ def read_export(path: str | os.PathLike[str], format: str = "auto", *, strict: b
     """
     path = Path(path)
     format = detect(path) if format == "auto" else format
-    harvest = _read(path, format)
-    harvest.kept = _each_once(harvest.kept)
-    if strict and harvest.broken:
-        raise InputError(f"{harvest.broken[0]}. Nothing was imported; leave out --strict to skip broken entries.")
-    if not (harvest.talks or harvest.kept):
-        broken = f" ({harvest.broken[0]})" if harvest.broken else ""
+    export = _read(path, format)
+    export.memories = _each_once(export.memories)
+    if strict and export.broken:
+        raise InputError(f"{export.broken[0]}. Nothing was imported; leave out --strict to skip broken entries.")
+    if not (export.conversations or export.memories):
+        broken = f" ({export.broken[0]})" if export.broken else ""
         raise InputError(f"{path} holds nothing to import as {format}{broken}; name another file or --format.")
-    return harvest
+    return export
 
 
-def _read(path: Path, format: str) -> Harvest:
+def _read(path: Path, format: str) -> Export:
     if not path.exists():
         raise InputError(f"{path} cannot be read (there is no such file); name an export.")
     if format in _JSON:
@@ -75,21 +75,21 @@ def _read(path: Path, format: str) -> Harvest:
     raise InputError(f"There is no format {format!r}; give one of {', '.join(FORMATS)}.")
 
 
-def _each_once(kept: list[Kept]) -> list[Kept]:
+def _each_once(kept: list[ImportedMemory]) -> list[ImportedMemory]:
     """Pages and searches overlap: a memory that comes twice is one, with the wordings of both."""
-    found: dict[str, Kept] = {}
+    found: dict[str, ImportedMemory] = {}
     for memory in kept:
         first = found.get(memory.id, memory)
-        wordings = {wording.id: wording for wording in (*first.wordings, *memory.wordings)}
-        found[memory.id] = replace(first, wordings=tuple(wordings.values()))
+        wordings = {wording.id: wording for wording in (*first.versions, *memory.versions)}
+        found[memory.id] = replace(first, versions=tuple(wordings.values()))
     return list(found.values())
 
 
-def _read_jsonl(path: Path) -> Harvest:
+def _read_jsonl(path: Path) -> Export:
     """Our own conversations, with the ids that `remember` gives their turns."""
-    harvest = Harvest("jsonl", personal=False)
-    found = read_conversations(path, on_skip=lambda error: harvest.broken.append(str(error)))
+    export = Export("jsonl", personal=False)
+    found = read_conversations(path, on_skip=lambda error: export.broken.append(str(error)))
     for conversation in found:
         turns = [replace(turn, id=f"{conversation.id}/{turn.id}") for turn in identified(conversation.turns)]
-        harvest.talks.append(Talk(replace(conversation, turns=tuple(turns), questions=())))
-    return harvest
+        export.conversations.append(OwnedConversation(replace(conversation, turns=tuple(turns), questions=())))
+    return export

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from langgraph_memory_r1.importers.archives import members
 from langgraph_memory_r1.importers.chats import Said, first_time, loader, take
 from langgraph_memory_r1.importers.documents import decode
-from langgraph_memory_r1.importers.harvest import Harvest
+from langgraph_memory_r1.importers.export import Export
+from langgraph_memory_r1.importers.files import members
 
 _HEAD = re.compile(
     r"[\u200e\u200f\ufeff]*\[?(\d{1,4})[./-](\d{1,2})[./-](\d{1,4}),? (\d{1,2})[:.](\d{2})(?:[:.](\d{2}))?"
@@ -31,27 +31,27 @@ def looks_like_whatsapp(text: str) -> bool:
     return any(_HEAD.match(line) for line in text.split("\n")[:20])
 
 
-def read_whatsapp(path: Path, scratch: Path) -> Harvest:
+def read_whatsapp(path: Path, scratch: Path) -> Export:
     """The chats of an export."""
-    harvest = Harvest("whatsapp")
+    export = Export("whatsapp")
     load = loader("whatsapp", "WhatsAppChatLoader")
     for number, member in enumerate(members(path, ".txt")):
         place = str(path) if member.name == path.name else f"{path}, {member.name}"
         text = decode(member.read(), place)
-        prepared, us_order = _prepared(text, place, harvest)
+        prepared, us_order = _prepared(text, place, export)
         if not prepared:
-            harvest.broken.append(f"{place}: no line of it begins as a message of WhatsApp does")
+            export.broken.append(f"{place}: no line of it begins as a message of WhatsApp does")
             continue
         copy = scratch / f"{number}.txt"
         copy.write_text("\n".join(prepared) + "\n", encoding="utf-8")
         for session in load(str(copy)).lazy_load():
-            harvest.skipped["without words"] += len(prepared) - len(session["messages"])
+            export.skipped["without words"] += len(prepared) - len(session["messages"])
             said: list[Said] = [(message, _moment(first_time(message), us_order)) for message in session["messages"]]
-            take(harvest, _name(member.place), said)
-    return harvest
+            take(export, _name(member.place), said)
+    return export
 
 
-def _prepared(text: str, place: str, harvest: Harvest) -> tuple[list[str], bool]:
+def _prepared(text: str, place: str, export: Export) -> tuple[list[str], bool]:
     """A message a line, as the loader reads them; and whether the month comes first."""
     heads: list[re.Match[str]] = []
     messages: list[str] = []
@@ -62,13 +62,13 @@ def _prepared(text: str, place: str, harvest: Harvest) -> tuple[list[str], bool]
             if messages:
                 messages[-1] += f" {line.strip()}"
             elif line.strip():
-                harvest.broken.append(f"{place}:{number}: it comes before the first message")
+                export.broken.append(f"{place}:{number}: it comes before the first message")
         elif not _NAMED.match(rest):
             messages.append("")  # "Ann added Bob", and what follows it
         else:
             messages.append(_line(head, rest))
             heads.append(head)
-    harvest.skipped["notice"] += messages.count("") + sum(message.startswith(" ") for message in messages)
+    export.skipped["notice"] += messages.count("") + sum(message.startswith(" ") for message in messages)
     said = [message for message in messages if message and not message.startswith(" ")]
     return said, _month_first(heads)
 

@@ -55,7 +55,7 @@ def _add(told: _Told, decision: Decision) -> None:
     if decision.role not in ("extract", "answer"):
         return
     try:
-        given = decision.given()
+        given = decision.input()
     except InputError:
         return
     if isinstance(given, ExtractInput) and decision.turns:

@@ -113,7 +113,7 @@ class Decision:
         """Ids of the turns that it was about."""
         return tuple(dict.fromkeys(turn for ids in self.references.get("turns", ()) for turn in ids))
 
-    def given(self) -> RoleInput:
+    def input(self) -> RoleInput:
         """What the model was shown, with real ids, sources and sessions as far as they were recorded.
 
         Raises:
@@ -134,12 +134,12 @@ class Decision:
             InputError: As `given`.
             OutputError: The reply cannot be read.
         """
-        given = self.given()
+        given = self.input()
         decided: RoleOutput = parse(self.completion, given)
         return decided
 
     @property
-    def complaint(self) -> str | None:
+    def parse_error(self) -> str | None:
         """What is wrong with a reply that cannot be read; None where it can, or where nobody has to read it."""
         if self.error is not None or self.role is None or self.prompt_version != PROMPT_VERSION:
             return None
@@ -155,12 +155,12 @@ class Decision:
         return next((told.gold for told in reversed(self.feedback) if told.gold is not None), None)
 
 
-Record: TypeAlias = Decision | Feedback | Applied
+TraceRecord: TypeAlias = Decision | Feedback | Applied
 
-_KINDS: dict[str, type[Record]] = {"decision": Decision, "feedback": Feedback, "applied": Applied}
+_KINDS: dict[str, type[TraceRecord]] = {"decision": Decision, "feedback": Feedback, "applied": Applied}
 
 
-def as_line(record: Record) -> bytes:
+def to_line(record: TraceRecord) -> bytes:
     """A record as a line of JSON, without what is empty."""
     fields = {
         key: value for key, value in _fields(record).items() if value is not None and value not in ((), [], {}, "")
@@ -170,8 +170,8 @@ def as_line(record: Record) -> bytes:
     return text.encode(errors="replace") + b"\n"
 
 
-def of_line(line: bytes) -> Record:
-    """The inverse of `as_line`.
+def from_line(line: bytes) -> TraceRecord:
+    """The inverse of `to_line`.
 
     Raises:
         ValueError: It is no record of a trace.
@@ -180,7 +180,7 @@ def of_line(line: bytes) -> Record:
     kind = found.get("kind") if isinstance(found, dict) else None
     if kind not in _KINDS:
         raise ValueError(f"{str(kind)[:40]!r} is no kind of record of a trace")
-    record: Record = _adapter(kind).validate_python(found)
+    record: TraceRecord = _adapter(kind).validate_python(found)
     if isinstance(record, Feedback) and record.score is not None and not math.isfinite(record.score):
         raise ValueError(f"a score of {record.score} is no number")
     return record
@@ -192,7 +192,7 @@ def with_feedback(decision: Decision, told: Mapping[str, list[Feedback]]) -> Dec
     return replace(decision, feedback=tuple(dict.fromkeys(mine))) if mine else decision
 
 
-def _fields(record: Record) -> dict[str, Any]:
+def _fields(record: TraceRecord) -> dict[str, Any]:
     if isinstance(record, Feedback):
         return asdict(record)
     fields = {name: getattr(record, name) for name in type(record).__dataclass_fields__}

@@ -11,8 +11,8 @@ from typing import get_args
 from uuid import UUID
 
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.traces.decision import Feedback, Thumbs, as_line
-from langgraph_memory_r1.traces.folder import append_shared, files_of, lines_of
+from langgraph_memory_r1.traces.decision import Feedback, Thumbs, to_line
+from langgraph_memory_r1.traces.folder import append_shared, lines_of, trace_files
 
 FEEDBACK = "feedback.jsonl"
 
@@ -43,7 +43,7 @@ def add_feedback(
     told = Feedback(str(run_id or ""), gold, score, thumbs, comment, datetime.now(UTC))
     check(told)
     _require(path, told.target)
-    append_shared(Path(path) / FEEDBACK, as_line(told))
+    append_shared(Path(path) / FEEDBACK, to_line(told))
     return told
 
 
@@ -70,7 +70,7 @@ def _require(path: str | os.PathLike[str], target: str) -> None:
         raise InputError(f"{path} is a file, and feedback stands beside traces; name the folder of a TraceRecorder.")
     name = json.dumps(target, ensure_ascii=False)
     sought = f'{{"kind":"decision","id":{name},'.encode(), f'"run_id":{name}'.encode()
-    for file in files_of(folder):
+    for file in trace_files(folder):
         if file.name != FEEDBACK and any(mark in line for _, line in lines_of(file) for mark in sought):
             return
     raise InputError(

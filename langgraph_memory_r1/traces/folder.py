@@ -102,7 +102,7 @@ def append_shared(path: Path, line: bytes) -> None:
         raise _unwritable(path, error) from error
 
 
-def files_of(path: str | os.PathLike[str]) -> list[Path]:
+def trace_files(path: str | os.PathLike[str]) -> list[Path]:
     """The files of a folder in the order in which they were begun, or the file itself.
 
     Raises:

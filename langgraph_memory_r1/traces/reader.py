@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.state import OperationRecord
-from langgraph_memory_r1.traces.decision import Applied, Decision, Feedback, Record, of_line, with_feedback
-from langgraph_memory_r1.traces.folder import files_of, lines_of
-from langgraph_memory_r1.traces.foreign import decisions_of_export, is_export
+from langgraph_memory_r1.traces.decision import Applied, Decision, Feedback, TraceRecord, from_line, with_feedback
+from langgraph_memory_r1.traces.exports.tool_export import decisions_of_export, is_export
+from langgraph_memory_r1.traces.folder import lines_of, trace_files
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def read_traces(
 ) -> Iterator[Decision]:
     """The decisions of a folder or a file, one at a time, with their feedback.
 
-    Besides what `TraceRecorder` writes it reads run exports of LangSmith and OpenInference spans (`foreign.py`).
+    Besides what `TraceRecorder` writes it reads run exports of LangSmith and OpenInference spans (`exports/`).
 
     Example::
 
@@ -49,7 +49,7 @@ def read_traces(
         InputError: There is nothing to read, or with `strict` something has to be skipped.
     """
     skip = _raise if strict else on_skip or log.warning
-    files = files_of(path)
+    files = trace_files(path)
     later = _later(files)
     for file in files:
         others: Counter[str] = Counter()
@@ -67,13 +67,13 @@ def read_traces(
             )
 
 
-def feedback_on(path: str | os.PathLike[str]) -> Iterator[Feedback]:
+def read_feedback(path: str | os.PathLike[str]) -> Iterator[Feedback]:
     """All that was said about decisions, whether or not these are recorded here.
 
     Raises:
         InputError: There is nothing to read.
     """
-    for said in _later(files_of(path)).feedback.values():
+    for said in _later(trace_files(path)).feedback.values():
         yield from said
 
 
@@ -115,7 +115,7 @@ def _later(files: list[Path]) -> _Later:
             if not line.startswith((b'{"kind":"feedback"', b'{"kind":"applied"')):
                 continue
             try:
-                record = of_line(line)
+                record = from_line(line)
             except ValueError:
                 continue
             if isinstance(record, Feedback):
@@ -125,10 +125,10 @@ def _later(files: list[Path]) -> _Later:
     return later
 
 
-def _records(file: Path, skip: OnSkip) -> Iterator[Record]:
+def _records(file: Path, skip: OnSkip) -> Iterator[TraceRecord]:
     for number, line in lines_of(file):
         try:
-            record = of_line(line)
+            record = from_line(line)
         except ValueError as error:
             skip(InputError(f"{file}:{number}: {_why(line, error)}"))
         else:

@@ -27,7 +27,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
 from langgraph_memory_r1.traces.calls import Call, Finished, Reply, message_of, settles, thread_of
-from langgraph_memory_r1.traces.decision import Feedback, Thumbs, as_line
+from langgraph_memory_r1.traces.decision import Feedback, Thumbs, to_line
 from langgraph_memory_r1.traces.feedback import FEEDBACK, add_feedback, check
 from langgraph_memory_r1.traces.folder import FULL, append_shared
 from langgraph_memory_r1.traces.redaction import Redact
@@ -123,7 +123,7 @@ class TraceRecorder(BaseCallbackHandler):
             return add_feedback(self.path, run_id, gold=gold, score=score, thumbs=thumbs, comment=comment)
         told = Feedback(str(run_id), gold, score, thumbs, comment, datetime.now(UTC))
         check(told)
-        append_shared(self.path / FEEDBACK, as_line(told))
+        append_shared(self.path / FEEDBACK, to_line(told))
         return told
 
     def has(self, run_id: str | UUID | None) -> bool:

@@ -29,12 +29,12 @@ class Replay:
         """What the bank holds now, in time order."""
         return tuple(in_order(self._banks.get(bank, {}).values()))
 
-    def known(self, bank: str, ids: Iterable[str]) -> tuple[Memory, ...]:
+    def get(self, bank: str, ids: Iterable[str]) -> tuple[Memory, ...]:
         """Those of these memories that are known."""
         held = self._banks.get(bank, {})
         return tuple(held[key] for key in ids if key in held)
 
-    def see(self, bank: str, given: RoleInput) -> RoleInput:
+    def observe(self, bank: str, given: RoleInput) -> RoleInput:
         """Learns what a prompt shows; returns it with all that is known about its memories."""
         if not isinstance(given, ManageInput | AnswerInput):
             return given
@@ -44,14 +44,14 @@ class Replay:
             held[shown.id] = old if old.text == shown.text else replace(old, text=shown.text, at=shown.at)
         return replace(given, memories=tuple(held[shown.id] for shown in given.memories))
 
-    def follow(self, bank: str, decision: Decision) -> None:
+    def apply(self, bank: str, decision: Decision) -> None:
         """Does what was done because of the decision."""
         held = self._banks.setdefault(bank, {})
         for operation in decision.operations:
             _apply(held, operation, _facts(decision))
 
 
-class Owners:
+class BankResolver:
     """Which bank a decision belongs to; an agent's own calls name none, and belong to that of their run or thread."""
 
     def __init__(self, decisions: Iterable[Decision]) -> None:
@@ -60,7 +60,7 @@ class Owners:
             for place in _places(decision) if decision.bank else ():
                 self._of.setdefault(place, set()).add(str(decision.bank))
 
-    def bank(self, decision: Decision) -> str:
+    def bank_of(self, decision: Decision) -> str:
         """The bank's key, or else the conversation's or the run's id."""
         if decision.bank:
             return decision.bank
@@ -74,7 +74,7 @@ def _places(decision: Decision) -> list[tuple[str, str]]:
 
 def _facts(decision: Decision) -> tuple[Fact, ...]:
     try:
-        given = decision.given()
+        given = decision.input()
     except InputError:
         return ()
     return given.facts if isinstance(given, ManageInput) else ()

@@ -22,9 +22,9 @@ class RunSummary:
     id: str
     at: datetime | None = None
     thread: str | None = None
-    asked: str = ""
+    question: str = ""
     """The question."""
-    heard: str = ""
+    first_turn: str = ""
     """The first turn."""
     answer: str | None = None
     roles: Counter[str] = field(default_factory=Counter)
@@ -35,11 +35,11 @@ class RunSummary:
     @property
     def subject(self) -> str:
         """What the run was about."""
-        return self.asked or self.heard
+        return self.question or self.first_turn
 
 
 @dataclass(slots=True)
-class Stats:
+class TraceStats:
     """Counts over decisions."""
 
     decisions: int = 0
@@ -64,7 +64,7 @@ class Stats:
     last: datetime | None = None
 
 
-def runs_of(decisions: Iterable[Decision]) -> list[RunSummary]:
+def summarize_runs(decisions: Iterable[Decision]) -> list[RunSummary]:
     """The runs, oldest first."""
     runs: dict[str, RunSummary] = {}
     for decision in decisions:
@@ -72,9 +72,9 @@ def runs_of(decisions: Iterable[Decision]) -> list[RunSummary]:
     return sorted(runs.values(), key=lambda run: run.at.timestamp() if run.at else 0.0)
 
 
-def stats_of(decisions: Iterable[Decision]) -> Stats:
+def count_decisions(decisions: Iterable[Decision]) -> TraceStats:
     """The counts."""
-    stats = Stats()
+    stats = TraceStats()
     golds: dict[str, bool] = {}
     told: dict[str, bool] = {}
     for decision in decisions:
@@ -96,13 +96,13 @@ def _add(run: RunSummary, decision: Decision) -> None:
     run.feedback = tuple(dict.fromkeys([*run.feedback, *decision.feedback]))
     if decision.role in (None, "extract", "answer"):
         asked, heard = _words(decision)
-        run.asked, run.heard = run.asked or asked, run.heard or heard
+        run.question, run.first_turn = run.question or asked, run.first_turn or heard
 
 
 def _words(decision: Decision) -> tuple[str, str]:
     """The question that was asked, and the first thing that was said."""
     try:
-        given = decision.given()
+        given = decision.input()
     except InputError:
         said = [message["content"] for message in decision.messages if message["role"] == "user"]
         return "", said[-1] if said and isinstance(said[-1], str) else ""
@@ -111,7 +111,7 @@ def _words(decision: Decision) -> tuple[str, str]:
     return "", given.turns[0].text if isinstance(given, ExtractInput) and given.turns else ""
 
 
-def _count(stats: Stats, decision: Decision) -> None:
+def _count(stats: TraceStats, decision: Decision) -> None:
     role = decision.role or NO_ROLE
     stats.decisions += 1
     stats.roles[role] += 1
@@ -119,7 +119,7 @@ def _count(stats: Stats, decision: Decision) -> None:
     stats.adapters.update([decision.adapter] if decision.adapter else [])
     stats.prompts.update([f"{decision.prompt_version} {decision.prompt_style or ''}".strip()] if decision.role else [])
     stats.operations.update(operation["event"] for operation in decision.operations)
-    stats.unreadable.update([role] if decision.complaint is not None else [])
+    stats.unreadable.update([role] if decision.parse_error is not None else [])
     stats.errors += decision.error is not None
     stats.with_token_ids += bool(decision.token_ids)
     stats.input_tokens += decision.input_tokens or 0

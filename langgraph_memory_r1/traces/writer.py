@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from langgraph_memory_r1.traces.calls import Finished, settle
-from langgraph_memory_r1.traces.decision import Applied, as_line
+from langgraph_memory_r1.traces.decision import Applied, to_line
 from langgraph_memory_r1.traces.folder import FULL, Appender
 from langgraph_memory_r1.traces.redaction import Redact, redacted, redacted_applied
 
@@ -87,14 +87,14 @@ class Writer:
         decisions = settle(calls, outputs)
         if self._redact is not None:
             decisions = [redacted(decision, self._redact) for decision in decisions]
-        self.appender.append(b"".join(as_line(decision) for decision in decisions))
+        self.appender.append(b"".join(to_line(decision) for decision in decisions))
         with self._lock:
             self._recent |= dict.fromkeys(decision.run_id for decision in decisions)
             if len(self._recent) > 2 * _RECENT:
                 self._recent = dict.fromkeys(list(self._recent)[-_RECENT:])
 
     def _write_applied(self, applied: Applied) -> None:
-        self.appender.append(as_line(applied if self._redact is None else redacted_applied(applied, self._redact)))
+        self.appender.append(to_line(applied if self._redact is None else redacted_applied(applied, self._redact)))
 
 
 def _in_event_loop() -> bool:

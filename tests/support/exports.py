@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from langgraph_memory_r1 import Turn
-from langgraph_memory_r1.importers import Harvest
+from langgraph_memory_r1.importers import Export
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -18,15 +18,15 @@ def at(*parts: int) -> datetime:
     return datetime(*parts, tzinfo=UTC)  # type: ignore[misc, arg-type]
 
 
-def turns(harvest: Harvest) -> list[Turn]:
-    return [turn for talk in harvest.talks for turn in talk.conversation.turns]
+def turns(export: Export) -> list[Turn]:
+    return [turn for talk in export.conversations for turn in talk.conversation.turns]
 
 
-def said(harvest: Harvest) -> list[tuple[str, str]]:
-    return [(turn.speaker, turn.text) for turn in turns(harvest)]
+def said(export: Export) -> list[tuple[str, str]]:
+    return [(turn.speaker, turn.text) for turn in turns(export)]
 
 
-def export(path: Path, value: Any) -> Path:
+def write_export(path: Path, value: Any) -> Path:
     path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
     return path
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from langgraph_memory_r1.traces.calls import Call, Finished, Reply, settles
 from langgraph_memory_r1.traces.decision import Message
-from langgraph_memory_r1.traces.exported import Exported, Record, message_from, moment, spent, unfolded
+from langgraph_memory_r1.traces.exports.tool_runs import Exported, Record, message_from, moment, spent, unfolded
 
 _KIND = "openinference.span.kind"
 _FAILED = ("ERROR", "STATUS_CODE_ERROR", "2")

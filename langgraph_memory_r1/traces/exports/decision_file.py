@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.traces.decision import Decision, as_line
+from langgraph_memory_r1.traces.decision import Decision, to_line
 
 
 def write_decisions(path: str | os.PathLike[str], decisions: Iterable[Decision]) -> int:
@@ -22,7 +22,7 @@ def write_decisions(path: str | os.PathLike[str], decisions: Iterable[Decision])
     try:
         with unfinished.open("wb") as file:
             for decision in decisions:
-                file.write(as_line(decision))
+                file.write(to_line(decision))
                 count += 1
         unfinished.replace(target)
     except OSError as error:

@@ -14,7 +14,7 @@ from langgraph_memory_r1.importers.documents import LARGEST
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class ExportFile:
     """One file of an export."""
 
     name: str
@@ -27,7 +27,7 @@ class Member:
         return PurePosixPath(self.name)
 
 
-def members(path: Path, suffix: str) -> Iterator[Member]:
+def members(path: Path, suffix: str) -> Iterator[ExportFile]:
     """The files with a suffix, in the order of their names; a single file whatever it is called.
 
     Raises:
@@ -37,12 +37,12 @@ def members(path: Path, suffix: str) -> Iterator[Member]:
         files = sorted(file for file in path.rglob(f"*{suffix}") if file.is_file())
         _check_size(path, sum(file.stat().st_size for file in files))
         for file in files:
-            yield Member(file.relative_to(path).as_posix(), file.read_bytes)
+            yield ExportFile(file.relative_to(path).as_posix(), file.read_bytes)
     elif zipfile.is_zipfile(path):
         yield from _zipped(path, suffix)
     else:
         _check_size(path, path.stat().st_size)
-        yield Member(path.name, path.read_bytes)
+        yield ExportFile(path.name, path.read_bytes)
 
 
 def names(path: Path) -> set[str]:
@@ -56,14 +56,14 @@ def names(path: Path) -> set[str]:
         raise _damaged(path, error) from error
 
 
-def _zipped(path: Path, suffix: str) -> Iterator[Member]:
+def _zipped(path: Path, suffix: str) -> Iterator[ExportFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             chosen = [info for info in archive.infolist() if info.filename.endswith(suffix) and not info.is_dir()]
             _check_size(path, sum(info.file_size for info in chosen))
             for info in sorted(chosen, key=lambda info: info.filename):
                 data = archive.read(info)
-                yield Member(info.filename, partial(bytes, data))
+                yield ExportFile(info.filename, partial(bytes, data))
     # NotImplementedError is what zipfile says of a compression that it does not know, RuntimeError of a password.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise _damaged(path, error) from error

@@ -19,7 +19,15 @@ from typing import Any
 
 from langgraph_memory_r1.traces.calls import Call, Finished, Reply, settles
 from langgraph_memory_r1.traces.decision import Feedback
-from langgraph_memory_r1.traces.exported import Exported, Record, message_from, moment, reply_from, spent, unfolded
+from langgraph_memory_r1.traces.exports.tool_runs import (
+    Exported,
+    Record,
+    message_from,
+    moment,
+    reply_from,
+    spent,
+    unfolded,
+)
 
 
 def is_run(record: Record) -> bool:

@@ -118,7 +118,7 @@ def test_langsmith_runs_of_any_app(tmp_path: Path) -> None:
 def test_openinference_spans(tmp_path: Path) -> None:
     extract, manage, answer = read_traces(SPANS, strict=True)
     assert [each.role for each in (extract, manage, answer)] == ["extract", "manage", "answer"]
-    assert {(each.thread, each.model, each.error, each.complaint) for each in (extract, manage, answer)} == {
+    assert {(each.thread, each.model, each.error, each.parse_error) for each in (extract, manage, answer)} == {
         ("t1", "rules", None, None)
     }
     assert len({each.run_id for each in (extract, manage, answer)}) == 1

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from langgraph_memory_r1.bank import MemoryBank
-from langgraph_memory_r1.importers.harvest import Kept, Wording
+from langgraph_memory_r1.importers.export import ImportedMemory, MemoryVersion
 from langgraph_memory_r1.schemas import Add, Change, Delete, Noop, Operation, Update
 
 _A_COMMIT = 200
@@ -18,7 +18,7 @@ _A_COMMIT = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Adopted:
+class ImportStep:
     """Some memories that were dealt with."""
 
     done: int
@@ -28,7 +28,7 @@ class Adopted:
     changes: tuple[Change, ...] = ()
 
 
-def adopt(bank: MemoryBank, kept: Sequence[Kept], product: str) -> Iterator[Adopted]:
+def import_memories(bank: MemoryBank, kept: Sequence[ImportedMemory], product: str) -> Iterator[ImportStep]:
     """Bring memories into a bank, some at a time.
 
     Args:
@@ -40,18 +40,20 @@ def adopt(bank: MemoryBank, kept: Sequence[Kept], product: str) -> Iterator[Adop
     for start in range(0, len(kept), _A_COMMIT):
         some = kept[start : start + _A_COMMIT]
         new = {memory.id: _news(memory, seen) for memory in some}
-        known = sum(len(memory.wordings) for memory in some) - sum(len(wordings) for wordings in new.values())
+        known = sum(len(memory.versions) for memory in some) - sum(len(wordings) for wordings in new.values())
         changes = _bring(bank, some, new, product) if any(new.values()) else []
-        yield Adopted(len(some), known, tuple(changes))
+        yield ImportStep(len(some), known, tuple(changes))
 
 
-def _news(memory: Kept, seen: set[str]) -> list[Wording]:
+def _news(memory: ImportedMemory, seen: set[str]) -> list[MemoryVersion]:
     """The wordings after the last one that the bank knows."""
-    known = [place for place, wording in enumerate(memory.wordings) if wording.id in seen]
-    return list(memory.wordings[known[-1] + 1 :] if known else memory.wordings)
+    known = [place for place, wording in enumerate(memory.versions) if wording.id in seen]
+    return list(memory.versions[known[-1] + 1 :] if known else memory.versions)
 
 
-def _bring(bank: MemoryBank, some: Sequence[Kept], new: Mapping[str, list[Wording]], product: str) -> list[Change]:
+def _bring(
+    bank: MemoryBank, some: Sequence[ImportedMemory], new: Mapping[str, list[MemoryVersion]], product: str
+) -> list[Change]:
     """First wordings together, then second ones: an operation needs the id that the one before it was given."""
     done: list[Change] = []
     for turn in range(max(len(wordings) for wordings in new.values())):
@@ -73,7 +75,9 @@ def _last_changes(bank: MemoryBank, ids: set[str]) -> dict[str, Change]:
     return {source: last[memory_id] for memory_id, source in origin.items()}
 
 
-def _operation(bank: MemoryBank, kept: Kept, wording: Wording, last: Change | None, product: str) -> Operation:
+def _operation(
+    bank: MemoryBank, kept: ImportedMemory, wording: MemoryVersion, last: Change | None, product: str
+) -> Operation:
     source = (kept.id, wording.id)
     if last is None or last.memory_id is None:
         if wording.text is None:

@@ -10,7 +10,7 @@ from langgraph_memory_r1.schemas import Conversation
 
 
 @dataclass(frozen=True, slots=True)
-class Talk:
+class OwnedConversation:
     """A conversation, and whose memories it makes."""
 
     conversation: Conversation
@@ -19,7 +19,7 @@ class Talk:
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
+class MemoryVersion:
     """What a memory said from some time on."""
 
     id: str
@@ -30,24 +30,24 @@ class Wording:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class ImportedMemory:
     """A memory of another product: its wordings, the oldest first."""
 
     id: str
     """`mem0:…`, `langmem:…`; stands as a source in the bank's history."""
-    wordings: tuple[Wording, ...]
+    versions: tuple[MemoryVersion, ...]
     owner: str | None = None
     speaker: str | None = None
     session: str | None = None
 
 
 @dataclass
-class Harvest:
+class Export:
     """All that a reader found in an export."""
 
     format: str
-    talks: list[Talk] = field(default_factory=list)
-    kept: list[Kept] = field(default_factory=list)
+    conversations: list[OwnedConversation] = field(default_factory=list)
+    memories: list[ImportedMemory] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     """Entries that cannot be used, each with its place and the reason."""
     skipped: Counter[str] = field(default_factory=Counter)
@@ -58,4 +58,4 @@ class Harvest:
     @property
     def turns(self) -> int:
         """How many turns the conversations have."""
-        return sum(len(talk.conversation.turns) for talk in self.talks)
+        return sum(len(talk.conversation.turns) for talk in self.conversations)

@@ -19,10 +19,10 @@ from typing import Any
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.traces.calls import settle
 from langgraph_memory_r1.traces.decision import Decision, with_feedback
-from langgraph_memory_r1.traces.exported import Exported, Record
+from langgraph_memory_r1.traces.exports.langsmith import is_run, read_runs
+from langgraph_memory_r1.traces.exports.openinference import is_span, read_spans
+from langgraph_memory_r1.traces.exports.tool_runs import Exported, Record
 from langgraph_memory_r1.traces.folder import lines_of
-from langgraph_memory_r1.traces.langsmith import is_run, read_runs
-from langgraph_memory_r1.traces.openinference import is_span, read_spans
 
 OnSkip = Callable[[InputError], None]
 
