@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -80,15 +79,15 @@ class AnswerInput:
     at: datetime | None = None
 
 
-def render_data(given: AnswerInput) -> str:
-    """The message with the memories and the question."""
-    lines = (show(str(i), m.text, m.speaker, date_of(m.at)) for i, m in enumerate(given.memories))
-    now = [f"Now: {moment_of(given.at)}"] if given.at else []
-    return "\n".join([block("Memories", lines), *now, f"Question: {escape(given.question)}"])
+def render_data(role_input: AnswerInput) -> str:
+    """Render the message with the memories and the question."""
+    lines = (show(str(i), m.text, m.speaker, date_of(m.at)) for i, m in enumerate(role_input.memories))
+    now = [f"Now: {moment_of(role_input.at)}"] if role_input.at else []
+    return "\n".join([block("Memories", lines), *now, f"Question: {escape(role_input.question)}"])
 
 
 def read_data(content: str) -> AnswerInput:
-    """The inverse of `render_data`, as far as the model can see: a memory's number is its id."""
+    """Invert `render_data`, as far as the model can see: a memory's number is its id."""
     *lines, question = content.split("\n")
     now = lines.pop() if lines[-1].startswith("Now: ") else ""
     return AnswerInput(
@@ -98,62 +97,54 @@ def read_data(content: str) -> AnswerInput:
     )
 
 
-def write(output: tuple[str, tuple[int, ...]], given: AnswerInput) -> str:
-    """The completion that `parse` reads as this answer."""
-    text, selected = output
-    return json.dumps({"selected": list(selected), "answer": text}, ensure_ascii=False, separators=(",", ":"))
+def write(output: tuple[str, tuple[int, ...]], role_input: AnswerInput) -> str:
+    """Write the completion that `parse` reads as this answer."""
+    answer, selected = output
+    return json.dumps({"selected": list(selected), "answer": answer}, ensure_ascii=False, separators=(",", ":"))
 
 
-def parse(completion: str, given: AnswerInput) -> tuple[str, tuple[int, ...]]:
-    """The answer and the positions of the memories that it rests on; text without any known shape is the answer itself.
+def parse(completion: str, role_input: AnswerInput) -> tuple[str, tuple[int, ...]]:
+    """Parse the answer and the positions of the memories that it rests on.
+
+    Text without any known shape is the answer itself.
 
     Raises:
         OutputError: If there is no answer, or a text without any known shape is too long to be one.
     """
     text = completion.rpartition("</think>")[2].strip()
-    found = _from_json(text) or _from_tag(text) or _from_label(text)
-    answer, selected = found or (text, [])
+    shaped = _from_json(text) or _from_mark(text)
+    answer, numbers = shaped or (text, [])
     if not clean(answer):
         raise OutputError('The reply holds no answer; reply with {"selected":[0],"answer":"..."}.')
-    if found is None and len(answer) > LONGEST:
+    if shaped is None and len(answer) > LONGEST:
         raise OutputError(f'An answer has {LONGEST} characters at most; reply with {{"selected":[0],"answer":"..."}}.')
-    return clean(answer), tuple(dict.fromkeys(number for number in selected if number < len(given.memories)))
+    # A number that was not shown is dropped, not refused as in an operation: an answer changes no memory.
+    return clean(answer), tuple(dict.fromkeys(number for number in numbers if number < len(role_input.memories)))
 
 
 def _from_json(text: str) -> tuple[str, list[int]] | None:
+    """Read the last JSON object with an answer: drafts come first; a cut one is taken as far as it goes."""
     replies = [value for value in json_values(text) if isinstance(value, dict) and "answer" in value]
     if not replies and text.startswith(("{", "```")):
         replies = [value for value in [repair(text, cut=True)] if isinstance(value, dict) and "answer" in value]
     if not replies:
         return None
-    return _said(replies[-1]["answer"]), _numbers(replies[-1].get("selected", []))
+    selected = replies[-1].get("selected", [])
+    numbers = (str(item).strip("[] ") for item in (selected if isinstance(selected, list) else [selected]))
+    return _as_text(replies[-1]["answer"]), [int(n) for n in numbers if n.isdecimal() and len(n) < 7]
 
 
-def _said(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(_said(item) for item in value)
+        return ", ".join(_as_text(item) for item in value)
     return "" if value is None else str(value)
 
 
-def _numbers(value: Any) -> list[int]:
-    values: Sequence[Any] = value if isinstance(value, list) else [value]
-    return [int(text) for text in (str(item).strip("[] ") for item in values) if text.isdecimal() and len(text) < 7]
-
-
-def _from_tag(text: str) -> tuple[str, list[int]] | None:
-    match = _last(_TAG, text)
-    return (text[match.end() :].partition("</")[0], _cited(text[: match.start()])) if match else None
-
-
-def _from_label(text: str) -> tuple[str, list[int]] | None:
-    match = _last(_LABEL, text)
-    return (text[match.end() :].strip("* \n"), _cited(text[: match.start()])) if match else None
-
-
-def _cited(text: str) -> list[int]:
-    return [int(number) for number in _NUMBER.findall(text)]
-
-
-def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
-    *_, last = [None, *pattern.finditer(text)]
-    return last
+def _from_mark(text: str) -> tuple[str, list[int]] | None:
+    """Read what follows the last `<answer>`, or else the last "answer:", and the [numbers] cited before it."""
+    for mark in (_TAG, _LABEL):
+        if matches := list(mark.finditer(text)):
+            cited, rest = text[: matches[-1].start()], text[matches[-1].end() :]
+            answer = rest.partition("</")[0] if mark is _TAG else rest.strip("* \n")
+            return answer, [int(number) for number in _NUMBER.findall(cited)]
+    return None

@@ -65,25 +65,28 @@ class ExtractInput:
     turns: tuple[Turn, ...]
 
 
-def render_data(given: ExtractInput) -> str:
-    """The message with the turns."""
-    return block("Turns", (show(str(i), t.text, t.speaker, moment_of(t.at)) for i, t in enumerate(given.turns)))
+def render_data(role_input: ExtractInput) -> str:
+    """Render the message with the turns."""
+    return block("Turns", (show(str(i), t.text, t.speaker, moment_of(t.at)) for i, t in enumerate(role_input.turns)))
 
 
 def read_data(content: str) -> ExtractInput:
-    """The inverse of `render_data`, as far as the model can see: a turn's number is its id."""
+    """Invert `render_data`, as far as the model can see: a turn's number is its id."""
     lines = read_block(content.split("\n")[1:])
     return ExtractInput(tuple(Turn(line.speaker or "", line.text, line.at, id=str(line.number)) for line in lines))
 
 
-def write(facts: Sequence[Fact], given: ExtractInput) -> str:
-    """The completion that `parse` reads as these facts."""
-    items = [_item(fact, given.turns) for fact in facts]
+def write(facts: Sequence[Fact], role_input: ExtractInput) -> str:
+    """Write the completion that `parse` reads as these facts."""
+    items: list[dict[str, Any]] = []
+    for fact in facts:
+        numbers = [number for number, turn in enumerate(role_input.turns) if turn.id in fact.source]
+        items.append({"text": fact.text, "turns": numbers} if numbers else {"text": fact.text})
     return json.dumps({"facts": items}, ensure_ascii=False, separators=(",", ":"))
 
 
-def parse(completion: str, given: ExtractInput) -> tuple[Fact, ...]:
-    """The facts that the model found; who, when and where from is filled in from the turns that it names.
+def parse(completion: str, role_input: ExtractInput) -> tuple[Fact, ...]:
+    """Parse the facts of a reply; who, when and where from is filled in from the turns that each names.
 
     Raises:
         OutputError: If the completion cannot be read, with a complaint that the model can act on.
@@ -91,32 +94,21 @@ def parse(completion: str, given: ExtractInput) -> tuple[Fact, ...]:
     items = find_items(completion, ("facts",), ("text", "fact"))
     if len(items) > MOST_FACTS:
         raise OutputError(f"These are {len(items)} facts; keep the {MOST_FACTS} that matter most.")
-    facts = [_fact(item, given.turns) for item in items]
-    return tuple(dict.fromkeys(facts))
-
-
-def _item(fact: Fact, turns: Sequence[Turn]) -> dict[str, Any]:
-    numbers = [number for number, turn in enumerate(turns) if turn.id in fact.source]
-    return {"text": fact.text, "turns": numbers} if numbers else {"text": fact.text}
+    return tuple(dict.fromkeys(_fact(item, role_input.turns) for item in items))
 
 
 def _fact(item: Any, turns: Sequence[Turn]) -> Fact:
-    text = _text(item)
-    named = _named(item, turns) if isinstance(item, dict) else []
-    origin = [turns[number] for number in named or closest(text, [turn.text for turn in turns])]
+    text = item.get("text", item.get("fact")) if isinstance(item, dict) else item
+    if not isinstance(text, str) or not clean(text):
+        raise OutputError('Every fact needs a "text" that is a non-empty string.')
+    text = clean(text)
+    numbers: list[int] = []
+    if isinstance(item, dict):
+        value = item.get("turns", item.get("turn", []))
+        numbers = sorted(
+            {number_of(one, len(turns), "turn") for one in (value if isinstance(value, list) else [value])}
+        )
+    origin = [turns[number] for number in numbers or closest(text, [turn.text for turn in turns])]
     last = origin[-1] if origin else Turn("", "")
     source = tuple(dict.fromkeys(turn.id for turn in origin if turn.id))
     return Fact(text, last.speaker or None, last.at, source, last.session)
-
-
-def _text(item: Any) -> str:
-    text = item if isinstance(item, str) else item.get("text", item.get("fact")) if isinstance(item, dict) else None
-    if not isinstance(text, str) or not clean(text):
-        raise OutputError('Every fact needs a "text" that is a non-empty string.')
-    return clean(text)
-
-
-def _named(item: dict[str, Any], turns: Sequence[Turn]) -> list[int]:
-    value = item.get("turns", item.get("turn", []))
-    values = value if isinstance(value, list) else [value]
-    return sorted({number_of(value, len(turns), "turn") for value in values})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -100,15 +101,15 @@ class ManageInput:
     memories: tuple[Memory, ...]
 
 
-def render_data(given: ManageInput) -> str:
-    """The message with the memories and the facts."""
-    memories = (show(str(i), m.text, m.speaker, date_of(m.at)) for i, m in enumerate(given.memories))
-    facts = (show(f"fact {i}", f.text, f.speaker, date_of(f.at)) for i, f in enumerate(given.facts))
+def render_data(role_input: ManageInput) -> str:
+    """Render the message with the memories and the facts."""
+    memories = (show(str(i), m.text, m.speaker, date_of(m.at)) for i, m in enumerate(role_input.memories))
+    facts = (show(f"fact {i}", f.text, f.speaker, date_of(f.at)) for i, f in enumerate(role_input.facts))
     return f"{block('Memories', memories)}\n{block('Facts', facts)}"
 
 
 def read_data(content: str) -> ManageInput:
-    """The inverse of `render_data`, as far as the model can see: numbers are ids of memories, sources of facts."""
+    """Invert `render_data`, as far as the model can see: numbers are ids of memories, sources of facts."""
     lines = content.split("\n")
     middle = lines.index("Facts:")
     return ManageInput(
@@ -117,71 +118,71 @@ def read_data(content: str) -> ManageInput:
     )
 
 
-def write(operations: Sequence[Operation], given: ManageInput) -> str:
-    """The completion that `parse` reads as these operations."""
-    numbers = {memory.id: number for number, memory in enumerate(given.memories)}
-    items = [_item(operation, given.facts, numbers) for operation in operations]
+def write(operations: Sequence[Operation], role_input: ManageInput) -> str:
+    """Write the completion that `parse` reads as these operations."""
+    numbers = {memory.id: number for number, memory in enumerate(role_input.memories)}
+    items: list[dict[str, Any]] = []
+    for operation in operations:
+        item: dict[str, Any] = {"event": operation.event}
+        source = set(operation.source)
+        origin = [i for i, fact in enumerate(role_input.facts) if fact.source and set(fact.source) <= source]
+        if origin:
+            item["fact"] = origin[0] if len(origin) == 1 else origin
+        if isinstance(operation, Update | Delete):
+            item["id"] = numbers[operation.id]
+        if isinstance(operation, Add | Update):
+            item["text"] = operation.text
+        if isinstance(operation, Delete | Noop) and operation.reason:
+            item["reason"] = operation.reason
+        items.append(item)
     return json.dumps({"operations": items}, ensure_ascii=False, separators=(",", ":"))
 
 
-def parse(completion: str, given: ManageInput) -> tuple[Operation, ...]:
-    """The operations that the model decided, on real memory ids; empty when the bank stays as it is.
+def parse(completion: str, role_input: ManageInput) -> tuple[Operation, ...]:
+    """Parse the operations that the model decided, on real memory ids; empty when the bank stays as it is.
 
     Raises:
         OutputError: If the completion cannot be read, names a memory that was not shown, touches one twice or deletes
             more than the facts can justify.
     """
     items = find_items(completion, ("operations", "memory"), ("event", "operation"))
-    read = [_operation(item, given) for item in items]
-    operations = tuple(operation for operation in read if operation is not None)
-    _refuse_repeated_ids(operations, given)
+    decided = [_operation(item, role_input) for item in items]
+    operations = tuple(operation for operation in decided if operation is not None)
+    touched = Counter(operation.id for operation in operations if isinstance(operation, Update | Delete))
+    for number, memory in enumerate(role_input.memories):
+        if touched[memory.id] > 1:
+            raise OutputError(f"Memory {number} has two operations; join them into one.")
     deletes = sum(isinstance(operation, Delete) for operation in operations)
-    if deletes > DELETES_PER_FACT * len(given.facts):
+    if deletes > DELETES_PER_FACT * len(role_input.facts):
         raise OutputError(f"{deletes} DELETEs are more than the facts can justify; delete only what a fact takes back.")
     return operations
 
 
-def _item(operation: Operation, facts: Sequence[Fact], numbers: dict[str, int]) -> dict[str, Any]:
-    item: dict[str, Any] = {"event": operation.event}
-    origin = [i for i, fact in enumerate(facts) if fact.source and set(fact.source) <= set(operation.source)]
-    if origin:
-        item["fact"] = origin[0] if len(origin) == 1 else origin
-    if isinstance(operation, Update | Delete):
-        item["id"] = numbers[operation.id]
-    if isinstance(operation, Add | Update):
-        item["text"] = operation.text
-    if isinstance(operation, Delete | Noop) and operation.reason:
-        item["reason"] = operation.reason
-    return item
-
-
-def _operation(item: Any, given: ManageInput) -> Operation | None:
-    """One operation; None for mem0's way of repeating a memory that stays as it is."""
-    event = _event(item)
-    reason = clean(str(item.get("reason", "")))
-    if event == "NOOP":
-        if "reason" not in item and "fact" not in item and ("text" in item or "id" in item):
-            return None
-        return Noop(reason, _origin(item, reason, given.facts).source)
-    if event == "ADD":
-        text = _text(item)
-        origin = _origin(item, text, given.facts)
-        return Add(text, origin.speaker, origin.at, origin.source, origin.session)
-    memory = given.memories[number_of(item.get("id", item.get("memory_id")), len(given.memories), "memory")]
-    if event == "DELETE":
-        return Delete(memory.id, _origin(item, memory.text, given.facts).source, reason)
-    text = _text(item)
-    origin = _origin(item, text, given.facts)
-    return Update(memory.id, text, origin.source, origin.at)
-
-
-def _event(item: Any) -> str:
+def _operation(item: Any, role_input: ManageInput) -> Operation | None:
+    """Return the operation that one item of a reply asks for; None where it only repeats a memory that stays."""
     if not isinstance(item, dict):
         raise OutputError('Every operation is an object like {"event":"ADD","fact":0,"text":"..."}.')
-    event = item.get("event", item.get("operation"))
-    if not isinstance(event, str) or event.strip().upper() not in _EVENTS:
-        raise OutputError(f'There is no event {str(event)[:40]!r}; "event" is ADD, UPDATE, DELETE or NOOP.')
-    return _EVENTS[event.strip().upper()]
+    name = item.get("event", item.get("operation"))
+    event = _EVENTS.get(name.strip().upper()) if isinstance(name, str) else None
+    if event is None:
+        raise OutputError(f'There is no event {str(name)[:40]!r}; "event" is ADD, UPDATE, DELETE or NOOP.')
+    facts, memories = role_input.facts, role_input.memories
+    reason = clean(str(item.get("reason", "")))
+    if event == "NOOP":
+        # mem0's shape lists every memory that was shown, and marks those that stay with NONE.
+        if "reason" not in item and "fact" not in item and ("text" in item or "id" in item):
+            return None
+        return Noop(reason, _origin(item, reason, facts).source)
+    if event == "ADD":
+        text = _text(item)
+        origin = _origin(item, text, facts)
+        return Add(text, origin.speaker, origin.at, origin.source, origin.session)
+    memory = memories[number_of(item.get("id", item.get("memory_id")), len(memories), "memory")]
+    if event == "DELETE":
+        return Delete(memory.id, _origin(item, memory.text, facts).source, reason)
+    text = _text(item)
+    origin = _origin(item, text, facts)
+    return Update(memory.id, text, origin.source, origin.at)
 
 
 def _text(item: dict[str, Any]) -> str:
@@ -192,7 +193,7 @@ def _text(item: dict[str, Any]) -> str:
 
 
 def _origin(item: dict[str, Any], text: str, facts: Sequence[Fact]) -> Fact:
-    """The facts that an operation comes from, seen as one: sources united, the rest as in the last of them."""
+    """Return the facts that an operation comes from as one: sources united, the rest as in the last of them."""
     value = item.get("fact", [])
     values = value if isinstance(value, list) else [value]
     numbers = sorted({number_of(value, len(facts), "fact") for value in values if value is not None})
@@ -200,10 +201,3 @@ def _origin(item: dict[str, Any], text: str, facts: Sequence[Fact]) -> Fact:
     source = tuple(dict.fromkeys(turn for fact in origin for turn in fact.source))
     last = origin[-1] if origin else Fact("")
     return Fact(text, last.speaker, last.at, source, last.session)
-
-
-def _refuse_repeated_ids(operations: Sequence[Operation], given: ManageInput) -> None:
-    touched = [operation.id for operation in operations if isinstance(operation, Update | Delete)]
-    for number, memory in enumerate(given.memories):
-        if touched.count(memory.id) > 1:
-            raise OutputError(f"Memory {number} has two operations; join them into one.")

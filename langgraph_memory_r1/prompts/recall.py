@@ -16,7 +16,7 @@ _HEADING = (
 
 
 def render_recalled(memories: Sequence[Memory]) -> str:
-    """The memories as a part of a system message."""
+    """Render the memories as a part of a system message."""
     lines = [
         show(str(number), memory.text, memory.speaker, date_of(memory.at)) for number, memory in enumerate(memories)
     ]
@@ -24,13 +24,13 @@ def render_recalled(memories: Sequence[Memory]) -> str:
 
 
 def read_recalled(text: str) -> list[Memory]:
-    """The memories in a system message, as far as a model can see them; none where nothing was recalled.
+    """Read the memories in a system message, as far as a model can see them; none where nothing was recalled.
 
     Raises:
         InputError: If somebody else wrote between the marks.
     """
-    _, opening, rest = text.rpartition(f"{_OPENING}\n{_HEADING}:\n")
+    _, opening, after = text.rpartition(f"{_OPENING}\n{_HEADING}:\n")
     if not opening:
         return []
-    lines = read_block(rest.partition(f"\n{_CLOSING}")[0].split("\n"))
+    lines = read_block(after.partition(f"\n{_CLOSING}")[0].split("\n"))
     return [Memory(str(line.number), line.text, line.speaker, line.at) for line in lines]

@@ -13,57 +13,54 @@ from typing import Any, TypeAlias
 from langgraph_memory_r1.prompts.answer import AnswerInput
 from langgraph_memory_r1.prompts.extract import ExtractInput
 from langgraph_memory_r1.prompts.manage import ManageInput
-from langgraph_memory_r1.schemas import Fact, Memory
+from langgraph_memory_r1.prompts.roles import RoleInput
 
 References: TypeAlias = Mapping[str, Sequence[Any]]
 """`memories`: their ids; `turns`: for each turn or fact the ids of its turns; `sessions`: where there are any."""
 
-Given: TypeAlias = ExtractInput | ManageInput | AnswerInput
 
-
-def references(given: Given) -> dict[str, list[Any]]:
-    """The ids behind the numbers, as plain lists."""
-    if isinstance(given, ExtractInput):
-        return _told([[turn.id] for turn in given.turns], [turn.session for turn in given.turns])
-    memories = [memory.id for memory in given.memories]
-    if isinstance(given, AnswerInput):
-        return {"memories": memories}
-    told = _told([list(fact.source) for fact in given.facts], [fact.session for fact in given.facts])
-    return {"memories": memories, **told}
-
-
-def restore(given: Given, told: References) -> Given:
-    """The input with its ids and sessions; where references are missing or of another length, it stays as it was."""
-    if isinstance(given, ExtractInput):
-        turns = [replace(turn, id=ids[0], session=session) for turn, ids, session in _pairs(given.turns, told)]
-        return replace(given, turns=tuple(turns) or given.turns)
-    given = replace(given, memories=_memories(given.memories, told))
-    if isinstance(given, ManageInput):
-        facts = [replace(fact, source=tuple(ids), session=session) for fact, ids, session in _pairs(given.facts, told)]
-        return replace(given, facts=tuple(facts) or tuple(_nowhere(fact) for fact in given.facts))
-    return given
-
-
-def _told(turns: list[list[str]], sessions: list[str | None]) -> dict[str, list[Any]]:
-    return {"turns": turns, **({"sessions": sessions} if any(sessions) else {})}
-
-
-def _memories(memories: tuple[Memory, ...], told: References) -> tuple[Memory, ...]:
-    ids = told.get("memories", ())
-    if len(ids) != len(memories):
+def references(role_input: RoleInput) -> dict[str, list[Any]]:
+    """Return the ids behind the numbers of a prompt, as plain lists."""
+    if isinstance(role_input, ExtractInput):
+        return _turns([[turn.id] for turn in role_input.turns], [turn.session for turn in role_input.turns])
+    memories = {"memories": [memory.id for memory in role_input.memories]}
+    if isinstance(role_input, AnswerInput):
         return memories
-    return tuple(replace(memory, id=str(key)) for memory, key in zip(memories, ids, strict=True))
+    facts = role_input.facts
+    return memories | _turns([list(fact.source) for fact in facts], [fact.session for fact in facts])
 
 
-def _pairs(items: Sequence[Any], told: References) -> list[tuple[Any, Sequence[str], str | None]]:
-    """Every item with its turns and its session; nothing where the references do not fit."""
-    turns = told.get("turns", ())
+def restore(role_input: RoleInput, ids: References) -> RoleInput:
+    """Return the input with its ids and sessions put back.
+
+    Args:
+        role_input: What `read` got out of a prompt's messages.
+        ids: What `references` returned for that prompt; what is missing, or of another length than the input, is left.
+    """
+    if isinstance(role_input, ExtractInput):
+        turns = [replace(turn, id=of[0], session=session) for turn, of, session in _matched(role_input.turns, ids)]
+        return replace(role_input, turns=tuple(turns) or role_input.turns)
+    keys = ids.get("memories", ())
+    if len(keys) == len(role_input.memories):
+        memories = [replace(memory, id=str(key)) for memory, key in zip(role_input.memories, keys, strict=True)]
+        role_input = replace(role_input, memories=tuple(memories))
+    if isinstance(role_input, ManageInput):
+        facts = [
+            replace(fact, source=tuple(of), session=session) for fact, of, session in _matched(role_input.facts, ids)
+        ]
+        # `read` gives a fact its number as its source; left there, it would pass for the id of a turn.
+        return replace(role_input, facts=tuple(facts) or tuple(replace(fact, source=()) for fact in role_input.facts))
+    return role_input
+
+
+def _turns(ids: list[list[str]], sessions: list[str | None]) -> dict[str, list[Any]]:
+    return {"turns": ids, **({"sessions": sessions} if any(sessions) else {})}
+
+
+def _matched(items: Sequence[Any], ids: References) -> list[tuple[Any, Sequence[str], str | None]]:
+    """Match every turn or fact with the ids of its turns and its session; nothing where the references do not fit."""
+    turns = ids.get("turns", ())
     if len(turns) != len(items) or not all(turns):
         return []
-    sessions = told.get("sessions") or [None] * len(items)
+    sessions = ids.get("sessions") or [None] * len(items)
     return list(zip(items, turns, sessions, strict=True)) if len(sessions) == len(items) else []
-
-
-def _nowhere(fact: Fact) -> Fact:
-    """A fact whose sources are not known; `read` puts its number there, which is the id of no turn."""
-    return replace(fact, source=())

@@ -21,8 +21,10 @@ from langgraph_memory_r1.errors import OutputError
 REPAIRABLE = 20_000
 """Longest broken JSON, in characters, that is repaired; repairing takes more than linear time."""
 _DEPTH = 32
+"""Deeper nesting than this is not repaired."""
 _TRIES = 200
-_DECODER = json.JSONDecoder(strict=False)
+"""So many brackets may open no JSON before the search is given up."""
+_DECODER = json.JSONDecoder(strict=False)  # not strict: a text may hold bare line breaks
 _OPENING = re.compile(r"[{\[]")
 _NUMBER = re.compile(r"\[?(?:(?:fact|turn|memory) )?(\d{1,6})\]?")
 _STRUCTURE = re.compile(r'\\.|["{}\[\]]', re.DOTALL)
@@ -37,17 +39,17 @@ TEXT: Final[Schema] = {"type": "string"}
 
 
 def record(**fields: Schema) -> Schema:
-    """An object with these fields and no other."""
+    """Return the schema of an object with these fields, all of them required and in this order, and no other."""
     return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
 
 
 def list_of(item: Schema) -> Schema:
-    """Any number of these."""
+    """Return the schema of a list of any length."""
     return {"type": "array", "items": item}
 
 
 def find_items(completion: str, keys: Sequence[str], item_keys: Sequence[str]) -> list[Any]:
-    """The list that the model was asked for.
+    """Find the list that the model was asked for.
 
     Args:
         completion: What the model wrote.
@@ -58,16 +60,19 @@ def find_items(completion: str, keys: Sequence[str], item_keys: Sequence[str]) -
         OutputError: If no such list can be read.
     """
     text = completion.rpartition("</think>")[2].strip()
-    found = _last_list(json_values(text), keys, item_keys, bare=_is_closed(text))
-    if found is None:
-        found = _last_list(iter([repair(text)]), keys, item_keys, bare=True)
-    if found is None:
+    opening = _OPENING.search(text)
+    # In a reply that stops half-way, its complete objects are only a part of what was decided.
+    complete = opening is None or _extent(text, opening.start()).closed
+    items = _last_list(json_values(text), keys, item_keys, bare=complete)
+    if items is None:
+        items = _last_list(iter([repair(text)]), keys, item_keys, bare=True)
+    if items is None:
         raise OutputError(f'The reply holds no JSON object with "{keys[0]}"; reply with that object and nothing else.')
-    return found
+    return items
 
 
 def json_values(text: str) -> Iterator[Any]:
-    """Every complete JSON object and array in the text that is not inside another one."""
+    """Yield every complete JSON object and array in the text that is not inside another one."""
     position = tries = 0
     while tries < _TRIES and (opening := _OPENING.search(text, position)):
         try:
@@ -79,7 +84,7 @@ def json_values(text: str) -> Iterator[Any]:
 
 
 def repair(text: str, *, cut: bool = False) -> Any:
-    """The first JSON value of the text with its syntax mended, None where it cannot be.
+    """Return the first JSON value of the text with its syntax mended, None where it cannot be.
 
     Args:
         text: What the model wrote.
@@ -104,7 +109,7 @@ def repair(text: str, *, cut: bool = False) -> Any:
 
 
 def number_of(value: Any, shown: int, noun: str) -> int:
-    """The number of a shown entry, given as 0, "0" or "[0]".
+    """Return the number of a shown entry, given as 0, "0" or "[0]".
 
     Raises:
         OutputError: If it is no number, or one that was not shown.
@@ -117,32 +122,37 @@ def number_of(value: Any, shown: int, noun: str) -> int:
     raise OutputError(f"There is no {noun} {str(value)[:40]!r}; {allowed}.")
 
 
+def closest(text: str, candidates: Sequence[str]) -> list[int]:
+    """Return which of the shown texts a model meant when it did not say.
+
+    That is the position of the candidate that shares most of its words with the text; all positions if none shares any.
+    """
+    words = set(_WORD.findall(text.lower()))
+    overlaps: list[float] = []
+    for candidate in candidates:
+        other = set(_WORD.findall(candidate.lower()))
+        # Dice's coefficient, so that a long candidate does not win by its length.
+        overlaps.append(2 * len(words & other) / max(1, len(words) + len(other)))
+    best = max(overlaps, default=0.0)
+    return [overlaps.index(best)] if best > 0 else list(range(len(candidates)))
+
+
 def _last_list(values: Iterator[Any], keys: Sequence[str], item_keys: Sequence[str], *, bare: bool) -> list[Any] | None:
-    """Models that think aloud write drafts first, so that the last list is the one that counts."""
-    found: list[Any] | None = None
+    """Return the last list that counts: models that think aloud write drafts first."""
+    items: list[Any] | None = None
     for value in values:
-        inner = _inner(value, keys)
-        if inner is not None:
-            found = inner
-        elif bare and isinstance(value, dict) and any(key in value for key in item_keys):
-            found = [*(found or []), value]
-        elif bare and isinstance(value, list) and (not value or any(_has(item, item_keys) for item in value)):
-            found = value
-    return found
+        key = next((key for key in keys if key in value), None) if isinstance(value, dict) else None
+        if key is not None:
+            items = value[key] if isinstance(value[key], list) else [value[key]]
+        elif bare and _is_item(value, item_keys):
+            items = [*(items or []), value]
+        elif bare and isinstance(value, list) and (not value or any(_is_item(item, item_keys) for item in value)):
+            items = value
+    return items
 
 
-def _inner(value: Any, keys: Sequence[str]) -> list[Any] | None:
-    if not isinstance(value, dict):
-        return None
-    for key in keys:
-        if key in value:
-            inner = value[key]
-            return inner if isinstance(inner, list) else [inner]
-    return None
-
-
-def _has(item: Any, keys: Sequence[str]) -> bool:
-    return isinstance(item, dict) and any(key in item for key in keys)
+def _is_item(value: Any, item_keys: Sequence[str]) -> bool:
+    return isinstance(value, dict) and any(key in value for key in item_keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,26 +180,3 @@ def _extent(text: str, start: int) -> _Extent:
             if depth <= 0:
                 return _Extent(match.end(), deepest, in_text=False, closed=True)
     return _Extent(len(text), deepest, in_text=in_text, closed=False)
-
-
-def _is_closed(text: str) -> bool:
-    """Whether the first JSON value ends; inside an unfinished one, single objects are only a part of the reply."""
-    opening = _OPENING.search(text)
-    return opening is None or _extent(text, opening.start()).closed
-
-
-def closest(text: str, candidates: Sequence[str]) -> list[int]:
-    """The position of the candidate that shares most of its words with the text; all positions if none shares any."""
-    words = _words(text)
-    overlaps = [_overlap(words, _words(candidate)) for candidate in candidates]
-    best = max(overlaps, default=0.0)
-    return [overlaps.index(best)] if best > 0 else list(range(len(candidates)))
-
-
-def _words(text: str) -> set[str]:
-    return set(_WORD.findall(text.lower()))
-
-
-def _overlap(first: set[str], second: set[str]) -> float:
-    """Dice's coefficient, so that a long candidate does not win by its length."""
-    return 2 * len(first & second) / max(1, len(first) + len(second))

@@ -26,89 +26,71 @@ RoleInput: TypeAlias = ExtractInput | ManageInput | AnswerInput
 RoleOutput: TypeAlias = tuple[Fact, ...] | tuple[Operation, ...] | tuple[str, tuple[int, ...]]
 
 _MODULES: dict[Role, Any] = {"extract": prompt_extract, "manage": prompt_manage, "answer": prompt_answer}
-_QUOTED = 1000
+_LONGEST_QUOTE = 1000
 """So much of an unreadable reply, in characters, is shown to the model again."""
 
 
-def role_of(given: RoleInput) -> Role:
-    """Which role an input is for."""
-    if isinstance(given, ExtractInput):
+def role_of(role_input: RoleInput) -> Role:
+    """Return the role that an input is for."""
+    if isinstance(role_input, ExtractInput):
         return "extract"
-    return "manage" if isinstance(given, ManageInput) else "answer"
+    return "manage" if isinstance(role_input, ManageInput) else "answer"
 
 
-def render(given: RoleInput, style: Style = "full") -> list[BaseMessage]:
-    """The messages for a role: its instructions, then its data.
+def render(role_input: RoleInput, style: Style = "full") -> list[BaseMessage]:
+    """Render the messages for a role: its instructions, then its data.
 
-    `full` explains and shows examples, for models as they come; `compact` has the fewest tokens, for models that were
-    tuned with it.
+    Args:
+        role_input: What the role is to decide on.
+        style: `full` explains and shows examples, for models as they come; `compact` has the fewest tokens, for models
+            that were tuned with it.
     """
-    prompt = _module(given)
+    prompt = _module(role_input)
     system = prompt.FULL if style == "full" else prompt.COMPACT
-    return [SystemMessage(system), HumanMessage(prompt.render_data(given))]
+    return [SystemMessage(system), HumanMessage(prompt.render_data(role_input))]
 
 
 @overload
-def parse(completion: str, given: ExtractInput) -> tuple[Fact, ...]: ...
+def parse(completion: str, role_input: ExtractInput) -> tuple[Fact, ...]: ...
 @overload
-def parse(completion: str, given: ManageInput) -> tuple[Operation, ...]: ...
+def parse(completion: str, role_input: ManageInput) -> tuple[Operation, ...]: ...
 @overload
-def parse(completion: str, given: AnswerInput) -> tuple[str, tuple[int, ...]]: ...
-def parse(completion: str, given: RoleInput) -> Any:
-    """What a model that was shown `given` said: facts, operations, or an answer and the numbers of its memories.
+def parse(completion: str, role_input: AnswerInput) -> tuple[str, tuple[int, ...]]: ...
+def parse(completion: str, role_input: RoleInput) -> Any:
+    """Parse the reply of a model that was shown `role_input`.
+
+    Returns:
+        Facts, operations on the ids of real memories, or an answer and the numbers of the memories that it rests on.
 
     Raises:
         OutputError: If the completion cannot be read; its message is for the model, see `retry`.
     """
-    return _module(given).parse(completion, given)
+    return _module(role_input).parse(completion, role_input)
 
 
 def schema(role: Role) -> dict[str, Any]:
-    """The reply of a role as a JSON schema; `parse` reads what it allows, but for empty texts and unknown numbers."""
-    found: dict[str, Any] = _MODULES[role].SCHEMA
-    return found
+    """Return the JSON schema of a role's reply.
+
+    `parse` reads whatever it allows, except empty texts and numbers that were not shown.
+    """
+    json_schema: dict[str, Any] = _MODULES[role].SCHEMA
+    return json_schema
 
 
 def read(messages: Sequence[BaseMessage]) -> RoleInput:
-    """The input that these messages were rendered from, as far as a model can see it.
+    """Read the input that these messages were rendered from, as far as a model can see it.
 
     Raises:
         InputError: If `render` did not write them.
     """
-    for message in messages:
-        if isinstance(message, HumanMessage) and isinstance(message.content, str):
-            return _read(message.content)
-    raise InputError("There is no human message with text; give messages that `prompts.render` returned.")
-
-
-def is_role(messages: Sequence[BaseMessage]) -> bool:
-    """Whether these messages are a role's prompt, and not a chat."""
-    said = [message.text for message in messages if isinstance(message, HumanMessage)]
-    return bool(said) and said[0].startswith(("Turns:\n", "Memories:\n"))
-
-
-@overload
-def write(output: tuple[Fact, ...], given: ExtractInput) -> str: ...
-@overload
-def write(output: tuple[Operation, ...], given: ManageInput) -> str: ...
-@overload
-def write(output: tuple[str, tuple[int, ...]], given: AnswerInput) -> str: ...
-def write(output: Any, given: RoleInput) -> str:
-    """The completion that says `output`: the inverse of `parse`."""
-    text: str = _module(given).write(output, given)
-    return text
-
-
-def retry(messages: Sequence[BaseMessage], completion: str, complaint: str) -> list[BaseMessage]:
-    """The conversation with an unreadable reply and what is wrong with it, for a second try."""
-    shown = completion if len(completion) <= _QUOTED else f"{completion[:_QUOTED]} ..."
-    return [*messages, AIMessage(clean(shown) or "..."), HumanMessage(complaint)]
-
-
-def _read(content: str) -> RoleInput:
+    human = (message.content for message in messages if isinstance(message, HumanMessage))
+    content = next((content for content in human if isinstance(content, str)), None)
+    if content is None:
+        raise InputError("There is no human message with text; give messages that `prompts.render` returned.")
     lines = content.split("\n")
     if lines[0] == "Turns:":
         return prompt_extract.read_data(content)
+    # Quoted text never starts a line, so that no memory can pass for one of these two headings.
     if lines[0] == "Memories:" and "Facts:" in lines:
         return prompt_manage.read_data(content)
     if lines[0] == "Memories:" and lines[-1].startswith("Question: "):
@@ -116,5 +98,29 @@ def _read(content: str) -> RoleInput:
     raise InputError(f"{lines[0][:80]!r} does not begin a prompt; give messages that `prompts.render` returned.")
 
 
-def _module(given: RoleInput) -> Any:
-    return _MODULES[role_of(given)]
+def is_role(messages: Sequence[BaseMessage]) -> bool:
+    """Return whether these messages are a role's prompt, and not a chat."""
+    first = next((message for message in messages if isinstance(message, HumanMessage)), None)
+    return first is not None and first.text.startswith(("Turns:\n", "Memories:\n"))
+
+
+@overload
+def write(output: tuple[Fact, ...], role_input: ExtractInput) -> str: ...
+@overload
+def write(output: tuple[Operation, ...], role_input: ManageInput) -> str: ...
+@overload
+def write(output: tuple[str, tuple[int, ...]], role_input: AnswerInput) -> str: ...
+def write(output: Any, role_input: RoleInput) -> str:
+    """Write the completion that `parse` reads as `output`."""
+    completion: str = _module(role_input).write(output, role_input)
+    return completion
+
+
+def retry(messages: Sequence[BaseMessage], completion: str, complaint: str) -> list[BaseMessage]:
+    """Continue the conversation with an unreadable reply and what is wrong with it, for a second try."""
+    quote = completion if len(completion) <= _LONGEST_QUOTE else f"{completion[:_LONGEST_QUOTE]} ..."
+    return [*messages, AIMessage(clean(quote) or "..."), HumanMessage(complaint)]
+
+
+def _module(role_input: RoleInput) -> Any:
+    return _MODULES[role_of(role_input)]
