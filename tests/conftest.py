@@ -14,6 +14,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from langgraph.store.base import BaseStore, IndexConfig
+
+    from langgraph_memory_r1 import MemoryBank
+    from support.command import Command
+    from support.stores import Store
     from support.vllm_served import Served
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,6 +76,49 @@ def _network(request: pytest.FixtureRequest) -> Iterator[None]:
     _guard["armed"] = request.node.get_closest_marker("network") is None
     yield
     _guard["armed"] = True
+
+
+@pytest.fixture(params=["lancedb", "memory"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """The store of a test, as `support.stores.opened` names it; modules that need others define it anew."""
+    return str(request.param)
+
+
+@pytest.fixture
+def store_index() -> IndexConfig | None:
+    """What the store of a test indexes: nothing, unless a module defines it anew."""
+    return None
+
+
+@pytest.fixture
+def store(backend: str, store_index: IndexConfig | None, tmp_path: Path) -> Iterator[Store]:
+    """An empty store of the backend."""
+    from support.stores import opened
+
+    with opened(backend, tmp_path / "db", store_index) as store:
+        yield store
+
+
+@pytest.fixture
+def owner() -> str | tuple[str, ...]:
+    """Whose memories `bank` holds."""
+    return "ann@example.com"
+
+
+@pytest.fixture
+def bank(store: BaseStore, owner: str | tuple[str, ...]) -> MemoryBank:
+    """An empty bank in the store."""
+    from langgraph_memory_r1 import MemoryBank
+
+    return MemoryBank(store, owner)
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The `memory-r1` command in this process, on an empty folder."""
+    from support.command import Command
+
+    return Command(tmp_path, monkeypatch, capsys)
 
 
 @pytest.fixture

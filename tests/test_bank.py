@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from langgraph.store.base import BaseStore
-from langgraph.store.memory import InMemoryStore
 
 from langgraph_memory_r1 import (
     Add,
@@ -26,21 +24,11 @@ from langgraph_memory_r1 import (
 from support.stores import folder_bytes, index, slow, versions
 
 AT = datetime(2024, 5, 1, 12, tzinfo=UTC)
-BACKENDS = ("lancedb", "lancedb-index", "memory")
 
 
-@pytest.fixture(params=BACKENDS)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseStore]:
-    if request.param == "memory":
-        yield InMemoryStore()
-        return
-    with LanceDBStore(str(tmp_path / "db"), index=index("text") if "index" in request.param else None) as store:
-        yield store
-
-
-@pytest.fixture
-def bank(store: BaseStore) -> MemoryBank:
-    return MemoryBank(store, "ann@example.com")
+@pytest.fixture(params=["lancedb", "lancedb-index", "memory"])
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 def add(bank: MemoryBank, text: str, turn: str = "") -> str:
@@ -348,7 +336,7 @@ OWNERS: list[str | tuple[str, ...]] = [
 ]
 
 
-@pytest.mark.parametrize("store", ["lancedb", slow("lancedb-index"), "memory"], indirect=True)
+@pytest.mark.parametrize("backend", ["lancedb", slow("lancedb-index"), "memory"], indirect=True)
 def test_owners_of_any_name_are_apart(store: BaseStore) -> None:
     banks = [MemoryBank(store, owner) for owner in OWNERS]
     for number, bank in enumerate(banks):

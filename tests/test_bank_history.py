@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from langgraph.store.base import BaseStore
-from langgraph.store.memory import InMemoryStore
 
 from langgraph_memory_r1 import (
     Add,
@@ -24,18 +21,9 @@ from langgraph_memory_r1 import (
 )
 
 
-@pytest.fixture(params=["lancedb", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseStore]:
-    if request.param == "memory":
-        yield InMemoryStore()
-        return
-    with LanceDBStore(str(tmp_path / "db")) as store:
-        yield store
-
-
 @pytest.fixture
-def bank(store: BaseStore) -> MemoryBank:
-    return MemoryBank(store, ("users", "ann"))
+def owner() -> tuple[str, ...]:
+    return ("users", "ann")
 
 
 def one(bank: MemoryBank, operation: Add | Update | Delete | Noop) -> Change:

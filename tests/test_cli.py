@@ -24,11 +24,6 @@ BOX = re.compile("[\u2500-\u257f]")
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    return Command(tmp_path, monkeypatch, capsys)
-
-
-@pytest.fixture
 def dogs(cli: Command, tmp_path_factory: pytest.TempPathFactory) -> Command:
     return cli.hear_of_dogs(tmp_path_factory.getbasetemp() / "dogs")
 

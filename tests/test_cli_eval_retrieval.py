@@ -26,12 +26,6 @@ LOCOMO: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return Command(tmp_path, monkeypatch, capsys)
-
-
 def evaluate(cli: Command, *options: str) -> Done:
     data = cli.file("locomo.json", json.dumps(LOCOMO))
     out = str(cli.folder / "run")

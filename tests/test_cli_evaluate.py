@@ -39,12 +39,6 @@ class Evaluation:
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return Command(tmp_path, monkeypatch, capsys)
-
-
-@pytest.fixture
 def evaluation(cli: Command, tmp_path: Path) -> Evaluation:
     return Evaluation(cli, tmp_path)
 

@@ -29,11 +29,6 @@ from support.interrupts import heed_interrupts
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    return Command(tmp_path, monkeypatch, capsys)
-
-
-@pytest.fixture
 def chats(tmp_path: Path) -> str:
     """Two conversations whose turns have the same ids, and a question each."""
     path = tmp_path / "chats.jsonl"

@@ -14,9 +14,9 @@ from support.command import DOG, SCOUT, Command
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def command(cli: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     monkeypatch.setenv("MEMORY_R1_TRACES", str(tmp_path / "traces"))
-    return Command(tmp_path, monkeypatch, capsys)
+    return cli
 
 
 @pytest.fixture

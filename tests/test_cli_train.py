@@ -39,13 +39,10 @@ stages:
 
 @pytest.fixture
 def base(tmp_path: Path) -> str:
-    tiny_model = pytest.importorskip("tiny_model", reason="the extra `train` is not installed", exc_type=ImportError)
+    tiny_model = pytest.importorskip(
+        "support.tiny_model", reason="the extra `train` is not installed", exc_type=ImportError
+    )
     return str(tiny_model.save_base(tmp_path / "base"))
-
-
-@pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    return Command(tmp_path, monkeypatch, capsys)
 
 
 @pytest.fixture

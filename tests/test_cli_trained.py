@@ -22,11 +22,6 @@ TOLD = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    return Command(tmp_path, monkeypatch, capsys)
-
-
 def run_of(folder: Path, roles: tuple[Any, ...] = ("manage", "answer"), **changed: Any) -> str:
     """A folder as a run leaves it, without weights: these lie on the server."""
     folder.mkdir()

@@ -13,7 +13,7 @@ from langgraph_memory_r1.demo import Answered, Remembered, Said, Scene, Undone, 
 
 
 @pytest.fixture(params=["lancedb", "in-memory"], scope="module")
-def bank(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemoryBank]:
+def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemoryBank]:
     if request.param == "in-memory":
         yield MemoryBank(InMemoryStore(), "demo")
         return
@@ -22,9 +22,9 @@ def bank(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
-def scenes(bank: MemoryBank) -> list[Scene]:
+def scenes(played: MemoryBank) -> list[Scene]:
     """The whole play; the tests look at it, and change nothing."""
-    return list(play(bank))
+    return list(play(played))
 
 
 def said(scenes: list[Scene], words: str) -> list[dict[str, Any]]:
@@ -86,9 +86,9 @@ def test_one_operation_is_undone_and_the_bank_shows_it(scenes: list[Scene]) -> N
     }
 
 
-def test_history_is_complete_and_names_the_model(bank: MemoryBank, scenes: list[Scene]) -> None:
+def test_history_is_complete_and_names_the_model(played: MemoryBank, scenes: list[Scene]) -> None:
     operations = [operation for scene in scenes if isinstance(scene, Said) for operation in scene.operations]
-    history = bank.history()
+    history = played.history()
     assert [change.id for change in history[:-1]] == [operation["op"] for operation in operations]
     assert {change.model for change in history[:-1]} == {"rules"}
     assert history[-1].undoes is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -14,12 +13,6 @@ from langgraph_memory_r1.evals.benchmark import Dataset, benchmark
 from langgraph_memory_r1.evals.personaworld import LONG, SPLITS, UNKNOWN, Difficulty
 from langgraph_memory_r1.evals.personaworld.benchmark import PersonaWorld
 from support.command import Command, Done
-
-
-@pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return Command(tmp_path, monkeypatch, capsys)
 
 
 def evaluate(cli: Command, *options: str, systems: str = "memory-r1,oracle,no-memory") -> Done:

@@ -71,15 +71,6 @@ class PydanticContext(BaseModel):
     user_id: str
 
 
-@pytest.fixture(params=["lancedb", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseStore]:
-    if request.param == "memory":
-        yield InMemoryStore()
-        return
-    with LanceDBStore(tmp_path / "db") as store:
-        yield store
-
-
 def texts(store: BaseStore, namespace: Any = "default") -> list[str]:
     return [memory.text for memory in MemoryBank(store, namespace).all()]
 

@@ -38,8 +38,8 @@ def bring(bank: MemoryBank, export: Export) -> list[str]:
 
 
 @pytest.fixture
-def bank() -> MemoryBank:
-    return MemoryBank(InMemoryStore(), "ann")
+def backend() -> str:
+    return "memory"
 
 
 @pytest.fixture

@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.store.base import BaseStore
-from langgraph.store.memory import InMemoryStore
 
-from langgraph_memory_r1 import Add, InputError, LanceDBStore, MemoryBank, Turn, Update, create_memory_graph
+from langgraph_memory_r1 import Add, InputError, MemoryBank, Turn, Update, create_memory_graph
 from langgraph_memory_r1.graph import create_memory_nodes
 from langgraph_memory_r1.prompts import ManageInput, read
 from langgraph_memory_r1.testing import ScriptedChatModel
@@ -38,17 +36,13 @@ def face(request: pytest.FixtureRequest) -> list[str]:
 
 
 @pytest.fixture
-def store(face: list[str], tmp_path: Path) -> Iterator[BaseStore]:
-    if face[0] == "memory":
-        yield InMemoryStore()
-        return
-    with LanceDBStore(tmp_path / "db") as store:
-        yield store
+def backend(face: list[str]) -> str:
+    return face[0]
 
 
 @pytest.fixture
-def bank(store: BaseStore) -> MemoryBank:
-    return MemoryBank(store, "default")
+def owner() -> str:
+    return "default"
 
 
 @pytest.fixture

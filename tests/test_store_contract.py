@@ -27,9 +27,8 @@ NS = ("docs",)
 
 
 @pytest.fixture(params=FACES)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    with opened(request.param, tmp_path / "db") as store:
-        yield store
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 def fill(store: Store, *namespaces: tuple[str, ...]) -> None:
@@ -233,7 +232,7 @@ def test_changing_a_returned_value_changes_nothing(store: Store) -> None:
     ],
     ids=lambda value: repr(value[0]) if isinstance(value, tuple) else "others",
 )
-@pytest.mark.parametrize("store", ["lancedb", slow("lancedb-async"), "memory", slow("memory-async")], indirect=True)
+@pytest.mark.parametrize("backend", ["lancedb", slow("lancedb-async"), "memory", slow("memory-async")], indirect=True)
 def test_prefix_is_literal_and_whole_segments(
     store: Store, prefix: tuple[str, ...], others: list[tuple[str, ...]]
 ) -> None:

@@ -23,7 +23,7 @@ ITEMS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(params=BOTH, scope="module")
-def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def people(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     folder: Path = tmp_path_factory.mktemp("filters") / "db"
     with opened(request.param, folder) as store:
         store.batch([PutOp(NS, key, value) for key, value in ITEMS.items()])
@@ -150,33 +150,33 @@ REFUSED: list[Any] = [
 
 
 @pytest.mark.parametrize(("condition", "expected"), SHARED, ids=repr)
-def test_shared_filters(store: Store, condition: dict[str, Any], expected: str) -> None:
-    assert matching(store, condition) == expected.split()
+def test_shared_filters(people: Store, condition: dict[str, Any], expected: str) -> None:
+    assert matching(people, condition) == expected.split()
 
 
-@lancedb_only("InMemoryStore lacks it, raises, or takes True for 1")
+@lancedb_only("InMemoryStore lacks it, raises, or takes True for 1", "people")
 @pytest.mark.parametrize(("condition", "expected"), OURS, ids=repr)
-def test_filters(store: Store, condition: dict[str, Any], expected: str) -> None:
-    assert matching(store, condition) == expected.split()
+def test_filters(people: Store, condition: dict[str, Any], expected: str) -> None:
+    assert matching(people, condition) == expected.split()
 
 
-@lancedb_only("InMemoryStore ignores what it cannot read")
+@lancedb_only("InMemoryStore ignores what it cannot read", "people")
 @pytest.mark.parametrize("condition", REFUSED, ids=repr)
-def test_a_filter_that_cannot_be_read_is_refused(store: Store, condition: Any) -> None:
+def test_a_filter_that_cannot_be_read_is_refused(people: Store, condition: Any) -> None:
     for namespace in (NS, ("empty",)):
         with pytest.raises(ValueError, match=r"(?i)filter|operator"):
-            store.search(namespace, filter=condition)
+            people.search(namespace, filter=condition)
 
 
-@lancedb_only("InMemoryStore returns nothing for $and")
-def test_a_filter_as_the_server_wraps_it(store: Store) -> None:
+@lancedb_only("InMemoryStore returns nothing for $and", "people")
+def test_a_filter_as_the_server_wraps_it(people: Store) -> None:
     owned = {"$and": [{"home.city": {"$eq": "Rome"}}, {"name": {"$eq": "Ann"}}]}
-    assert matching(store, owned) == ["ann"]
-    assert matching(store, {"$and": [owned, {"tags": {"$contains": ["cat"]}}]}) == ["ann"]
+    assert matching(people, owned) == ["ann"]
+    assert matching(people, {"$and": [owned, {"tags": {"$contains": ["cat"]}}]}) == ["ann"]
 
 
-@lancedb_only("InMemoryStore raises on a field that some items lack")
-def test_paging_counts_only_what_passes_the_filter(store: Store) -> None:
-    pages = [keys(store.search(NS, filter={"age": {"$gt": 0}}, limit=2, offset=offset)) for offset in (0, 2, 4)]
+@lancedb_only("InMemoryStore raises on a field that some items lack", "people")
+def test_paging_counts_only_what_passes_the_filter(people: Store) -> None:
+    pages = [keys(people.search(NS, filter={"age": {"$gt": 0}}, limit=2, offset=offset)) for offset in (0, 2, 4)]
     assert [len(page) for page in pages] == [2, 1, 0]
     assert sorted(key for page in pages for key in page) == ["ann", "bob", "cyd"]

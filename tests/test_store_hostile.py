@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langgraph.store.base import PutOp
+from langgraph.store.base import IndexConfig, PutOp
 
 from langgraph_memory_r1 import LanceDBStore
 from support.stores import BOTH, Store, index, keys, lancedb_only, opened, slow
@@ -70,9 +70,13 @@ HERE = [slow(name) if "async" in name else name for name in BOTH]
 
 
 @pytest.fixture(params=HERE)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    with opened(request.param, tmp_path / "db", index("text")) as store:
-        yield store
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def store_index() -> IndexConfig:
+    return index("text")
 
 
 def test_any_key_comes_back(store: Store) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from langgraph.store.base import PutOp, SearchOp
+from langgraph.store.base import IndexConfig, PutOp, SearchOp
 
 from langgraph_memory_r1 import LanceDBStore
 from support.stores import BOTH, DIMS, FACES, Store, WordEmbeddings, cosine, index, keys, lancedb_only, opened
@@ -15,9 +14,13 @@ NS = ("docs",)
 
 
 @pytest.fixture(params=FACES)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    with opened(request.param, tmp_path / "db", index("title", "body")) as store:
-        yield store
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def store_index() -> IndexConfig:
+    return index("title", "body")
 
 
 def scores(store: Store, query: str, limit: int = 100) -> dict[str, float | None]:

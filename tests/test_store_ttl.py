@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from langgraph.store.base import GetOp, PutOp, TTLConfig
+from langgraph.store.base import GetOp, IndexConfig, PutOp, TTLConfig
 
 from langgraph_memory_r1 import LanceDBStore
-from support.stores import Store, folder_bytes, index, keys, opened, slow
+from support.stores import Store, folder_bytes, index, keys, slow
 
 NS = ("notes",)
 LIFE = 0.4
@@ -19,9 +19,13 @@ TTL = LIFE / 60
 
 
 @pytest.fixture(params=["lancedb", slow("lancedb-async")])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    with opened(request.param, tmp_path / "db", index("text")) as store:
-        yield store
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def store_index() -> IndexConfig:
+    return index("text")
 
 
 def after(seconds: float, start: float) -> None:

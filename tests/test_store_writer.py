@@ -23,10 +23,13 @@ SPACE = ("a",)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[LanceDBStore]:
-    with LanceDBStore(str(tmp_path / "store")) as store:
-        store.put(SPACE, "first", {})
-        yield store
+def backend() -> str:
+    return "lancedb"
+
+
+@pytest.fixture(autouse=True)
+def _first(store: LanceDBStore) -> None:
+    store.put(SPACE, "first", {})
 
 
 @contextmanager

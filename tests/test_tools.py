@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,11 @@ from langchain_core.tools import BaseTool
 from langchain_tests.integration_tests import ToolsIntegrationTests
 from langchain_tests.unit_tests import ToolsUnitTests
 from langgraph.store.base import BaseStore, SearchItem
-from langgraph.store.memory import InMemoryStore
 from pydantic import BaseModel, ValidationError
 
 from langgraph_memory_r1 import (
     Add,
     InputError,
-    LanceDBStore,
     MemoryBank,
     create_manage_memory_tool,
     create_search_memory_tool,
@@ -31,15 +29,6 @@ from langgraph_memory_r1.testing import ScriptedChatModel
 ANN = {"configurable": {"user_id": "ann@example.com"}}
 
 Call = Callable[..., Any]
-
-
-@pytest.fixture(params=["lancedb", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseStore]:
-    if request.param == "memory":
-        yield InMemoryStore()
-        return
-    with LanceDBStore(tmp_path / "db") as store:
-        yield store
 
 
 @pytest.fixture(params=["invoke", "ainvoke"])

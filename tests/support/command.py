@@ -39,6 +39,7 @@ class Command:
         for name in _SETTINGS:
             patch.delenv(name, raising=False)
         patch.setenv("MEMORY_R1_DB", self.db)
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         self._patch = patch
         self._capture = capture
 

@@ -1,4 +1,4 @@
-"""A model server as a process of its own, so that it can be killed: `python tests/model_server.py PORT`.
+"""A model server as a process of its own, so that it can be killed: `python tests/support/model_server.py PORT`.
 
 It speaks the OpenAI shape, and what answers is the no-model baseline, so that it says the same every time. A request
 in which `HOLD` stands is never answered: whoever kills the server then kills it in the middle of a reply.

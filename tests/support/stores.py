@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,30 +89,21 @@ Store = BaseStore | AsyncFace
 
 
 @contextmanager
-def opened(backend: str, folder: Path, index: IndexConfig | None = None) -> Iterator[Store]:
-    """The store named by one of `BOTH`, empty; closed at the end."""
-    kind, _, asynchronous = backend.partition("-")
-    if kind == "memory":
-        with _faced(InMemoryStore(index=index), asynchronous) as store:
-            yield store
-    else:
-        with LanceDBStore(str(folder), index=index) as opened, _faced(opened, asynchronous) as store:
-            yield store
+def opened(backend: str, folder: Path, config: IndexConfig | None = None) -> Iterator[Store]:
+    """Open an empty store: `lancedb` or `memory`, with `-async` by its async methods, with `-index` over `text`."""
+    kind, *ways = backend.split("-")
+    config = index("text") if "index" in ways else config
+    with ExitStack() as stack:
+        store: BaseStore = InMemoryStore(index=config)
+        if kind == "lancedb":
+            store = stack.enter_context(LanceDBStore(str(folder), index=config))
+        yield AsyncFace(store, stack.enter_context(asyncio.Runner())) if "async" in ways else store
 
 
-@contextmanager
-def _faced(store: BaseStore, asynchronous: str) -> Iterator[Store]:
-    if not asynchronous:
-        yield store
-        return
-    with asyncio.Runner() as runner:
-        yield AsyncFace(store, runner)
-
-
-def lancedb_only(reason: str) -> pytest.MarkDecorator:
+def lancedb_only(reason: str, fixture: str = "backend") -> pytest.MarkDecorator:
     """Run on LanceDBStore alone, because `reason`; it becomes the test's id."""
     backends = BOTH[:2]
-    return pytest.mark.parametrize("store", backends, indirect=True, ids=[f"{b}: {reason}" for b in backends])
+    return pytest.mark.parametrize(fixture, backends, indirect=True, ids=[f"{b}: {reason}" for b in backends])
 
 
 def keys(items: Iterable[Item]) -> list[str]:
