@@ -187,7 +187,7 @@ def recall_times(store: LanceDBStore, queries: Sequence[str]) -> list[float]:
     """Seconds between the two sides of the middleware; every turn is remembered too, and says nothing new."""
     silent = ScriptedChatModel(lambda _: '{"facts":[]}')
     outside, inside = Stopwatch("outside"), Stopwatch("inside")
-    memory = MemoryMiddleware(store, model=silent, top_k=TOP_K)
+    memory = MemoryMiddleware(store, model=silent, recall_k=TOP_K)
     agent = create_agent(ScriptedChatModel(lambda _: "Yes."), middleware=[outside, memory, inside])
     for query in queries:
         store.embed_query(query)

@@ -8,12 +8,11 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from langgraph_memory_r1.agents import Progress, Unreadable, consult
 from langgraph_memory_r1.evals.calls import CachedChatModel, Cost, key_of, metered
 from langgraph_memory_r1.models import model_name
 from langgraph_memory_r1.prompts import PROMPT_VERSION, AnswerInput, Style, clean, render
 from langgraph_memory_r1.schemas import Memory, Question
-from langgraph_memory_r1.steps import Agent, adrive
+from langgraph_memory_r1.steps import Agent, RunMonitor, Unreadable, call_role, run_async
 
 __all__ = ["Answerer", "Said", "tokens_in"]
 
@@ -68,9 +67,9 @@ class Answerer:
     async def answer(self, question: Question, memories: Sequence[Memory]) -> Said:
         """Answer from these memories, which are in time order."""
         given = _given(question, memories)
-        progress, start = Progress(), time.perf_counter()
+        monitor, start = RunMonitor(), time.perf_counter()
         with metered() as meter:
-            output = await adrive(consult(self._agent, given, progress))
+            output = await run_async(call_role(self._agent, given, monitor))
         seconds = time.perf_counter() - start
         text, selected = _read(output)
         counted = meter.cost.input_tokens > 0

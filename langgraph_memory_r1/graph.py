@@ -25,14 +25,14 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Checkpointer
 
+from langgraph_memory_r1.batches import Limits
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.models import for_role, load_chat_model, load_embeddings, model_name
 from langgraph_memory_r1.nodes import AnswerNode, ExtractNode, ManageNode, NodeOptions, OnError, question_of, utc_now
-from langgraph_memory_r1.owners import Banks, Namespace, Place
+from langgraph_memory_r1.owners import BankPool, Namespace, StoreLike
 from langgraph_memory_r1.prompts import Role, Style
 from langgraph_memory_r1.state import MemoryContext, MemoryInput, MemoryOutput, MemoryState
 from langgraph_memory_r1.steps import Agent
-from langgraph_memory_r1.turns import Limits
 
 Model: TypeAlias = str | Runnable[Any, BaseMessage]
 """`"rules"`, `"provider:model"`, or a chat model, also one wrapped by `with_retry`, `with_fallbacks` and the like."""
@@ -49,7 +49,7 @@ class MemoryNodes:
 
 
 def create_memory_nodes(
-    place: Place,
+    store: StoreLike,
     *,
     model: Model = "rules",
     extractor: Model | None = None,
@@ -57,7 +57,7 @@ def create_memory_nodes(
     answerer: Model | None = None,
     embedder: str | Embeddings | None = None,
     namespace: Namespace | None = None,
-    top_k: int = 60,
+    k: int = 60,
     related_k: int = 10,
     style: Style = "full",
     on_error: OnError = "raise",
@@ -74,10 +74,10 @@ def create_memory_nodes(
         builder.add_edge(START, "extract").add_edge("extract", "manage")
         ```
     """
-    _check(top_k, related_k, style, on_error)
+    _check(k, related_k, style, on_error)
     options = NodeOptions(
-        banks=Banks(place, load_embeddings(embedder)), namespace=namespace, on_error=on_error, clock=clock,
-        limits=limits or Limits(), related_k=related_k, top_k=top_k,
+        banks=BankPool(store, load_embeddings(embedder)), namespace=namespace, on_error=on_error, clock=clock,
+        limits=limits or Limits(), related_k=related_k, k=k,
     )  # fmt: skip
     return MemoryNodes(
         extract=ExtractNode(agent_for("extract", extractor or model, style), options),
@@ -87,7 +87,7 @@ def create_memory_nodes(
 
 
 def create_memory_graph(
-    place: Place,
+    store: StoreLike,
     *,
     model: Model = "rules",
     extractor: Model | None = None,
@@ -95,7 +95,7 @@ def create_memory_graph(
     answerer: Model | None = None,
     embedder: str | Embeddings | None = None,
     namespace: Namespace | None = None,
-    top_k: int = 60,
+    k: int = 60,
     related_k: int = 10,
     style: Style = "full",
     on_error: OnError = "raise",
@@ -118,14 +118,14 @@ def create_memory_graph(
     without a checkpointer.
 
     Args:
-        place: A folder or URI (LanceDB), a LangGraph store, or one owner's `MemoryBank`, which then serves every run.
+        store: A folder or URI (LanceDB), a LangGraph store, or one owner's `MemoryBank`, which then serves every run.
         model: A chat model, `"provider:model"` or `"rules"`, the baseline without a model.
         extractor: Another model for finding facts.
         manager: Another model for deciding what they mean for the bank.
         answerer: Another model for answering.
         embedder: Adds semantic search to a folder's or URI's lexical one: an embedding model or `"provider:model"`.
         namespace: Where a user's memories stand; "{user_id}" in a label, or a function of the run's `Runtime`.
-        top_k: Memories that an answer may be chosen from.
+        k: Memories that an answer may be chosen from.
         related_k: Memories that are compared with each new fact.
         style: Prompts with explanations, or `"compact"` ones for models that were tuned with them.
         on_error: `"degrade"` lets the graph finish when a step fails: the failure stands in `memory_ops` and in the
@@ -136,8 +136,8 @@ def create_memory_graph(
         name: Name of the graph.
     """
     nodes = create_memory_nodes(
-        place, model=model, extractor=extractor, manager=manager, answerer=answerer, embedder=embedder,
-        namespace=namespace, top_k=top_k, related_k=related_k, style=style, on_error=on_error, limits=limits,
+        store, model=model, extractor=extractor, manager=manager, answerer=answerer, embedder=embedder,
+        namespace=namespace, k=k, related_k=related_k, style=style, on_error=on_error, limits=limits,
         clock=clock,
     )  # fmt: skip
     builder = StateGraph(MemoryState, MemoryContext, input_schema=MemoryInput, output_schema=MemoryOutput)
@@ -177,9 +177,9 @@ def after_manage(state: MemoryState) -> str:
     return "answer" if question_of(state) else END
 
 
-def _check(top_k: int, related_k: int, style: str, on_error: str) -> None:
-    if top_k < 1 or related_k < 1:
-        raise InputError(f"top_k={top_k} and related_k={related_k} count memories; give numbers of at least 1.")
+def _check(k: int, related_k: int, style: str, on_error: str) -> None:
+    if k < 1 or related_k < 1:
+        raise InputError(f"k={k} and related_k={related_k} count memories; give numbers of at least 1.")
     if style not in get_args(Style):
         raise InputError(f"There is no style {style!r}; give one of {', '.join(get_args(Style))}.")
     if on_error not in get_args(OnError):

@@ -20,7 +20,7 @@ from langgraph_memory_r1.bank import MemoryBank
 from langgraph_memory_r1.errors import InputError, MemoryR1Error, MissingDependencyError, UnknownMemoryError
 from langgraph_memory_r1.graph import Model, create_memory_graph
 from langgraph_memory_r1.schemas import Change, Delete, Memory, Turn
-from langgraph_memory_r1.state import OperationRecord, operation_of
+from langgraph_memory_r1.state import ChangeRecord, change_record
 
 try:
     from mcp.server.mcpserver import MCPServer
@@ -50,20 +50,6 @@ class Remembered(BaseModel):
     sources: list[str] = Field(default_factory=list, description="The turns that it came from.")
 
 
-class Operation(BaseModel):
-    """Something that happened to the memory, or the reason why nothing did."""
-
-    op_id: str | None = Field(description="Names the operation, for `undo`.")
-    event: str = Field(description="ADD, UPDATE, DELETE or NOOP.")
-    memory_id: str | None
-    before: str | None = None
-    after: str | None = None
-    reason: str = ""
-    model: str | None = None
-    at: datetime | None = None
-    sources: list[str] = Field(default_factory=list)
-
-
 class Found(BaseModel):
     """What a search found."""
 
@@ -74,7 +60,7 @@ class Found(BaseModel):
 class Done(BaseModel):
     """What a tool did to the memory."""
 
-    operations: list[Operation]
+    operations: list[ChangeRecord]
 
 
 class Forgotten(Done):
@@ -141,7 +127,7 @@ class MemoryTools:
             raise InputError("The text is empty; give what was said.")
         at = said_at or datetime.now(UTC)
         done = self._graph.invoke({"turns": [Turn(speaker.strip() or "user", text, at)]})
-        return Done(operations=[_of_record(record) for record in done["memory_ops"]])
+        return Done(operations=done["memory_ops"])
 
     def history(
         self,
@@ -230,15 +216,7 @@ def _remembered(memory: Memory) -> Remembered:
 
 
 def _done(changes: Sequence[Change]) -> Done:
-    return Done(operations=[_of_record(operation_of(change)) for change in changes])
-
-
-def _of_record(record: OperationRecord) -> Operation:
-    return Operation(
-        op_id=record["op"], event=record["event"], memory_id=record["id"], before=record["before"],
-        after=record["text"], reason=record["reason"], model=record["model"],
-        at=datetime.fromisoformat(record["at"]) if record["at"] else None, sources=record["source"],
-    )  # fmt: skip
+    return Done(operations=[change_record(change) for change in changes])
 
 
 def _sentence(error: ToolError) -> str:

@@ -23,21 +23,20 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime, get_runtime
 
 from langgraph_memory_r1 import roles
-from langgraph_memory_r1.agents import Progress
 from langgraph_memory_r1.bank import MemoryBank
+from langgraph_memory_r1.batches import Batch, Limits, as_batch, batch_as_dict, batch_turns, new_turns
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.owners import Banks, Namespace, labels_of, told_in
+from langgraph_memory_r1.owners import BankPool, Namespace, context_value, labels_of
 from langgraph_memory_r1.prompts import clean
-from langgraph_memory_r1.roles import as_batch, batch_as_dict
 from langgraph_memory_r1.state import (
     MemoryState,
     Usage,
+    change_record,
     failure,
     memory_as_dict,
-    operation_of,
 )
-from langgraph_memory_r1.steps import Agent, Do, Steps, adrive, drive
-from langgraph_memory_r1.turns import Heard, Limits, Speakers, hear_messages, hear_turns, together
+from langgraph_memory_r1.steps import Agent, RunBlocking, RunMonitor, Steps, run_async, run_sync
+from langgraph_memory_r1.turns import NewTurns, Speakers, concatenate, turns_from_input, turns_from_messages
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ def utc_now() -> datetime:
 class NodeOptions:
     """What all nodes of one graph share."""
 
-    banks: Banks
+    banks: BankPool
     namespace: Namespace | None = None
     on_error: OnError = "raise"
     """`degrade`: a failure is logged and stands in `memory_ops`; the graph goes on, its turns stay to be dealt with."""
@@ -62,7 +61,7 @@ class NodeOptions:
     limits: Limits = field(default_factory=Limits)
     related_k: int = 10
     """Memories that are looked up for each fact."""
-    top_k: int = 60
+    k: int = 60
     """Memories that are looked up for a question."""
 
 
@@ -73,27 +72,27 @@ class Run:
     options: NodeOptions
     runtime: Runtime[Any]
     config: RunnableConfig
-    progress: Progress
+    monitor: RunMonitor
     update: StateUpdate = field(default_factory=dict)
     """What changes in the state, filled in as it happens, so that a failure half-way keeps what is done."""
 
     def bank(self) -> MemoryBank:
         """The bank of the run's owner; may block."""
         bank = self.options.banks.of(labels_of(self.options.namespace, self.runtime, self.config))
-        self.progress.bank = bank.key
+        self.monitor.bank = bank.key
         return bank
 
     def open_bank(self) -> Steps[MemoryBank]:
         """The same as a step; a bank that is open already takes none."""
         opened = self.options.banks.opened(labels_of(self.options.namespace, self.runtime, self.config))
-        bank: MemoryBank = (yield Do(self.bank)) if opened is None else opened
-        self.progress.bank = bank.key
+        bank: MemoryBank = (yield RunBlocking(self.bank)) if opened is None else opened
+        self.monitor.bank = bank.key
         return bank
 
     def speakers(self) -> Speakers:
         """How the sides of the chat are called."""
         thread = self.config.get("configurable", {}).get("thread_id")
-        name = told_in(self.runtime.context, "user_name")
+        name = context_value(self.runtime.context, "user_name")
         return Speakers(str(name or "user"), thread=None if thread is None else str(thread))
 
 
@@ -112,18 +111,18 @@ class MemoryNode(Runnable[MemoryState, StateUpdate]):
     def invoke(self, input: MemoryState, config: RunnableConfig | None = None, **kwargs: Any) -> StateUpdate:
         """Runs the node on this thread."""
         config = ensure_config(config)
-        return drive(self._guarded(input, config), config)
+        return run_sync(self._guarded(input, config), config)
 
     async def ainvoke(self, input: MemoryState, config: RunnableConfig | None = None, **kwargs: Any) -> StateUpdate:
         """Runs the node without blocking the event loop."""
         config = ensure_config(config)
-        return await adrive(self._guarded(input, config), config)
+        return await run_async(self._guarded(input, config), config)
 
     def _guarded(self, state: MemoryState, config: RunnableConfig) -> Steps[StateUpdate]:
         runtime = _runtime()
-        progress = Progress(partial(_write, runtime, self.agent.role), self._costs(state))
-        run = Run(self.options, runtime, config, progress)
-        with run.progress.timing():
+        monitor = RunMonitor(partial(_write, runtime, self.agent.role), self._costs(state))
+        run = Run(self.options, runtime, config, monitor)
+        with run.monitor.timing():
             try:
                 yield from self.steps(state, run)
             except GraphBubbleUp:
@@ -132,14 +131,14 @@ class MemoryNode(Runnable[MemoryState, StateUpdate]):
                 if self.options.on_error == "raise":
                     raise
                 self._degrade(run, error)
-        return {**run.update, "usage": run.progress.usage}
+        return {**run.update, "usage": run.monitor.usage}
 
     def _degrade(self, run: Run, error: Exception) -> None:
         """An agent must not fail because of its memory: the failure is logged, streamed and kept."""
         log.warning("Memory node %r failed, the graph goes on: %r", self.agent.role, error, exc_info=error)
         failed = failure(self.agent.role, error)
         run.update["memory_ops"] = [*run.update.get("memory_ops", []), failed]
-        run.progress.tell("error", {"operation": failed})
+        run.monitor.emit("error", {"operation": failed})
 
     def _costs(self, state: MemoryState) -> Usage | None:
         return state.get("usage")
@@ -152,18 +151,18 @@ class ExtractNode(MemoryNode):
         """New turns to pending facts; the cursor moves at once where there is nothing for the manager to do."""
         pending: list[dict[str, Any]] = []
         run.update.update(pending=pending, turns=[], memory_ops=[], answer=None, selected=[], memories=[])
-        heard = _heard(state, run)
-        batches = (yield from self._batches(heard, run)) if heard.turns else []
+        turns = _turns(state, run)
+        batches = (yield from self._batches(turns, run)) if turns.turns else []
         for batch in batches:
-            batch = yield from roles.extract(self.agent, batch, run.progress)
+            batch = yield from roles.extract(self.agent, batch, run.monitor)
             pending.append(batch_as_dict(batch))
         if not batches:
-            run.update["memory_cursor"] = heard.last
+            run.update["memory_cursor"] = turns.last
 
-    def _batches(self, heard: Heard, run: Run) -> Steps[list[roles.Batch]]:
-        new: Heard = yield Do(partial(_news, run, heard))
-        run.progress.tell("heard", {"turns": len(new.turns), "skipped": dict(new.skipped)})
-        return roles.groups(new, self.options.limits)
+    def _batches(self, turns: NewTurns, run: Run) -> Steps[list[Batch]]:
+        new: NewTurns = yield RunBlocking(partial(_new_turns, run, turns))
+        run.monitor.emit("new_turns", {"turns": len(new.turns), "skipped": dict(new.skipped)})
+        return batch_turns(new, self.options.limits)
 
     def _costs(self, state: MemoryState) -> Usage | None:
         return None  # a run begins here
@@ -178,8 +177,8 @@ class ManageNode(MemoryNode):
         run.update.update(pending=[], memory_ops=done)
         bank = yield from run.open_bank()
         for batch in [as_batch(pending) for pending in state.get("pending", [])]:
-            changes = yield from roles.manage(bank, self.agent, batch, self.options.related_k, run.progress)
-            done += [operation_of(change) for change in changes]
+            changes = yield from roles.manage(bank, self.agent, batch, self.options.related_k, run.monitor)
+            done += [change_record(change) for change in changes]
             if batch.cursor is not None:
                 run.update["memory_cursor"] = batch.cursor
 
@@ -192,13 +191,13 @@ class AnswerNode(MemoryNode):
         run.update.update(question=None, memory_ops=state.get("memory_ops", []))
         bank = yield from run.open_bank()
         at = self.options.clock()
-        said = yield from roles.answer(bank, self.agent, question_of(state), self.options.top_k, at, run.progress)
+        said = yield from roles.answer(bank, self.agent, question_of(state), self.options.k, at, run.monitor)
         run.update.update(
             answer=said.text,
             selected=[memory_as_dict(memory) for memory in said.selected],
             memories=[memory_as_dict(memory) for memory in said.retrieved],
         )
-        run.progress.tell("answer", {"answer": said.text, "selected": [memory.id for memory in said.selected]})
+        run.monitor.emit("answer", {"answer": said.text, "selected": [memory.id for memory in said.selected]})
 
 
 def question_of(state: MemoryState) -> str:
@@ -213,15 +212,17 @@ def question_of(state: MemoryState) -> str:
     return clean(question or "")
 
 
-def _heard(state: MemoryState, run: Run) -> Heard:
+def _turns(state: MemoryState, run: Run) -> NewTurns:
     """What is new: turns that were given as such, then messages."""
     cursor = state.get("memory_cursor")
-    given = hear_turns(state.get("turns") or [], cursor)
-    return together(given, hear_messages(state.get("messages", []), cursor, run.speakers(), run.options.clock()))
+    given = turns_from_input(state.get("turns") or [], cursor)
+    return concatenate(
+        given, turns_from_messages(state.get("messages", []), cursor, run.speakers(), run.options.clock())
+    )
 
 
-def _news(run: Run, heard: Heard) -> Heard:
-    return roles.news(run.bank(), heard, run.options.limits)
+def _new_turns(run: Run, turns: NewTurns) -> NewTurns:
+    return new_turns(run.bank(), turns, run.options.limits)
 
 
 def _write(runtime: Runtime[Any], node: str, event: str, data: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from langgraph_memory_r1.bank import MemoryBank
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.store import LanceDBStore
 
-Place: TypeAlias = str | os.PathLike[str] | BaseStore | MemoryBank
+StoreLike: TypeAlias = str | os.PathLike[str] | BaseStore | MemoryBank
 """Where memories are kept: a folder or URI for LanceDB, any LangGraph store, or one owner's bank."""
 
 Labels: TypeAlias = str | tuple[str, ...]
@@ -44,7 +44,7 @@ def user_of(runtime: Runtime[Any], config: RunnableConfig) -> str:
     Raises:
         InputError: If the user id is blank; pooling such users would mix their memories.
     """
-    user = next((told for key in _USER_KEYS if (told := told_in(runtime.context, key)) is not None), None)
+    user = next((told for key in _USER_KEYS if (told := context_value(runtime.context, key)) is not None), None)
     if user is None and runtime.server_info is not None and runtime.server_info.user is not None:
         user = runtime.server_info.user.identity
     if user is None:
@@ -57,7 +57,7 @@ def user_of(runtime: Runtime[Any], config: RunnableConfig) -> str:
     return str(user)
 
 
-def told_in(context: object, key: str) -> object:
+def context_value(context: object, key: str) -> object:
     """A value of a run's context; an app's context may be a dictionary, a dataclass, a pydantic model or None."""
     return context.get(key) if isinstance(context, Mapping) else getattr(context, key, None)
 
@@ -77,13 +77,13 @@ def labels_of(namespace: Namespace | None, runtime: Runtime[Any], config: Runnab
     return tuple(label.replace("{user_id}", user) for label in labels)
 
 
-class Banks:
+class BankPool:
     """Opens the banks of a place: the store once and when it is first needed, each owner's bank when it is asked for.
 
     `of` may block (it can touch the disk); nodes call it off the event loop.
     """
 
-    def __init__(self, place: Place, embedder: Embeddings | None = None) -> None:
+    def __init__(self, place: StoreLike, embedder: Embeddings | None = None) -> None:
         if embedder is not None and isinstance(place, BaseStore | MemoryBank):
             raise InputError(
                 'A store brings its own embedder; give it as index={"dims": ..., "embed": ...} to the store.'
@@ -115,7 +115,7 @@ class Banks:
             return self._open[labels]
 
 
-def finder(namespace: tuple[str, ...] | str, store: Place | None) -> Find:
+def finder(namespace: tuple[str, ...] | str, store: StoreLike | None) -> Find:
     """Finds the bank of a run by labels with placeholders, in a place or in the store of the run's graph.
 
     Raises:
@@ -125,11 +125,11 @@ def finder(namespace: tuple[str, ...] | str, store: Place | None) -> Find:
         raise InputError(f"{namespace!r} is no namespace; give a name or several, none of them empty.")
     template: Labels = namespace if isinstance(namespace, str) else tuple(namespace)
     if store is not None:
-        return partial(_bank, Banks(store), template)
+        return partial(_bank, BankPool(store), template)
     return partial(_bank_in, _Newest(), template)
 
 
-def _bank(banks: Banks, template: Labels, runtime: Runtime[Any], config: RunnableConfig) -> MemoryBank:
+def _bank(banks: BankPool, template: Labels, runtime: Runtime[Any], config: RunnableConfig) -> MemoryBank:
     if isinstance(template, str):
         return banks.of(_filled(template, runtime, config))
     return banks.of(tuple(_filled(label, runtime, config) for label in template))
@@ -147,13 +147,13 @@ class _Newest:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._store: BaseStore | None = None
-        self._banks: Banks | None = None
+        self._banks: BankPool | None = None
 
-    def banks(self, store: BaseStore) -> Banks:
+    def banks(self, store: BaseStore) -> BankPool:
         """The banks of a store."""
         with self._lock:
             if self._banks is None or self._store is not store:
-                self._store, self._banks = store, Banks(store)
+                self._store, self._banks = store, BankPool(store)
             return self._banks
 
 
@@ -164,7 +164,7 @@ def _filled(label: str, runtime: Runtime[Any], config: RunnableConfig) -> str:
 def _told(key: str, runtime: Runtime[Any], config: RunnableConfig) -> str:
     if key in _USER_KEYS:
         return user_of(runtime, config)
-    told = told_in(runtime.context, key)
+    told = context_value(runtime.context, key)
     if told is None:
         told = config.get("configurable", {}).get(key)
     if told is None or not str(told).strip():
@@ -172,7 +172,7 @@ def _told(key: str, runtime: Runtime[Any], config: RunnableConfig) -> str:
     return str(told)
 
 
-def _lancedb(place: Place, embedder: Embeddings | None) -> LanceDBStore:
+def _lancedb(place: StoreLike, embedder: Embeddings | None) -> LanceDBStore:
     if isinstance(place, BaseStore | MemoryBank):
         raise TypeError(f"{place!r} is open already")
     if embedder is None:

@@ -11,57 +11,30 @@ a turn that was dealt with is never dealt with again, and one that was not is ta
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import zip_longest
 from typing import Any, Protocol
 
-from pydantic import TypeAdapter
-
-from langgraph_memory_r1.agents import Progress, Unreadable, consult
-from langgraph_memory_r1.bank import MemoryBank
 from langgraph_memory_r1.bank.history import in_order
+from langgraph_memory_r1.batches import NOTHING, Batch
 from langgraph_memory_r1.errors import ConflictError, UnknownMemoryError
 from langgraph_memory_r1.prompts import AnswerInput, ExtractInput, ManageInput, clean
-from langgraph_memory_r1.quotes import without_quotes
 from langgraph_memory_r1.retrieval import Hit
-from langgraph_memory_r1.schemas import Answer, Change, Fact, Memory, Noop, Operation, Turn, Update
-from langgraph_memory_r1.state import operation_of
-from langgraph_memory_r1.steps import Agent, Do, Steps
-from langgraph_memory_r1.turns import Heard, Limits, batches, pieces
+from langgraph_memory_r1.schemas import Answer, Change, Fact, Memory, Noop, Operation, Update
+from langgraph_memory_r1.state import change_record
+from langgraph_memory_r1.steps import Agent, RunBlocking, RunMonitor, Steps, Unreadable, call_role
 
 log = logging.getLogger(__name__)
 
-NOTHING = "nothing to remember"
 DONT_KNOW = "I don't know."
 CONFLICTS = 3
 """So many times a decision is made anew because somebody else changed what it was based on."""
 MOST_RELATED = 40
 """A decision looks at no more memories than this, however many facts there are."""
 _LONGEST_RAW = 2_000
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Turns that one model call looked at, on their way to the manager."""
-
-    turns: tuple[Turn, ...]
-    facts: tuple[Fact, ...] = ()
-    cursor: str | None = None
-    """The last message that these turns cover."""
-    reason: str = NOTHING
-    """Why there are no facts, if there are none."""
-
-    @property
-    def source(self) -> tuple[str, ...]:
-        """Ids of the turns."""
-        return tuple(dict.fromkeys(turn.id for turn in self.turns))
-
-
-_BATCH = TypeAdapter(Batch)
 
 
 class Target(Protocol):
@@ -83,87 +56,52 @@ class Searched(Protocol):
         """`MemoryBank.search`."""
 
 
-def news(bank: MemoryBank, heard: Heard, limits: Limits) -> Heard:
-    """The turns that the bank does not know yet, cut up where they are too long, without quotes from the bank."""
-    cursors = _cursors(heard, limits)
-    known = bank.seen()
-    new = [part for part in cursors if part.id not in known]
-    memories = bank.texts() if heard.own and new else []
-    own = [replace(part, text=without_quotes(part.text, memories)) if part.id in heard.own else part for part in new]
-    counts = {
-        "known": len(cursors) - len(new),
-        "quoted": sum(part.text != told.text for part, told in zip(new, own, strict=True)),
-        "cut_short": sum(len(turn.text) > limits.turn_chars for turn in heard.turns),
-    }
-    skipped = Counter(heard.skipped) + Counter(counts)
-    return replace(heard, turns=tuple(own), cursors=tuple(cursors[part] for part in new), skipped=skipped)
-
-
-def groups(new: Heard, limits: Limits) -> list[Batch]:
-    """The turns in groups for one model call each; still without facts."""
-    cursors = dict(zip(new.turns, new.cursors, strict=True))
-    found = [Batch(tuple(group), cursor=cursors[group[-1]]) for group in batches(new.turns, limits)]
-    if found:
-        found[-1] = replace(found[-1], cursor=new.last)
-    return found
-
-
-def extract(agent: Agent, batch: Batch, progress: Progress) -> Steps[Batch]:
+def extract(agent: Agent, batch: Batch, monitor: RunMonitor) -> Steps[Batch]:
     """The batch with the facts that its turns hold, or with the reason why there are none."""
     if not any(turn.text for turn in batch.turns):
         return batch
-    output = yield from consult(agent, ExtractInput(batch.turns), progress)
+    output = yield from call_role(agent, ExtractInput(batch.turns), monitor)
     if isinstance(output, Unreadable):
         return replace(batch, reason=f"the extraction could not be read: {output.complaint}")
-    progress.tell("facts", {"facts": [fact.text for fact in output], "source": list(batch.source)})
+    monitor.emit("facts", {"facts": [fact.text for fact in output], "source": list(batch.source)})
     return replace(batch, facts=output)
 
 
-def manage(bank: Target, agent: Agent, batch: Batch, k: int, progress: Progress) -> Steps[list[Change]]:
+def manage(bank: Target, agent: Agent, batch: Batch, k: int, monitor: RunMonitor) -> Steps[list[Change]]:
     """Decides what the facts of a batch mean for the bank, and applies it: one model call, one commit.
 
     The operations are refused when a memory that the decision looked at has changed since; then it is made anew.
     """
     if not batch.facts:
-        return (yield from _apply(bank, agent, [Noop(batch.reason, batch.source)], {}, progress))
+        return (yield from _apply(bank, agent, [Noop(batch.reason, batch.source)], {}, monitor))
     conflict = ""
     for _ in range(CONFLICTS):
-        memories: list[Memory] = yield Do(partial(related, bank, batch.facts, k))
-        output = yield from consult(agent, ManageInput(batch.facts, tuple(memories)), progress)
+        memories: list[Memory] = yield RunBlocking(partial(related, bank, batch.facts, k))
+        output = yield from call_role(agent, ManageInput(batch.facts, tuple(memories)), monitor)
         operations = _operations(output, memories, batch)
         try:
-            return (yield from _apply(bank, agent, operations, {m.id: m.rev for m in memories}, progress))
+            return (yield from _apply(bank, agent, operations, {m.id: m.rev for m in memories}, monitor))
         except (ConflictError, UnknownMemoryError) as error:
             conflict = str(error)
-            progress.tell("conflict", {"reason": conflict})
+            monitor.emit("conflict", {"reason": conflict})
     log.warning("Gave up on %d facts after %d conflicts; the last one: %s", len(batch.facts), CONFLICTS, conflict)
     noop = Noop(f"gave up after {CONFLICTS} conflicts with other writers: {_told(batch.facts)}", batch.source)
-    return (yield from _apply(bank, agent, [noop], {}, progress))
+    return (yield from _apply(bank, agent, [noop], {}, monitor))
 
 
 def answer(
-    bank: Searched, agent: Agent, question: str, k: int, at: datetime | None, progress: Progress
+    bank: Searched, agent: Agent, question: str, k: int, at: datetime | None, monitor: RunMonitor
 ) -> Steps[Answer]:
     """Answers from at most `k` memories; without any, it does not know, and asks no model."""
-    retrieved: list[Memory] = yield Do(partial(retrieve, bank, question, k))
-    progress.tell("retrieved", {"memories": len(retrieved)})
+    retrieved: list[Memory] = yield RunBlocking(partial(retrieve, bank, question, k))
+    monitor.emit("retrieved", {"memories": len(retrieved)})
     if not retrieved:
         return Answer(DONT_KNOW)
-    output = yield from consult(agent, AnswerInput(question, tuple(retrieved), at), progress)
+    output = yield from call_role(agent, AnswerInput(question, tuple(retrieved), at), monitor)
     if isinstance(output, Unreadable):
         return Answer(clean(output.text[:_LONGEST_RAW]) or DONT_KNOW, (), tuple(retrieved))
     text, selected = output
     return Answer(text, tuple(retrieved[number] for number in selected), tuple(retrieved))
-
-
-def batch_as_dict(batch: Batch) -> dict[str, Any]:
-    """A batch as it stands in the graph's state, on its way from node to node."""
-    return {**_BATCH.dump_python(batch, mode="json")}
-
-
-def as_batch(pending: dict[str, Any]) -> Batch:
-    """The batch behind a dictionary."""
-    return _BATCH.validate_python(pending)
 
 
 def related(bank: Target, facts: Sequence[Fact], k: int) -> list[Memory]:
@@ -181,16 +119,6 @@ def retrieve(bank: Searched, question: str, k: int) -> list[Memory]:
     """
     hits = bank.search(question, k=k, per_speaker=(k + 1) // 2, fill=True)
     return in_order([hit.memory for hit in hits])
-
-
-def _cursors(heard: Heard, limits: Limits) -> dict[Turn, str | None]:
-    """The turns, cut up where they are too long; the cursor moves only once the last piece of a turn is dealt with."""
-    cursors: dict[Turn, str | None] = {}
-    for turn, cursor in zip(heard.turns, heard.cursors, strict=True):
-        parts = pieces(turn, limits)
-        cursors.update(dict.fromkeys(parts[:-1]))
-        cursors[parts[-1]] = cursor
-    return cursors
 
 
 def _operations(output: Any, memories: Sequence[Memory], batch: Batch) -> list[Operation]:
@@ -214,11 +142,11 @@ def _without_effect(operation: Operation, texts: dict[str, str]) -> Operation:
 
 
 def _apply(
-    bank: Target, agent: Agent, operations: Sequence[Operation], expect: dict[str, int], progress: Progress
+    bank: Target, agent: Agent, operations: Sequence[Operation], expect: dict[str, int], monitor: RunMonitor
 ) -> Steps[list[Change]]:
-    changes: list[Change] = yield Do(partial(bank.apply, operations, expect=expect or None, model=agent.label))
+    changes: list[Change] = yield RunBlocking(partial(bank.apply, operations, expect=expect or None, model=agent.label))
     for change in changes:
-        progress.tell("operation", {"operation": operation_of(change)})
+        monitor.emit("operation", {"operation": change_record(change)})
     return changes
 
 

@@ -27,24 +27,28 @@ _MEMORY = TypeAdapter(Memory)
 _NAMELESS = "somebody"
 
 
-class OperationRecord(TypedDict):
-    """One entry of `memory_ops`: what happened to the bank, or why nothing did."""
+class ChangeRecord(TypedDict):
+    """A change of a bank as plain values: an entry of `memory_ops`, of MCP's replies and of what the commands print."""
 
+    op_id: str | None
+    """Names the operation, for `MemoryBank.undo`; None where a step failed."""
+    memory_id: str | None
+    """The memory; None for a NOOP."""
     event: str
-    """ADD, UPDATE, DELETE, NOOP, or ERROR where a step failed and the graph went on."""
-    id: str | None
-    """The memory."""
-    text: str | None
-    """What it says now."""
+    """ADD, UPDATE, DELETE, NOOP, or ERROR where a step failed and the run went on."""
     before: str | None
-    """What it said before."""
+    """What the memory said before."""
+    after: str | None
+    """What it says now."""
+    undoes: str | None
+    """The operation that this one took back."""
     source: list[str]
     """Ids of the turns that it comes from."""
     reason: str
-    op: str | None
-    """Names the operation, for `MemoryBank.undo`."""
     model: str | None
+    """Which model decided; None for a change made by hand."""
     at: str | None
+    """When it was applied, in ISO format."""
 
 
 class Usage(TypedDict):
@@ -80,7 +84,7 @@ class MemoryInput(TypedDict, total=False):
 class MemoryOutput(TypedDict, total=False):
     """What the graph gives."""
 
-    memory_ops: list[OperationRecord]
+    memory_ops: list[ChangeRecord]
     """What this run did to the bank."""
     answer: str | None
     selected: list[dict[str, Any]]
@@ -140,27 +144,29 @@ def memory_as_dict(memory: Memory) -> dict[str, Any]:
     return {**_MEMORY.dump_python(memory, mode="json")}
 
 
-def operation_of(change: Change) -> OperationRecord:
-    """A change as it stands in `memory_ops`."""
-    return OperationRecord(
+def change_record(change: Change) -> ChangeRecord:
+    """Return a change as it stands in `memory_ops`."""
+    return ChangeRecord(
+        op_id=change.id,
+        memory_id=change.memory_id,
         event=change.event,
-        id=change.memory_id,
-        text=change.after.text if change.after else None,
         before=change.before.text if change.before else None,
+        after=change.after.text if change.after else None,
+        undoes=change.undoes,
         source=list(change.source),
         reason=change.reason,
-        op=change.id,
         model=change.model,
         at=change.at.isoformat() if change.at else None,
     )
 
 
-def failure(node: str, error: BaseException, source: Sequence[str] = ()) -> OperationRecord:
-    """The entry of `memory_ops` that says that a step failed and the graph went on without it."""
+def failure(node: str, error: BaseException, source: Sequence[str] = ()) -> ChangeRecord:
+    """Return the entry of `memory_ops` that says that a step failed and the run went on without it."""
     reason = f"{node}: {type(error).__name__}: {error}"
-    return OperationRecord(
-        event="ERROR", id=None, text=None, before=None, source=list(source), reason=reason, op=None, model=None, at=None
-    )
+    return ChangeRecord(
+        op_id=None, memory_id=None, event="ERROR", before=None, after=None, undoes=None, source=list(source),
+        reason=reason, model=None, at=None,
+    )  # fmt: skip
 
 
 def _fields(turn: Turn | Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from pydantic import BaseModel, Field, TypeAdapter, create_model
 from langgraph_memory_r1.bank import MemoryBank
 from langgraph_memory_r1.bank.records import memory_to_record
 from langgraph_memory_r1.errors import InputError, UnknownMemoryError
-from langgraph_memory_r1.owners import Find, Place, finder
+from langgraph_memory_r1.owners import Find, StoreLike, finder
 from langgraph_memory_r1.retrieval import Hit
 from langgraph_memory_r1.schemas import Add, Change, Delete, Operation, Update
 from langgraph_memory_r1.store.filters import compile_filter
@@ -48,7 +48,7 @@ def create_manage_memory_tool(
     instructions: str = INSTRUCTIONS,
     schema: type = str,
     actions_permitted: tuple[Action, ...] = ACTIONS,
-    store: Place | None = None,
+    store: StoreLike | None = None,
     name: str = "manage_memory",
 ) -> BaseTool:
     """A tool that creates, updates and deletes memories.
@@ -71,7 +71,7 @@ def create_search_memory_tool(
     namespace: tuple[str, ...] | str = ("memories", "{user_id}"),
     *,
     instructions: str = "",
-    store: Place | None = None,
+    store: StoreLike | None = None,
     response_format: Literal["content", "content_and_artifact"] = "content",
     name: str = "search_memory",
 ) -> BaseTool:

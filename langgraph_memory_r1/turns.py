@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -34,24 +34,7 @@ _MOMENT = TypeAdapter(datetime)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How much text is looked at, in characters."""
-
-    batch_turns: int = 10
-    """Turns that one model call looks at; 2 is the setting of Memory-R1, more is cheaper."""
-    batch_chars: int = 8_000
-    """Text that one model call looks at; a longer turn is cut into pieces of this size."""
-    turn_chars: int = 64_000
-    """Longest turn that is looked at as a whole; the rest is left out, with a warning."""
-
-    @classmethod
-    def as_trained(cls, source: str) -> Limits:
-        """As in a training on rows of this source: conversations go turn by turn, traces as they were recorded."""
-        return cls() if source == "traces" else cls(batch_turns=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
+class NewTurns:
     """What is new in a conversation."""
 
     turns: tuple[Turn, ...] = ()
@@ -94,7 +77,7 @@ def is_recalled(message: BaseMessage) -> bool:
     return bool(message.additional_kwargs.get(RECALLED))
 
 
-def hear_messages(messages: Sequence[BaseMessage], cursor: str | None, who: Speakers, now: datetime) -> Heard:
+def turns_from_messages(messages: Sequence[BaseMessage], cursor: str | None, who: Speakers, now: datetime) -> NewTurns:
     """The turns in the messages after the cursor.
 
     A cursor that is not among the messages (they were trimmed or summarised) means that all are looked at again;
@@ -110,23 +93,23 @@ def hear_messages(messages: Sequence[BaseMessage], cursor: str | None, who: Spea
         if turn:
             turns.append(turn)
             said_in.append(message)
-    turns = identified(turns)
+    turns = with_ids(turns)
     own = {turn.id for turn, message in zip(turns, said_in, strict=True) if isinstance(message, AIMessage)}
     cursors = tuple(message.id for message in said_in)
-    return Heard(tuple(turns), cursors, new[-1].id if new else cursor, skipped, frozenset(own))
+    return NewTurns(tuple(turns), cursors, new[-1].id if new else cursor, skipped, frozenset(own))
 
 
-def hear_turns(given: Iterable[Turn | Mapping[str, Any]], cursor: str | None) -> Heard:
+def turns_from_input(given: Iterable[Turn | Mapping[str, Any]], cursor: str | None) -> NewTurns:
     """The turns that were given as such; empty ones are passed over."""
     taken = [as_turn(turn) for turn in given]
     turns = [turn for turn in taken if turn.text]
     skipped = {"empty": len(taken) - len(turns)} if len(taken) > len(turns) else {}
-    return Heard(tuple(identified(turns)), (cursor,) * len(turns), cursor, skipped)
+    return NewTurns(tuple(with_ids(turns)), (cursor,) * len(turns), cursor, skipped)
 
 
-def together(first: Heard, second: Heard) -> Heard:
+def concatenate(first: NewTurns, second: NewTurns) -> NewTurns:
     """Both, one after the other."""
-    return Heard(
+    return NewTurns(
         first.turns + second.turns,
         first.cursors + second.cursors,
         second.last,
@@ -135,7 +118,7 @@ def together(first: Heard, second: Heard) -> Heard:
     )
 
 
-def identified(turns: Sequence[Turn]) -> list[Turn]:
+def with_ids(turns: Sequence[Turn]) -> list[Turn]:
     """The turns, each with an id: one without gets a fingerprint of what was said, by whom and when.
 
     The same turns given again have the same ids, and are passed over. Give ids or times where somebody says the same
@@ -150,33 +133,6 @@ def identified(turns: Sequence[Turn]) -> list[Turn]:
             turn = replace(turn, id=mark if seen[mark] == 1 else f"{mark}-{seen[mark]}")
         named.append(turn)
     return named
-
-
-def pieces(turn: Turn, limits: Limits) -> list[Turn]:
-    """The turn, cut up if it is too long for one model call; the pieces after the first have ids of their own."""
-    text = turn.text
-    if len(text) > limits.turn_chars:
-        log.warning(
-            "Turn %r has %d characters; memory looks at the first %d. Split it, or raise Limits(turn_chars=...).",
-            turn.id, len(text), limits.turn_chars,
-        )  # fmt: skip
-        text = text[: limits.turn_chars]
-    parts = enumerate(_split(text, limits.batch_chars), 1)
-    return [replace(turn, text=part, id=turn.id if number == 1 else f"{turn.id}#{number}") for number, part in parts]
-
-
-def batches(turns: Sequence[Turn], limits: Limits) -> Iterator[list[Turn]]:
-    """The turns in groups that one model call can look at."""
-    group: list[Turn] = []
-    size = 0
-    for turn in turns:
-        if group and (len(group) == limits.batch_turns or size + len(turn.text) > limits.batch_chars):
-            yield group
-            group, size = [], 0
-        group.append(turn)
-        size += len(turn.text)
-    if group:
-        yield group
 
 
 def _after(messages: Sequence[BaseMessage], cursor: str | None) -> Sequence[BaseMessage]:
@@ -236,13 +192,3 @@ def _block(block: object) -> tuple[str, str | None]:
 def _fingerprint(turn: Turn) -> str:
     said = "\x1f".join([turn.session or "", turn.at.isoformat() if turn.at else "", turn.speaker, turn.text])
     return f"turn-{blake2b(said.encode(), digest_size=8).hexdigest()}"
-
-
-def _split(text: str, size: int) -> Iterator[str]:
-    """Pieces of at most `size` characters, cut at white space where there is any in the second half."""
-    while len(text) > size:
-        cut = max(text.rfind(" ", size // 2, size), text.rfind("\n", size // 2, size))
-        cut = cut if cut > 0 else size
-        yield text[:cut].rstrip()
-        text = text[cut:].lstrip()
-    yield text

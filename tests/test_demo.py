@@ -45,20 +45,20 @@ def test_another_dog_is_an_update_that_keeps_both(scenes: list[Scene]) -> None:
     (operation,) = said(scenes, "Scout")
     assert operation["event"] == "UPDATE"
     assert "Buddy" in operation["before"] and "Scout" not in operation["before"]
-    assert "Buddy" in operation["text"] and "Scout" in operation["text"]
+    assert "Buddy" in operation["after"] and "Scout" in operation["after"]
 
 
 def test_moving_supersedes_the_old_home(scenes: list[Scene]) -> None:
     (operation,) = said(scenes, "Denver")
     assert operation["event"] == "UPDATE"
     assert "Boston" in operation["before"]
-    assert "Denver" in operation["text"] and "Boston" not in operation["text"]
+    assert "Denver" in operation["after"] and "Boston" not in operation["after"]
 
 
 @pytest.mark.parametrize(("words", "gone"), [("stopped playing", "guitar"), ("forget", "marathon")])
 def test_retractions_delete(scenes: list[Scene], words: str, gone: str) -> None:
     (operation,) = said(scenes, words)
-    assert (operation["event"], operation["text"]) == ("DELETE", None)
+    assert (operation["event"], operation["after"]) == ("DELETE", None)
     assert gone in operation["before"]
 
 
@@ -89,6 +89,6 @@ def test_one_operation_is_undone_and_the_bank_shows_it(scenes: list[Scene]) -> N
 def test_history_is_complete_and_names_the_model(played: MemoryBank, scenes: list[Scene]) -> None:
     operations = [operation for scene in scenes if isinstance(scene, Said) for operation in scene.operations]
     history = played.history()
-    assert [change.id for change in history[:-1]] == [operation["op"] for operation in operations]
+    assert [change.id for change in history[:-1]] == [operation["op_id"] for operation in operations]
     assert {change.model for change in history[:-1]} == {"rules"}
     assert history[-1].undoes is not None

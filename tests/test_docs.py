@@ -70,7 +70,7 @@ def test_python_blocks_run_and_print_what_they_say(in_folder: Path) -> None:
             exec(compile(block, "README.md", "exec"), names)
         lines = printed.getvalue().splitlines()
         assert [line for line in lines if line in SHOWN.findall(block)] == SHOWN.findall(block)
-    assert names["done"]["memory_ops"][0]["text"] == "User moved to Denver."
+    assert names["done"]["memory_ops"][0]["after"] == "User moved to Denver."
 
 
 def test_provider_block_runs_or_names_the_package_to_install(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,10 +130,10 @@ def test_progress_is_on_the_custom_stream(store: BaseStore) -> None:
     chunks = list(graph.stream({"messages": [BUDDY], "question": "Which dog?"}, stream_mode=modes))
     custom = [chunk for mode, chunk in chunks if mode == "custom"]
     assert [(event["memory"], event["event"]) for event in custom] == [
-        ("extract", "heard"), ("extract", "facts"), ("manage", "operation"),
+        ("extract", "new_turns"), ("extract", "facts"), ("manage", "operation"),
         ("answer", "retrieved"), ("answer", "answer"),
     ]  # fmt: skip
-    assert custom[2]["operation"]["text"] == texts(store)[0]
+    assert custom[2]["operation"]["after"] == texts(store)[0]
     assert [list(chunk) for mode, chunk in chunks if mode == "updates"] == [["extract"], ["manage"], ["answer"]]
 
 
@@ -271,7 +271,7 @@ def test_a_store_brings_its_own_embedder(store: BaseStore) -> None:
         create_memory_graph(store, embedder="hash")
 
 
-@pytest.mark.parametrize("options", [{"top_k": 0}, {"related_k": -1}, {"style": "short"}, {"on_error": "ignore"}])
+@pytest.mark.parametrize("options", [{"k": 0}, {"related_k": -1}, {"style": "short"}, {"on_error": "ignore"}])
 def test_options_that_make_no_sense_are_refused(store: BaseStore, options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=r"at least 1|one of"):
         create_memory_graph(store, **options)

@@ -39,7 +39,7 @@ for way, run in ways.items():
         asked = {"question": text} if path.endswith("memory.py") else {}
         result = run({"messages": [("user", text)], **asked}, context={"user_id": f"{way}@example.com"})
         answer = result["answer"] if asked else result["messages"][-1].text
-        print(json.dumps([answer, [[op["event"], op["text"]] for op in result["memory_ops"]]]))
+        print(json.dumps([answer, [[op["event"], op["after"]] for op in result["memory_ops"]]]))
 """
 
 

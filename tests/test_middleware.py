@@ -125,7 +125,7 @@ def test_sync_async_and_streaming_agree(tmp_path: Path) -> None:
         *asyncio.run(awaited()),
     ]
     told = [
-        [(r["messages"][-1].text, [(op["event"], op["text"]) for op in r["memory_ops"]]) for r in result]
+        [(r["messages"][-1].text, [(op["event"], op["after"]) for op in r["memory_ops"]]) for r in result]
         for result in results
     ]
     assert told[0][2][0] == "2"
@@ -159,7 +159,7 @@ def test_a_memory_cannot_forge_the_prompt(lance_uri: str) -> None:
 def test_nothing_is_recalled_where_nothing_is_known_or_wanted(lance_uri: str, ask: Ask) -> None:
     model = silent()
     ask(create_agent(model, middleware=[MemoryMiddleware(lance_uri, model="rules")]), BUDDY)
-    ask(create_agent(model, middleware=[MemoryMiddleware(lance_uri, model="rules", top_k=0)]), "Hello!")
+    ask(create_agent(model, middleware=[MemoryMiddleware(lance_uri, model="rules", recall_k=0)]), "Hello!")
     assert [[message.type for message in call] for call in model.calls] == [["human"], ["human"]]
 
 
@@ -169,10 +169,10 @@ def test_operations_and_recall_are_on_the_custom_stream(lance_uri: str) -> None:
     agent.invoke({"messages": BUDDY}, context=ANN)
     custom = list(agent.stream({"messages": SCOUT}, context=ANN, stream_mode="custom"))
     assert [(event["memory"], event["event"]) for event in custom] == [
-        ("recall", "recalled"), ("remember", "heard"), ("remember", "facts"),
+        ("recall", "recalled"), ("remember", "new_turns"), ("remember", "facts"),
         ("remember", "operation"), ("remember", "operation"),
     ]  # fmt: skip
-    assert custom[3]["operation"]["text"] == BOTH
+    assert custom[3]["operation"]["after"] == BOTH
     assert {event["name"] for event in custom} == {"memory"}
 
 
@@ -463,7 +463,7 @@ def test_recall_may_fail_too(tmp_path: Path, ask: Ask, caplog: pytest.LogCapture
         ({"tools": ["forget"]}, "no tool"),
         ({"on_error": "ignore"}, "on_error"),
         ({"related_k": 0}, "at least 1"),
-        ({"top_k": -1}, "top_k"),
+        ({"recall_k": -1}, "recall_k"),
         ({"model": ""}, "name is empty"),
         ({"redact": "x"}, "function"),
         ({"namespace": ()}, "no namespace"),
@@ -512,7 +512,7 @@ def test_a_deletion_waits_for_approval(lance_uri: str, ask: Ask, reply: Any) -> 
     assert (proposed["event"], proposed["before"]) == ("DELETE", "User has a dog, Buddy.")
     assert waiting["messages"][-1].text == "Nice!"
     assert texts(memory) == ["User has a dog, Buddy."]
-    reply = {"list": [proposed["id"]], "map": {proposed["id"]: True}}.get(str(reply), reply)
+    reply = {"list": [proposed["memory_id"]], "map": {proposed["memory_id"]: True}}.get(str(reply), reply)
     done = ask(agent, Command(resume=reply), THREAD)
     assert events(done) == ["DELETE", "NOOP"]
     assert texts(memory) == []
@@ -529,7 +529,7 @@ def test_what_is_turned_down_is_not_done_and_not_asked_again(lance_uri: str, ask
     agent, memory, _ = reviewed(lance_uri)
     (request,) = ask(agent, "I sold Buddy.", THREAD)["__interrupt__"]
     (proposed,) = request.value["operations"]
-    done = ask(agent, Command(resume={proposed["id"]: False} if reply == "map" else reply), THREAD)
+    done = ask(agent, Command(resume={proposed["memory_id"]: False} if reply == "map" else reply), THREAD)
     first = done["memory_ops"][0]
     assert (first["event"], "turned down" in first["reason"]) == ("NOOP", True)
     assert texts(memory) == ["User has a dog, Buddy."]

@@ -135,7 +135,7 @@ def test_a_graph_holds_every_role_to_its_schema_and_remembers(tmp_path: Path) ->
     with serving(completion(facts), completion(operations), completion('{"selected":[0],"answer":"Buddy"}')) as server:
         graph = create_memory_graph(str(tmp_path / "bank"), model=f"vllm:base@{server.url}")
         done = graph.invoke({"messages": [("user", "I have a dog, Buddy.")], "question": "What is the dog called?"})
-    assert (done["answer"], done["memory_ops"][0]["text"]) == ("Buddy", "User has a dog, Buddy.")
+    assert (done["answer"], done["memory_ops"][0]["after"]) == ("Buddy", "User has a dog, Buddy.")
     assert [asked["response_format"]["json_schema"]["name"] for asked in server.asked] == [
         "extract",
         "manage",
@@ -182,7 +182,7 @@ def test_a_turn_is_remembered_when_the_server_is_back(tmp_path: Path) -> None:
     assert "cannot be reached; is the server running?" in str(failed)
     with serving(facts, operations, port=int(url.rpartition(":")[2])):
         done = graph.invoke({"messages": [("ai", "Nice!")]}, thread)
-    assert [op["text"] for op in done["memory_ops"] if op["event"] == "ADD"] == ["User has a dog, Buddy."]
+    assert [op["after"] for op in done["memory_ops"] if op["event"] == "ADD"] == ["User has a dog, Buddy."]
 
 
 def test_a_rate_limit_is_waited_out() -> None:

@@ -14,10 +14,10 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.store.base import BaseStore
 
 from langgraph_memory_r1 import Add, InputError, MemoryBank, Turn, Update, create_memory_graph
+from langgraph_memory_r1.batches import Limits
 from langgraph_memory_r1.graph import create_memory_nodes
 from langgraph_memory_r1.prompts import ManageInput, read
 from langgraph_memory_r1.testing import ScriptedChatModel
-from langgraph_memory_r1.turns import Limits
 from support.stores import slow
 
 NOTHING = '{"facts":[]}'
@@ -77,9 +77,9 @@ def test_a_turn_becomes_a_memory_that_knows_where_it_comes_from(store: BaseStore
     assert (memory.text, memory.speaker, memory.at) == ("Ana has a dog, Buddy.", "Ana", turn.at)
     assert (memory.source, memory.session) == (("D1:1",), "session_1")
     (operation,) = result["memory_ops"]
-    assert (operation["event"], operation["id"], operation["text"]) == ("ADD", memory.id, memory.text)
+    assert (operation["event"], operation["memory_id"], operation["after"]) == ("ADD", memory.id, memory.text)
     assert (operation["source"], operation["model"]) == (["D1:1"], "scripted")
-    assert bank.undo(operation["op"]).event == "DELETE"
+    assert bank.undo(operation["op_id"]).event == "DELETE"
     assert (result["usage"]["calls"], result["usage"]["unreadable"], result["answer"]) == (2, 0, None)
     json.dumps(result)
 
@@ -291,7 +291,7 @@ def test_an_answer_rests_on_the_memories_that_were_selected(store: BaseStore, ba
 def test_two_speakers_get_half_of_the_memories_each(store: BaseStore, bank: MemoryBank) -> None:
     bank.apply([Add(f"Ana likes tea number {n}.", "Ana") for n in range(20)])
     bank.apply([Add(f"Ben drinks coffee number {n}.", "Ben") for n in range(20)])
-    graph = create_memory_graph(store, model=scripted('{"selected":[],"answer":"tea"}'), top_k=10)
+    graph = create_memory_graph(store, model=scripted('{"selected":[],"answer":"tea"}'), k=10)
     result = graph.invoke({"question": "What does Ana like, which tea?"})
     speakers = [memory["speaker"] for memory in result["memories"]]
     assert (speakers.count("Ana"), speakers.count("Ben")) == (5, 5)
@@ -303,7 +303,7 @@ def test_a_speaker_who_said_little_leaves_room(
 ) -> None:
     bank.apply([Add(f"Ana likes tea number {n}.", "Ana") for n in range(20)])
     bank.apply([Add(f"Ben drinks coffee number {n}.", "Ben") for n in range(bens)])
-    graph = create_memory_graph(store, model=scripted('{"selected":[],"answer":"tea"}'), top_k=10)
+    graph = create_memory_graph(store, model=scripted('{"selected":[],"answer":"tea"}'), k=10)
     result = graph.invoke({"question": "What does Ana like, which tea?"})
     speakers = [memory["speaker"] for memory in result["memories"]]
     assert (speakers.count("Ana"), speakers.count("Ben")) == shares

@@ -94,12 +94,12 @@ def test_what_the_model_saw_is_restored_with_real_ids(folder: Path, lance_uri: s
     manage = [decision for decision in read_traces(folder) if decision.role == "manage"][-1]
     given = manage.input()
     assert isinstance(given, ManageInput)
-    assert [memory.id for memory in given.memories] == [out["memory_ops"][0]["id"]]
+    assert [memory.id for memory in given.memories] == [out["memory_ops"][0]["memory_id"]]
     assert given.facts[0].source == tuple(out["memory_ops"][0]["source"])
     assert given.facts[0].session == "t1"
     assert [message["content"] for message in manage.messages] == [message.content for message in render(given)]
     (update,) = manage.output()
-    assert (update.event, update.id) == ("UPDATE", out["memory_ops"][0]["id"])  # type: ignore[union-attr]
+    assert (update.event, update.id) == ("UPDATE", out["memory_ops"][0]["memory_id"])  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("how", ["ainvoke", "astream"])
@@ -151,7 +151,7 @@ async def test_runs_side_by_side_are_told_apart(folder: Path, lance_uri: str) ->
     assert list(managed) and set(managed) == {str(run) for run in runs}
     for number, run in enumerate(runs):
         (operation,) = managed[str(run)].operations
-        assert f"Buddy{number}" in str(operation["text"])
+        assert f"Buddy{number}" in str(operation["after"])
         assert managed[str(run)].thread == f"t{number}"
 
 
@@ -161,7 +161,7 @@ def test_batch_and_threads(folder: Path, lance_uri: str) -> None:
     asked = [{"messages": [("user", f"I adopted a dog called Buddy{number}.")]} for number in range(4)]
     graph.batch(asked, [config(recorder, f"t{number}", f"u{number}") for number in range(4)])
     managed = [decision for decision in read_traces(folder) if decision.role == "manage"]
-    assert sorted(str(decision.operations[0]["text"])[-8:] for decision in managed) == [
+    assert sorted(str(decision.operations[0]["after"])[-8:] for decision in managed) == [
         f" Buddy{number}."[-8:] for number in range(4)
     ]
     assert len({decision.run_id for decision in managed}) == 4
@@ -198,13 +198,13 @@ def test_a_model_that_is_wrapped(folder: Path, lance_uri: str, how: str) -> None
 
 
 def test_every_batch_of_turns_gets_its_own_operations(folder: Path, lance_uri: str) -> None:
-    from langgraph_memory_r1.turns import Limits
+    from langgraph_memory_r1.batches import Limits
 
     graph = create_memory_graph(lance_uri, limits=Limits(batch_turns=1))
     said = [("user", BUDDY), ("user", "Haha."), ("user", "I moved to Denver.")]
     out = graph.invoke({"messages": said}, config(TraceRecorder(folder)))
     managed = [decision for decision in read_traces(folder) if decision.role == "manage"]
-    texts = [[operation["text"] for operation in decision.operations] for decision in managed]
+    texts = [[operation["after"] for operation in decision.operations] for decision in managed]
     assert texts == [["User adopted a dog called Buddy."], ["User moved to Denver."]]
     assert [operation["event"] for operation in out["memory_ops"]] == ["ADD", "NOOP", "ADD"]
 

@@ -124,7 +124,7 @@ def test_openinference_spans(tmp_path: Path) -> None:
     assert len({each.run_id for each in (extract, manage, answer)}) == 1
     (operation,) = manage.operations
     assert (operation["event"], operation["source"]) == ("ADD", list(manage.turns))
-    assert (answer.answer, answer.selected) == ("Buddy", (operation["id"],))
+    assert (answer.answer, answer.selected) == ("Buddy", (operation["memory_id"],))
     assert all(each.ms is not None and each.at is not None for each in (extract, manage, answer))
 
 

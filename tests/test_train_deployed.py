@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from langgraph_memory_r1 import Conversation, LanceDBStore, MemoryBank, create_memory_graph, load_chat_model
+from langgraph_memory_r1.batches import Limits
 from langgraph_memory_r1.evals.personaworld import generate
 from langgraph_memory_r1.graph import MemoryGraph
 from langgraph_memory_r1.models import RulesChatModel
@@ -32,7 +33,6 @@ from langgraph_memory_r1.train.rollout import Deciding, ask, episodes_of, rememb
 from langgraph_memory_r1.train.rows import Probe, read_rows
 from langgraph_memory_r1.train.sources import probe_of
 from langgraph_memory_r1.train.validation import greedy_score
-from langgraph_memory_r1.turns import Limits
 
 pytestmark = pytest.mark.slow  # TRL alone takes seconds to load
 
@@ -105,7 +105,7 @@ class Trained:
     def graph(self, bank: Path, clock: Clock, **models: Any) -> MemoryGraph:
         recipe = self.recipe
         return create_memory_graph(
-            str(bank), style=recipe.style, related_k=recipe.related_k, top_k=recipe.top_k,
+            str(bank), style=recipe.style, related_k=recipe.related_k, k=recipe.top_k,
             limits=Limits(batch_turns=1), clock=clock, **models,
         )  # fmt: skip
 

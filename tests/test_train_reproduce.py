@@ -164,8 +164,8 @@ def recipe(small_base: str) -> Recipe:
 @pytest.mark.slow
 def test_the_evaluation_answers_as_the_graph_does(recipe: Recipe, stories: list[Story], tmp_path: Path) -> None:
     from langgraph_memory_r1 import create_memory_graph, load_chat_model
+    from langgraph_memory_r1.batches import Limits
     from langgraph_memory_r1.train.reproduce.outcome import evaluate, play
-    from langgraph_memory_r1.turns import Limits
 
     told = stories[:2]
     rollouts, answers = play(recipe, {}, told)
@@ -173,7 +173,7 @@ def test_the_evaluation_answers_as_the_graph_does(recipe: Recipe, stories: list[
     for number, story in enumerate(told):
         conversation: Conversation = story.conversation
         asked = conversation.questions[0].at or datetime.now(UTC)
-        how: dict[str, Any] = {"style": recipe.style, "related_k": recipe.related_k, "top_k": recipe.top_k}
+        how: dict[str, Any] = {"style": recipe.style, "related_k": recipe.related_k, "k": recipe.top_k}
         model = load_chat_model(f"hf:{recipe.base}", max_tokens=recipe.max_tokens)
         graph = create_memory_graph(
             str(tmp_path / str(number)), manager=model, answerer=model, limits=Limits(batch_turns=1),

@@ -25,6 +25,7 @@ from langgraph_memory_r1 import (
     create_memory_graph,
     read_traces,
 )
+from langgraph_memory_r1.batches import Limits
 from langgraph_memory_r1.evals.personaworld import generate
 from langgraph_memory_r1.models import RulesChatModel
 from langgraph_memory_r1.prompts import render
@@ -32,7 +33,6 @@ from langgraph_memory_r1.train.models import ChatPolicy, Reply
 from langgraph_memory_r1.train.rollout import Deciding, ask, episodes_of, remember, roll
 from langgraph_memory_r1.train.rows import Row, read_rows, write_rows
 from langgraph_memory_r1.train.sources import answer_rows, manager_rows
-from langgraph_memory_r1.turns import Limits
 
 RULES = Deciding(ChatPolicy(RulesChatModel()), "full", k=6)
 ANSWERS = replace(RULES, k=10)
@@ -50,9 +50,7 @@ def test_banks_and_answers_are_those_of_the_graph(conversations: list[Conversati
     answers = iter(ask(asked, ANSWERS))
     store = InMemoryStore()
     for conversation, bank in zip(conversations, banks, strict=True):
-        graph = create_memory_graph(
-            MemoryBank(store, conversation.id), related_k=6, top_k=10, limits=Limits(batch_turns=1)
-        )
+        graph = create_memory_graph(MemoryBank(store, conversation.id), related_k=6, k=10, limits=Limits(batch_turns=1))
         graph.invoke({"turns": list(conversation.turns)})
         assert [memory.text for memory in MemoryBank(store, conversation.id).all()] == [m.text for m in bank.all()]
         for question in conversation.questions:
@@ -65,7 +63,7 @@ def test_rows_show_what_the_graph_shows(conversations: list[Conversation], tmp_p
     recorder = TraceRecorder(tmp_path)
     for conversation in conversations:
         graph = create_memory_graph(
-            MemoryBank(InMemoryStore(), conversation.id), related_k=6, top_k=10, limits=Limits(batch_turns=1),
+            MemoryBank(InMemoryStore(), conversation.id), related_k=6, k=10, limits=Limits(batch_turns=1),
             clock=lambda: moment[0],
         ).with_config(callbacks=[recorder])  # fmt: skip
         graph.invoke({"turns": list(conversation.turns)})

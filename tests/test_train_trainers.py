@@ -16,7 +16,7 @@ import torch
 from trl import SFTConfig
 
 from langgraph_memory_r1 import InputError
-from langgraph_memory_r1.roles import Batch
+from langgraph_memory_r1.batches import Batch
 from langgraph_memory_r1.schemas import Fact, Question, Turn
 from langgraph_memory_r1.train.grpo import NodeGRPOTrainer
 from langgraph_memory_r1.train.logo import NodeLoGoTrainer

@@ -10,25 +10,23 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
 from langgraph_memory_r1 import InputError, Turn
+from langgraph_memory_r1.batches import Limits, batch_turns, pieces
 from langgraph_memory_r1.state import as_turn, turn_as_dict
 from langgraph_memory_r1.turns import (
     RECALLED,
-    Heard,
-    Limits,
+    NewTurns,
     Speakers,
-    batches,
-    hear_messages,
-    hear_turns,
-    pieces,
-    together,
+    concatenate,
+    turns_from_input,
+    turns_from_messages,
 )
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 LONG_ID = "500543cd-5632-4b90-9768"
 
 
-def hear(messages: list[Any], cursor: str | None = None, thread: str | None = None) -> Heard:
-    return hear_messages(messages, cursor, Speakers(thread=thread), NOW)
+def hear(messages: list[Any], cursor: str | None = None, thread: str | None = None) -> NewTurns:
+    return turns_from_messages(messages, cursor, Speakers(thread=thread), NOW)
 
 
 def test_people_and_the_assistant_are_heard() -> None:
@@ -91,17 +89,17 @@ def test_content_that_is_no_content_is_counted() -> None:
 def test_only_what_comes_after_the_cursor_is_new() -> None:
     messages = [HumanMessage("one", id="m1"), AIMessage("two", id="m2"), HumanMessage("three", id="m3")]
     assert [turn.text for turn in hear(messages, "m2").turns] == ["three"]
-    assert hear(messages, "m3") == Heard(last="m3")
+    assert hear(messages, "m3") == NewTurns(last="m3")
     assert len(hear(messages, "trimmed away").turns) == 3
     assert hear([], "m3").last == "m3"
 
 
 def test_turns_and_messages_can_be_heard_together() -> None:
-    given = hear_turns([Turn("Ana", "Hi", id="t1"), Turn("Ana", "")], "m0")
-    heard = together(given, hear([AIMessage("two", id="m1"), AIMessage("", id="m2")], "m0"))
+    given = turns_from_input([Turn("Ana", "Hi", id="t1"), Turn("Ana", "")], "m0")
+    heard = concatenate(given, hear([AIMessage("two", id="m1"), AIMessage("", id="m2")], "m0"))
     assert [turn.id for turn in heard.turns] == ["t1", "m1"]
     assert (heard.cursors, heard.last, heard.skipped, heard.own) == (("m0", "m1"), "m2", {"empty": 2}, {"m1"})
-    assert together(given, hear([], "m0")).last == "m0"
+    assert concatenate(given, hear([], "m0")).last == "m0"
 
 
 def test_ids_that_are_short_count_in_their_thread_only() -> None:
@@ -120,7 +118,7 @@ def test_turns_without_an_id_get_the_same_one_every_time() -> None:
             Turn("Ana", "Hi"),
             Turn("Ana", "x", id="mine"),
         ]
-        return [turn.id for turn in hear_turns(given, None).turns]
+        return [turn.id for turn in turns_from_input(given, None).turns]
 
     assert ids() == ids()
     assert len(set(ids())) == 5
@@ -129,7 +127,7 @@ def test_turns_without_an_id_get_the_same_one_every_time() -> None:
 
 def test_turns_may_be_dictionaries_and_are_cleaned() -> None:
     given = [{"text": "a\x00\ud800b", "at": "2024-05-01T12:00"}, {"speaker": "Ana", "text": "  "}]
-    heard = hear_turns(given, "m1")
+    heard = turns_from_input(given, "m1")
     assert [(turn.speaker, turn.text, turn.at) for turn in heard.turns] == [("somebody", "ab", NOW)]
     assert (heard.skipped, heard.last, heard.cursors) == ({"empty": 1}, "m1", ("m1",))
     turn = Turn("Ana", "x", NOW, "t1", "s1")
@@ -143,10 +141,11 @@ def test_what_is_no_turn_is_refused(wrong: Any) -> None:
 
 
 def test_turns_are_grouped_by_number_and_by_size() -> None:
-    turns = [Turn("Ana", "x" * 10, id=str(number)) for number in range(7)]
-    assert [len(group) for group in batches(turns, Limits(batch_turns=3))] == [3, 3, 1]
-    assert [len(group) for group in batches(turns, Limits(batch_chars=45))] == [4, 3]
-    assert list(batches([], Limits())) == []
+    turns = tuple(Turn("Ana", "x" * 10, id=str(number)) for number in range(7))
+    new = NewTurns(turns, (None,) * 7)
+    assert [len(batch.turns) for batch in batch_turns(new, Limits(batch_turns=3))] == [3, 3, 1]
+    assert [len(batch.turns) for batch in batch_turns(new, Limits(batch_chars=45))] == [4, 3]
+    assert batch_turns(NewTurns(), Limits()) == []
 
 
 def test_a_huge_turn_is_cut_up_and_its_end_left_out_loudly(caplog: pytest.LogCaptureFixture) -> None:

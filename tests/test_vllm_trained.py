@@ -21,6 +21,7 @@ import torch
 from peft import PeftModel
 
 from langgraph_memory_r1 import LanceDBStore, MemoryBank, create_memory_graph, load_chat_model, prompts
+from langgraph_memory_r1.batches import Limits
 from langgraph_memory_r1.conversations import write_conversations
 from langgraph_memory_r1.evals.personaworld import Story, generate
 from langgraph_memory_r1.graph import MemoryGraph
@@ -32,7 +33,6 @@ from langgraph_memory_r1.train.models import prompt_ids
 from langgraph_memory_r1.train.recipe import Recipe, find_recipe, read_recipe
 from langgraph_memory_r1.train.rows import read_rows
 from langgraph_memory_r1.train.run import train
-from langgraph_memory_r1.turns import Limits
 
 pytestmark = [pytest.mark.slow, needs_vllm]
 
@@ -63,7 +63,7 @@ class Run:
         assert asked is not None
         return create_memory_graph(
             str(bank), manager=manager, answerer=answerer, style=self.recipe.style, related_k=self.recipe.related_k,
-            top_k=self.recipe.top_k, limits=Limits(batch_turns=1), clock=lambda: asked,
+            k=self.recipe.top_k, limits=Limits(batch_turns=1), clock=lambda: asked,
         )  # fmt: skip
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import yaml
 
+from langgraph_memory_r1.batches import Limits
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.models.adapters import read_manifest
 from langgraph_memory_r1.train.recipe import TrainedRole
-from langgraph_memory_r1.turns import Limits
 
 CURVE = ("reward", "kl", "frac_reward_zero_std", "loss")
 _POINTS = 12
@@ -71,7 +71,7 @@ def card(run: Path, role: TrainedRole, stage: Path) -> str:
 
 def _loading(recipe: dict[str, Any], role: TrainedRole) -> list[str]:
     """How to load it so that the graph decides as in training."""
-    parameter, most = ("manager", "related_k") if role == "manage" else ("answerer", "top_k")
+    parameter, most = ("manager", "related_k") if role == "manage" else ("answerer", "k")
     how = f'{parameter}=model, style="{recipe["style"]}", {most}={recipe[most]}'
     limits = Limits.as_trained(recipe["train"]["source"])
     told = role == "manage" and limits != Limits()
@@ -79,7 +79,7 @@ def _loading(recipe: dict[str, Any], role: TrainedRole) -> list[str]:
         how += f", limits=Limits(batch_turns={limits.batch_turns})"
     return [
         "```python", "from langgraph_memory_r1 import create_memory_graph, load_chat_model",
-        *(["from langgraph_memory_r1.turns import Limits"] if told else []), "",
+        *(["from langgraph_memory_r1.batches import Limits"] if told else []), "",
         f'base, adapter, role = "hf:{recipe["base"]}", "THIS_FOLDER", "{role}"',
         f"model = load_chat_model(base, adapter, role=role, max_tokens={recipe['max_tokens']})",
         f'graph = create_memory_graph("bank", {how})', "```", "", *_serving(recipe, role),

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from trl import GRPOConfig
 
-from langgraph_memory_r1.roles import Batch
+from langgraph_memory_r1.batches import Batch
 from langgraph_memory_r1.schemas import Question
 from langgraph_memory_r1.train.advantages import group_advantages, zero_variance_share
 from langgraph_memory_r1.train.grpo import NodeGRPOTrainer, write_completions

@@ -14,16 +14,15 @@ from typing import Any, TypeAlias, TypeVar
 from langchain_core.messages import AIMessage, BaseMessage
 
 from langgraph_memory_r1 import roles
-from langgraph_memory_r1.agents import Progress, consult
 from langgraph_memory_r1.bank.base import MemoryFork
+from langgraph_memory_r1.batches import Batch, Limits, batch_turns
 from langgraph_memory_r1.models import RulesChatModel
 from langgraph_memory_r1.prompts import Role, RoleInput, Style
 from langgraph_memory_r1.retrieval import Index
-from langgraph_memory_r1.roles import Batch
 from langgraph_memory_r1.schemas import Answer, Conversation, Question
-from langgraph_memory_r1.steps import Agent, Ask, Do, Steps
+from langgraph_memory_r1.steps import Agent, CallModel, RunBlocking, RunMonitor, Steps, call_role
 from langgraph_memory_r1.train.models import ChatPolicy, Policy, Reply
-from langgraph_memory_r1.turns import Limits, hear_turns
+from langgraph_memory_r1.turns import turns_from_input
 
 T = TypeVar("T")
 
@@ -102,9 +101,9 @@ def episodes_of(
     groups = [
         (place, group)
         for place, conversation in enumerate(conversations)
-        for group in roles.groups(hear_turns(conversation.turns, None), limits)
+        for group in batch_turns(turns_from_input(conversation.turns, None), limits)
     ]
-    found = drive_all([roles.extract(agent, group, Progress()) for _, group in groups], extractor.ready)
+    found = drive_all([roles.extract(agent, group, RunMonitor()) for _, group in groups], extractor.ready)
     steps: dict[int, list[Batch]] = {}
     for (place, _), batch in zip(groups, found, strict=True):
         steps.setdefault(place, []).append(batch)
@@ -134,7 +133,7 @@ def final_replies(role: Role, given: Sequence[RoleInput], deciding: Deciding) ->
         last.update(replies)
         return replies
 
-    drive_all([consult(agent, each, Progress()) for each in given], ready)
+    drive_all([call_role(agent, each, RunMonitor()) for each in given], ready)
     return [last[place] for place in range(len(given))]
 
 
@@ -155,7 +154,7 @@ def remember(episodes: Sequence[Episode], manager: Deciding) -> list[MemoryFork]
 def ask(asked: Sequence[tuple[MemoryFork, Question]], answerer: Deciding) -> list[Answer]:
     """The Answer Agent's answers from banks."""
     agent = Agent("answer", _NOBODY, answerer.policy.label, answerer.style)
-    runs = [roles.answer(bank, agent, question.text, answerer.k, question.at, Progress()) for bank, question in asked]
+    runs = [roles.answer(bank, agent, question.text, answerer.k, question.at, RunMonitor()) for bank, question in asked]
     return drive_all(runs, answerer.ready)
 
 
@@ -172,14 +171,14 @@ def _decide(rollouts: Sequence[Rollout], step: int, manager: Deciding) -> None:
             rollouts[place].moves.append((sessions[place], reply))
         return {place: reply.text for place, reply in replies.items()}
 
-    drive_all([roles.manage(r.bank, agent, r.episode.steps[step], manager.k, Progress()) for r in rollouts], ready)
+    drive_all([roles.manage(r.bank, agent, r.episode.steps[step], manager.k, RunMonitor()) for r in rollouts], ready)
 
 
-def _advance(run: Steps[T], value: Any, place: int, results: dict[int, T]) -> Ask | None:
+def _advance(run: Steps[T], value: Any, place: int, results: dict[int, T]) -> CallModel | None:
     """Runs on to the next question to a model; None at the end."""
     try:
         effect = run.send(value)
-        while isinstance(effect, Do):
+        while isinstance(effect, RunBlocking):
             try:
                 done = effect.action()
             except Exception as error:  # the steps decide what a failure means

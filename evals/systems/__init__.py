@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from langgraph_memory_r1.batches import Limits
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.calls import CachedChatModel, CachedEmbeddings
 from langgraph_memory_r1.evals.systems.base import System
@@ -21,7 +22,6 @@ from langgraph_memory_r1.evals.systems.turns import (
     RankedTurns,
 )
 from langgraph_memory_r1.prompts import Style
-from langgraph_memory_r1.turns import Limits
 
 __all__ = ["SYSTEMS", "Parts", "systems"]
 

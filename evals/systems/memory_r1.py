@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from langgraph_memory_r1.bank import MemoryBank
+from langgraph_memory_r1.batches import Limits
 from langgraph_memory_r1.evals.calls import CachedChatModel, CachedEmbeddings
 from langgraph_memory_r1.evals.systems.base import Bank, Finder, Listener, System
 from langgraph_memory_r1.evals.systems.turns import IndexFinder
@@ -17,7 +18,6 @@ from langgraph_memory_r1.graph import MemoryGraph, create_memory_graph
 from langgraph_memory_r1.prompts import PROMPT_VERSION, Style
 from langgraph_memory_r1.schemas import Conversation, Turn
 from langgraph_memory_r1.store import LanceDBStore
-from langgraph_memory_r1.turns import Limits
 
 __all__ = ["MemoryR1"]
 

@@ -70,7 +70,7 @@ def ask(
     asked = [(found, each) for found in read for each in found.questions][:limit]
     playing = cast(model, trained)
     if k is not None:
-        playing.settings["top_k"] = k
+        playing.settings["k"] = k
     many = given.path is not None
     bar = many and not console().is_terminal  # answers that scroll by are progress enough
     start, recorder = time.perf_counter(), recorder_for(traces)

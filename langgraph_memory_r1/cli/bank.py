@@ -14,7 +14,6 @@ from langgraph_memory_r1.cli.records import (
     day,
     memory_as_json,
     minute,
-    operation_of,
     show_operation,
     source_of,
 )
@@ -71,13 +70,15 @@ def history(
     Before and after, the model, the reason, and the turns that it came from; the oldest first. The id
     of an operation is what `memory-r1 undo` takes.
     """
+    from langgraph_memory_r1.state import change_record
+
     with bank_of(db, user) as (bank, name):
         changes = bank.history(memory_id)
     if memory_id is not None and not changes:
         raise InputError(f"There is no memory {plain(memory_id)!r}; `memory-r1 memories` lists their ids.")
     shown = changes[-limit:]
     if as_data:
-        as_json([operation_of(change) for change in shown])
+        as_json([change_record(change) for change in shown])
         return
     for change in shown:
         show_change(change)
@@ -102,13 +103,15 @@ def undo(
     Without an id, the newest that still stands: repeating `undo` goes further back. An undo has an id of its own in the
     history; taking that back does the operation again.
     """
+    from langgraph_memory_r1.state import change_record
+
     with bank_of(db, user, embedder) as (bank, _):
         change = bank.undo(op_id)
     if as_data:
-        as_json(operation_of(change))
+        as_json(change_record(change))
         return
     say(("undone", "bold"), f"  {plain(change.undoes or '')}")
-    show_operation(operation_of(change))
+    show_operation(change_record(change))
 
 
 def forget(
@@ -148,7 +151,9 @@ def _show_memories(found: list[Memory]) -> None:
 
 def show_change(change: Change) -> None:
     """One line of the history: which operation, when, by whom, from where, and what it did."""
+    from langgraph_memory_r1.state import change_record
+
     head = [(plain(change.id), "bold"), (f"  {minute(change.at)}  {by(change.model)}", FAINT)]
     taken_back = f"  takes back {change.undoes}" if change.undoes else ""
     say(*head, (taken_back, FAINT), "  ", source_of(change.source))
-    show_operation(operation_of(change))
+    show_operation(change_record(change))

@@ -17,7 +17,13 @@ from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Embedder, Mod
 from langgraph_memory_r1.cli.output import COLOURS, FAINT, counted, entry, note, plain, say
 from langgraph_memory_r1.cli.place import opened, owner
 from langgraph_memory_r1.cli.recording import recorded, recorder_for
-from langgraph_memory_r1.cli.records import by, memory_as_json, operation_of, show_answer, show_memories, show_operation
+from langgraph_memory_r1.cli.records import (
+    by,
+    memory_as_json,
+    show_answer,
+    show_memories,
+    show_operation,
+)
 from langgraph_memory_r1.cli.trained import cast
 from langgraph_memory_r1.errors import InputError, MemoryR1Error
 
@@ -121,6 +127,8 @@ class _Talk:
         entry(("ERROR", COLOURS["ERROR"]), plain(reason))
 
     def _command(self, line: str) -> None:
+        from langgraph_memory_r1.state import change_record
+
         name, _, rest = line.partition(" ")
         rest = rest.strip()
         match name:
@@ -132,7 +140,7 @@ class _Talk:
                 for change in self.bank.history()[-(int(rest) if rest.isdecimal() else _NEWEST) :]:
                     show_change(change)
             case "/undo":
-                show_operation(operation_of(self.bank.undo(rest or None)))
+                show_operation(change_record(self.bank.undo(rest or None)))
             case "/forget":
                 self._forget(rest)
             case "/gold":

@@ -99,9 +99,9 @@ def contenders(names: Sequence[str], cast: Casting, models: Models) -> list[tupl
 
 
 def _contender(name: str, cast: Casting, models: Models, embedder: Any) -> tuple[System, Answerer]:
+    from langgraph_memory_r1.batches import Limits
     from langgraph_memory_r1.evals.answering import Answerer
     from langgraph_memory_r1.evals.systems import Parts, systems
-    from langgraph_memory_r1.turns import Limits
 
     kind, colon, suffix = name.partition(":")
     worn = _worn(name, suffix, cast) if colon else ROLES
@@ -138,7 +138,7 @@ def _chosen(role: str, cast: Casting, worn: Sequence[str]) -> Chosen:
 
 def _trained(wanted: WantedModels) -> dict[str, Any]:
     """What a run of `memory-r1 train` says about models, by the names of `Casting` and of the recipe."""
-    from langgraph_memory_r1.turns import Limits
+    from langgraph_memory_r1.batches import Limits
 
     run = Path(str(wanted.trained))
     told = recipe_of(run)

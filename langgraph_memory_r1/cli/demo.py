@@ -13,7 +13,6 @@ from langgraph_memory_r1.cli.output import BASELINE, FAINT, as_json, entry, head
 from langgraph_memory_r1.cli.records import (
     day,
     memory_as_json,
-    operation_of,
     show_answer,
     show_memories,
     show_operation,
@@ -73,6 +72,7 @@ def _folder(db: str | None) -> Iterator[str]:
 
 def _show(scenes: Iterator[Scene], model: str) -> None:
     from langgraph_memory_r1.demo import Answered, Remembered, Said, Undone
+    from langgraph_memory_r1.state import change_record
 
     decided = f"{model}, {BASELINE}" if model == "rules" else model
     say(("A conversation becomes memories", "bold"), f"  (decided by: {decided})")
@@ -96,7 +96,7 @@ def _show(scenes: Iterator[Scene], model: str) -> None:
             _show_answered(scene, model)
         elif isinstance(scene, Undone):
             heading("One operation is undone")
-            show_operation(operation_of(scene.operation))
+            show_operation(change_record(scene.operation))
             entry(("undo", "bold"), f"{plain(scene.operation.id)} is taken back")
 
 
@@ -124,7 +124,7 @@ def _goodbye(db: str | None, model: str) -> None:
 
 def _as_data(scene: Scene) -> dict[str, Any]:
     from langgraph_memory_r1.demo import Answered, Remembered, Said
-    from langgraph_memory_r1.state import turn_as_dict
+    from langgraph_memory_r1.state import change_record, turn_as_dict
 
     if isinstance(scene, Said):
         return {"scene": "turn", "turn": turn_as_dict(scene.turn), "operations": list(scene.operations)}
@@ -138,4 +138,4 @@ def _as_data(scene: Scene) -> dict[str, Any]:
             "selected": list(scene.selected),
             "looked_at": scene.looked_at,
         }
-    return {"scene": "undo", "operation": operation_of(scene.operation), "change": operation_of(scene.change)}
+    return {"scene": "undo", "operation": change_record(scene.operation), "change": change_record(scene.change)}

@@ -104,7 +104,7 @@ def _remember(graph: MemoryGraph, turns: tuple[Turn, ...], tally: Tally) -> tupl
 
 def _groups(turns: Sequence[Turn]) -> Iterator[tuple[Turn, ...]]:
     """Turns of one session, no more than one model call looks at."""
-    from langgraph_memory_r1.turns import Limits
+    from langgraph_memory_r1.batches import Limits
 
     size = Limits().batch_turns
     for _, session in groupby(turns, key=lambda turn: turn.session):
@@ -114,6 +114,6 @@ def _groups(turns: Sequence[Turn]) -> Iterator[tuple[Turn, ...]]:
 
 def _is_known(turn: Turn, known: set[str]) -> bool:
     """Of a turn too long for one call some pieces may be missing yet; the graph knows which."""
-    from langgraph_memory_r1.turns import Limits
+    from langgraph_memory_r1.batches import Limits
 
     return turn.id in known and len(turn.text) <= Limits().batch_chars

@@ -9,50 +9,34 @@ from typing import TYPE_CHECKING, Any
 from langgraph_memory_r1.cli.output import BASELINE, COLOURS, FAINT, Part, changes_of, entry, plain, say
 
 if TYPE_CHECKING:
-    from langgraph_memory_r1.schemas import Change, Memory
+    from langgraph_memory_r1.schemas import Memory
 
 
 def show_operation(operation: Mapping[str, Any]) -> None:
     """One operation: what it did to which words, and why."""
-    event, text, before = operation["event"], operation.get("text"), operation.get("before")
+    event, after, before = operation["event"], operation.get("after"), operation.get("before")
     reason = plain(_reason(operation))
     label = (event, COLOURS.get(event, ""))
-    if before and text:
-        gone, fresh = changes_of(before, text)
+    if before and after:
+        gone, fresh = changes_of(before, after)
         entry(label, ("- ", "red"), gone)
         entry("", ("+ ", "green"), fresh)
     elif before:
         entry(label, ("- ", "red"), plain(before))
-    elif text:
-        entry(label, ("+ ", "green"), plain(text), ("" if reason else "  new", FAINT))
+    elif after:
+        entry(label, ("+ ", "green"), plain(after), ("" if reason else "  new", FAINT))
     else:
         entry(label, (reason, FAINT))
-    if reason and (text or before):
+    if reason and (after or before):
         entry("", (f"  {reason}", FAINT))
 
 
 def _reason(operation: Mapping[str, Any]) -> str:
     """The reason that was given; of an update without one, what its words show."""
-    before, text = operation.get("before") or "", operation.get("text") or ""
+    before, after = operation.get("before") or "", operation.get("after") or ""
     if operation.get("reason") or operation["event"] != "UPDATE":
         return str(operation.get("reason") or "")
-    return "keeps what was known and adds to it" if before in text else "corrects what was known"
-
-
-def operation_of(change: Change) -> dict[str, Any]:
-    """A line of the history in the shape of `memory_ops`."""
-    return {
-        "op": change.id,
-        "event": change.event,
-        "id": change.memory_id,
-        "before": change.before.text if change.before else None,
-        "text": change.after.text if change.after else None,
-        "source": list(change.source),
-        "model": change.model,
-        "reason": change.reason,
-        "at": change.at.isoformat() if change.at else None,
-        "undoes": change.undoes,
-    }
+    return "keeps what was known and adds to it" if before in after else "corrects what was known"
 
 
 def memory_as_json(memory: Memory) -> dict[str, Any]:

@@ -134,14 +134,14 @@ def _said(lines: Sequence[str], speaker: str, at: datetime, *, again: bool) -> l
     A file that is read again brings the same ids, whenever that is; what is typed or piped in is said anew each time.
     """
     from langgraph_memory_r1.schemas import Turn
-    from langgraph_memory_r1.turns import identified
+    from langgraph_memory_r1.turns import with_ids
 
     named = [_NAMED_LINE.fullmatch(line) for line in lines]
     pairs = [(found[1], found[2]) for found in named if found]
     if len(pairs) < max(len(lines), 2):
         pairs = [(speaker, line) for line in lines]
     turns = [Turn(who, text, at if again else None) for who, text in pairs]
-    return [replace(turn, at=at) for turn in identified(turns)]
+    return [replace(turn, at=at) for turn in with_ids(turns)]
 
 
 def _read(path: Path, kind: Format, strict: bool) -> list[Conversation]:
@@ -165,7 +165,7 @@ def _chosen(found: Sequence[Conversation], chosen: Sequence[str], name: str) -> 
 
 def _identified(conversation: Conversation) -> Conversation:
     """Ids are unique in their conversation only ("D1:3", "1"); a bank that holds several needs more than that."""
-    from langgraph_memory_r1.turns import identified
+    from langgraph_memory_r1.turns import with_ids
 
-    turns = tuple(replace(turn, id=f"{conversation.id}/{turn.id}") for turn in identified(conversation.turns))
+    turns = tuple(replace(turn, id=f"{conversation.id}/{turn.id}") for turn in with_ids(conversation.turns))
     return replace(conversation, turns=turns)

@@ -39,8 +39,8 @@ def cast(model: str, trained: str | None) -> Cast:
     Raises:
         InputError: The folder holds no finished run, or the model cannot wear adapters.
     """
+    from langgraph_memory_r1.batches import Limits
     from langgraph_memory_r1.models import load_chat_model, model_name
-    from langgraph_memory_r1.turns import Limits
 
     if trained is None:
         loaded = load_chat_model(model)
@@ -48,7 +48,7 @@ def cast(model: str, trained: str | None) -> Cast:
     told = recipe_of(Path(trained))
     base = f"hf:{told['base']}" if model == RULES else model
     manager, answerer = (_player(base, told, Path(trained), role) for role in ("manage", "answer"))
-    settings = {name: told[name] for name in ("extractor", "style", "related_k", "top_k")}
+    settings = {name: told[name] for name in ("extractor", "style", "related_k")} | {"k": told["top_k"]}
     limits = Limits.as_trained(told["train"]["source"])
     return Cast(
         {**settings, "manager": manager, "answerer": answerer, "limits": limits},

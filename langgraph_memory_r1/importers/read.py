@@ -21,7 +21,7 @@ from langgraph_memory_r1.importers.messages import read_messages
 from langgraph_memory_r1.importers.slack import read_slack
 from langgraph_memory_r1.importers.telegram import read_telegram
 from langgraph_memory_r1.importers.whatsapp import read_whatsapp
-from langgraph_memory_r1.turns import identified
+from langgraph_memory_r1.turns import with_ids
 
 _JSON: dict[str, Callable[[JsonDocument], Export]] = {
     "messages": read_messages,
@@ -90,6 +90,6 @@ def _read_jsonl(path: Path) -> Export:
     export = Export("jsonl", personal=False)
     found = read_conversations(path, on_skip=lambda error: export.broken.append(str(error)))
     for conversation in found:
-        turns = [replace(turn, id=f"{conversation.id}/{turn.id}") for turn in identified(conversation.turns)]
+        turns = [replace(turn, id=f"{conversation.id}/{turn.id}") for turn in with_ids(conversation.turns)]
         export.conversations.append(OwnedConversation(replace(conversation, turns=tuple(turns), questions=())))
     return export

@@ -13,15 +13,14 @@ from typing import Any
 from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 
-from langgraph_memory_r1.agents import Progress
 from langgraph_memory_r1.bank import MemoryBank
 from langgraph_memory_r1.middleware.background import Background
 from langgraph_memory_r1.middleware.remember import Crew, Outcome, decide
 from langgraph_memory_r1.middleware.turn import AgentTurn, joined, total
 from langgraph_memory_r1.nodes import OnError
-from langgraph_memory_r1.state import OperationRecord, Usage, failure, operation_of
-from langgraph_memory_r1.steps import drive
-from langgraph_memory_r1.turns import Heard
+from langgraph_memory_r1.state import ChangeRecord, Usage, change_record, failure
+from langgraph_memory_r1.steps import RunMonitor, run_sync
+from langgraph_memory_r1.turns import NewTurns
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +33,7 @@ class Job:
     """What one conversation has said since it was last dealt with."""
 
     bank: MemoryBank
-    heard: Heard
+    new: NewTurns
     crew: Crew
     thread: str | None
     config: RunnableConfig = field(default_factory=RunnableConfig)
@@ -49,8 +48,8 @@ class Job:
 @dataclass(slots=True)
 class _Done:
     cursor: str | None = None
-    ops: list[OperationRecord] = field(default_factory=list)
-    usage: Usage = field(default_factory=lambda: Progress().usage)
+    ops: list[ChangeRecord] = field(default_factory=list)
+    usage: Usage = field(default_factory=lambda: RunMonitor().usage)
 
 
 class Later:
@@ -74,7 +73,7 @@ class Later:
         if done is None:
             return
         turn.earlier += done.ops
-        turn.run.progress.usage = total(turn.run.progress.usage, done.usage)
+        turn.run.monitor.usage = total(turn.run.monitor.usage, done.usage)
         turn.outcome.cursor = done.cursor or turn.outcome.cursor
 
     def flush(self, timeout: float | None = None) -> None:
@@ -94,22 +93,22 @@ class Later:
             raise errors[0]
 
     def _work(self, job: Job) -> Job | None:
-        progress, outcome, failed = Progress(), Outcome(), None
-        remember = RunnableLambda(partial(_remember, job, progress, outcome), name="memory_background")
-        with progress.timing():
+        monitor, outcome, failed = RunMonitor(), Outcome(), None
+        remember = RunnableLambda(partial(_remember, job, monitor, outcome), name="memory_background")
+        with monitor.timing():
             try:
-                remember.invoke({"turns": len(job.heard.turns)}, job.config)
+                remember.invoke({"turns": len(job.new.turns)}, job.config)
             except Exception as error:
                 failed = error
-                log.warning("Memory failed in the background, %d turns wait: %r", len(job.heard.turns), error)
-        ops = [operation_of(change) for change in outcome.changes]
+                log.warning("Memory failed in the background, %d turns wait: %r", len(job.new.turns), error)
+        ops = [change_record(change) for change in outcome.changes]
         with self._lock:
             done = self._done.setdefault(job.key, _Done())
             if len(self._done) > _CONVERSATIONS:
                 self._done.popitem(last=False)
             done.cursor = outcome.cursor or done.cursor
             done.ops += ops if failed is None else [*ops, failure("remember", failed)]
-            done.usage = total(done.usage, progress.usage)
+            done.usage = total(done.usage, monitor.usage)
             self._errors += [failed] if failed is not None else []
         return None if failed is None else job
 
@@ -122,12 +121,12 @@ def told_after(config: RunnableConfig) -> RunnableConfig:
     return RunnableConfig(callbacks=list(handlers or []), metadata={} if thread is None else {"thread_id": thread})
 
 
-def _remember(job: Job, progress: Progress, outcome: Outcome, _: object, config: RunnableConfig) -> dict[str, Any]:
-    progress.bank = job.bank.key
-    drive(decide(job.bank, job.bank, job.heard, job.crew, progress, outcome), config)
-    return {"memory_ops": [operation_of(change) for change in outcome.changes]}
+def _remember(job: Job, monitor: RunMonitor, outcome: Outcome, _: object, config: RunnableConfig) -> dict[str, Any]:
+    monitor.bank = job.bank.key
+    run_sync(decide(job.bank, job.bank, job.new, job.crew, monitor, outcome), config)
+    return {"memory_ops": [change_record(change) for change in outcome.changes]}
 
 
 def merged(older: Job, newer: Job) -> Job:
     """Both, without saying anything twice."""
-    return replace(newer, heard=joined(older.heard, newer.heard))
+    return replace(newer, new=joined(older.new, newer.new))

@@ -31,8 +31,8 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.func import task
 from langgraph.runtime import Runtime
 
-from langgraph_memory_r1.agents import Progress
 from langgraph_memory_r1.bank import MemoryBank
+from langgraph_memory_r1.batches import Limits
 from langgraph_memory_r1.errors import MemoryR1Error
 from langgraph_memory_r1.graph import Model, agent_for, create_memory_nodes
 from langgraph_memory_r1.middleware.later import Job, Later, told_after
@@ -43,13 +43,13 @@ from langgraph_memory_r1.middleware.remember import Crew, Outcome, Redact, decid
 from langgraph_memory_r1.middleware.review import Review, approved, asks_of
 from langgraph_memory_r1.middleware.turn import AgentTurn, MemoryAgentState, Notes, NotesOfRuns, joined, waiting_in
 from langgraph_memory_r1.nodes import OnError, Run, utc_now
-from langgraph_memory_r1.owners import Namespace, Place, labels_of
+from langgraph_memory_r1.owners import Namespace, StoreLike, labels_of
 from langgraph_memory_r1.prompts import Style
 from langgraph_memory_r1.schemas import Change, Operation
-from langgraph_memory_r1.state import OperationRecord, failure
-from langgraph_memory_r1.steps import Do, Steps, adrive, drive
+from langgraph_memory_r1.state import ChangeRecord, failure
+from langgraph_memory_r1.steps import RunBlocking, RunMonitor, Steps, run_async, run_sync
 from langgraph_memory_r1.tools import ToolName, apply_one, tools_of
-from langgraph_memory_r1.turns import Limits, hear_messages
+from langgraph_memory_r1.turns import turns_from_messages
 
 log = logging.getLogger(__name__)
 
@@ -63,14 +63,14 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
     `configurable["user_id"]`, else the user "default".
 
     Args:
-        place: A folder or URI (LanceDB), a LangGraph store, or one owner's `MemoryBank`, which then serves every run.
+        store: A folder or URI (LanceDB), a LangGraph store, or one owner's `MemoryBank`, which then serves every run.
         model: Finds facts and decides about them: a chat model, `"provider:model"` or `"rules"`. Without one it is
             the agent's model; `"rules"` where that is not known (no model was called in the run).
         extractor: Another model for finding facts.
         manager: Another model for deciding what they mean for the bank.
         embedder: Adds semantic search to a folder's or URI's lexical one.
         namespace: Where a user's memories stand; "{user_id}" in a label, or a function of the run's `Runtime`.
-        top_k: At most so many memories are put into the system message; 0 recalls nothing.
+        recall_k: At most so many memories are put into the system message; 0 recalls nothing.
         related_k: Memories that are compared with each new fact.
         style: Prompts with explanations, or `"compact"` ones for models that were tuned with them.
         write: `"inline"` remembers before the run returns. `"background"` returns at once and remembers after
@@ -100,14 +100,14 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
 
     def __init__(
         self,
-        place: Place,
+        store: StoreLike,
         *,
         model: Model | None = None,
         extractor: Model | None = None,
         manager: Model | None = None,
         embedder: str | Embeddings | None = None,
         namespace: Namespace | None = None,
-        top_k: int = 20,
+        recall_k: int = 20,
         related_k: int = 10,
         style: Style = "full",
         write: Write = "inline",
@@ -120,15 +120,15 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         clock: Callable[[], datetime] = utc_now,
         name: str = "memory",
     ) -> None:
-        check_options(write, delay, review, redact, namespace, name, top_k)
+        check_options(write, delay, review, redact, namespace, name, recall_k)
         nodes = create_memory_nodes(
-            place, model="rules" if model is None else model, extractor=extractor, manager=manager, embedder=embedder,
-            namespace=namespace, top_k=max(top_k, 1), related_k=related_k, style=style, on_error=on_error,
+            store, model="rules" if model is None else model, extractor=extractor, manager=manager, embedder=embedder,
+            namespace=namespace, related_k=related_k, style=style, on_error=on_error,
             limits=limits, clock=clock,
         )  # fmt: skip
         self._name = name
         self._options = nodes.extract.options
-        self._top_k = top_k
+        self._recall_k = recall_k
         self._style = style
         self._given = {"extract": extractor or model, "manage": manager or model}
         self._loaded = {"extract": nodes.extract.agent, "manage": nodes.manage.agent}
@@ -161,13 +161,13 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
 
     async def aflush(self, timeout: float | None = None) -> None:
         """`flush` without blocking the event loop."""
-        await adrive(_done(partial(self.flush, timeout)))
+        await run_async(_done(partial(self.flush, timeout)))
 
     # Recall
 
     def before_agent(self, state: MemoryAgentState, runtime: Runtime[Any]) -> dict[str, Any]:
         """A run begins: nothing is done yet."""
-        return {"memory_ops": [], "memory_usage": Progress().usage, "memory_run": secrets.token_hex(8)}
+        return {"memory_ops": [], "memory_usage": RunMonitor().usage, "memory_run": secrets.token_hex(8)}
 
     async def abefore_agent(self, state: MemoryAgentState, runtime: Runtime[Any]) -> dict[str, Any]:
         """`before_agent`."""
@@ -175,33 +175,33 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
 
     def wrap_model_call(self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Called]) -> Called:
         """Calls the model with what is recalled."""
-        return handler(drive(self._recalling(request)))
+        return handler(run_sync(self._recalling(request)))
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[Called]]
     ) -> Called:
         """Calls the model with what is recalled."""
-        return await handler(await adrive(self._recalling(request)))
+        return await handler(await run_async(self._recalling(request)))
 
     def _recalling(self, request: ModelRequest[Any]) -> Steps[ModelRequest[Any]]:
         notes = self._notes.of(request.state)
         notes.model = request.model
-        if not self._top_k:
+        if not self._recall_k:
             return request
         start = time.perf_counter()
         run = self._run(request.runtime, ensure_config(), "recall")
         try:
-            memories = yield Do(partial(best, run.bank, query_of(request.messages), self._top_k))
+            memories = yield RunBlocking(partial(best, run.bank, query_of(request.messages), self._recall_k))
         except GraphBubbleUp:
             raise
         except Exception as error:
             if self._options.on_error == "raise":
                 raise
-            self._failed(notes.failures, "recall", error, run.progress)
+            self._failed(notes.failures, "recall", error, run.monitor)
             return request
         spent = (time.perf_counter() - start) * 1000
         notes.ms += spent
-        run.progress.tell("recalled", {"memories": [memory.id for memory in memories], "ms": round(spent, 3)})
+        run.monitor.emit("recalled", {"memories": [memory.id for memory in memories], "ms": round(spent, 3)})
         return request.override(system_message=with_memories(request.system_message, memories)) if memories else request
 
     # Remember
@@ -214,7 +214,7 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         with self._guarded(turn):
             self._listen(turn)
             saved = task(self._deciding)(turn).result() if self._asks else None
-            drive(self._remembering(turn, saved), config)
+            run_sync(self._remembering(turn, saved), config)
         self._notes.drop(state)
         return turn.update()
 
@@ -226,33 +226,33 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         with self._guarded(turn):
             self._listen(turn)
             saved = await task(self._adeciding)(turn) if self._asks else None
-            await adrive(self._remembering(turn, saved), config)
+            await run_async(self._remembering(turn, saved), config)
         self._notes.drop(state)
         return turn.update()
 
     def _remembering(self, turn: AgentTurn, saved: Saved | None) -> Steps[None]:
         if self._later is not None:
-            yield Do(partial(self._queue, turn, self._later))
+            yield RunBlocking(partial(self._queue, turn, self._later))
         elif saved is not None and self._asks is not None:
             yield from apply_approved(turn, saved, self._asks, self._redact)
         else:
-            bank: MemoryBank = yield Do(turn.run.bank)
-            yield from decide(bank, bank, turn.heard, self._crew(turn.notes), turn.run.progress, turn.outcome)
+            bank: MemoryBank = yield RunBlocking(turn.run.bank)
+            yield from decide(bank, bank, turn.new, self._crew(turn.notes), turn.run.monitor, turn.outcome)
 
     def _queue(self, turn: AgentTurn, later: Later) -> None:
         config = told_after(turn.run.config)
-        job = Job(turn.run.bank(), turn.heard, self._crew(turn.notes), turn.run.speakers().thread, config)
+        job = Job(turn.run.bank(), turn.new, self._crew(turn.notes), turn.run.speakers().thread, config)
         later.collect(job, turn)
-        if turn.heard.turns:
+        if turn.new.turns:
             later.submit(job)
 
     # Review: what was decided is kept by the checkpointer, so that the resumed run applies what was shown
 
     def _deciding(self, turn: AgentTurn) -> Saved:
-        return drive(propose(turn, self._crew(turn.notes)), turn.run.config)
+        return run_sync(propose(turn, self._crew(turn.notes)), turn.run.config)
 
     async def _adeciding(self, turn: AgentTurn) -> Saved:
-        return await adrive(propose(turn, self._crew(turn.notes)), turn.run.config)
+        return await run_async(propose(turn, self._crew(turn.notes)), turn.run.config)
 
     # One run
 
@@ -263,14 +263,14 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
 
     def _listen(self, turn: AgentTurn) -> None:
         now = self._options.clock()
-        new = hear_messages(turn.state["messages"], turn.outcome.cursor, turn.run.speakers(), now)
-        turn.heard = joined(waiting_in(turn.state, self.name), new)
+        new = turns_from_messages(turn.state["messages"], turn.outcome.cursor, turn.run.speakers(), now)
+        turn.new = joined(waiting_in(turn.state, self.name), new)
 
     def _run(self, runtime: Runtime[Any], config: RunnableConfig, step: str) -> Run:
         def tell(event: str, data: Mapping[str, Any]) -> None:
             runtime.stream_writer({"memory": step, "name": self.name, "event": event, **data})
 
-        return Run(self._options, runtime, config, Progress(tell))
+        return Run(self._options, runtime, config, RunMonitor(tell))
 
     def _bank_of_run(self, runtime: Runtime[Any], config: RunnableConfig) -> MemoryBank:
         return self._options.banks.of(labels_of(self._options.namespace, runtime, config))
@@ -296,7 +296,7 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
     @contextmanager
     def _guarded(self, turn: AgentTurn) -> Iterator[None]:
         """An agent must not fail because of its memory."""
-        with turn.run.progress.timing():
+        with turn.run.monitor.timing():
             try:
                 yield
             except GraphBubbleUp:
@@ -304,14 +304,14 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
             except Exception as error:
                 if self._options.on_error == "raise":
                     raise
-                self._failed(turn.failures, "remember", error, turn.run.progress)
+                self._failed(turn.failures, "remember", error, turn.run.monitor)
 
-    def _failed(self, failures: list[OperationRecord], step: str, error: Exception, progress: Progress) -> None:
+    def _failed(self, failures: list[ChangeRecord], step: str, error: Exception, monitor: RunMonitor) -> None:
         unexpected = None if isinstance(error, MemoryR1Error) else error  # ours say in one sentence what is wrong
         log.warning("Memory %r failed to %s, the agent goes on: %r", self.name, step, error, exc_info=unexpected)
         failures.append(failure(step, error))
-        progress.tell("error", {"operation": failures[-1]})
+        monitor.emit("error", {"operation": failures[-1]})
 
 
 def _done(action: Callable[[], None]) -> Steps[None]:
-    yield Do(action)
+    yield RunBlocking(action)

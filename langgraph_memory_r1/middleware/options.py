@@ -13,7 +13,7 @@ Write: TypeAlias = Literal["inline", "background"]
 
 
 def check_options(
-    write: str, delay: float, review: object, redact: object, namespace: Namespace | None, name: str, top_k: int
+    write: str, delay: float, review: object, redact: object, namespace: Namespace | None, name: str, recall_k: int
 ) -> None:
     """Refuses what makes no sense.
 
@@ -24,8 +24,8 @@ def check_options(
         raise InputError(f"There is no write {write!r}; give one of {', '.join(get_args(Write))}.")
     if write == "background" and review is not None:
         raise InputError('A review interrupts the run, which is over in the background; give write="inline".')
-    if top_k < 0:
-        raise InputError(f"top_k={top_k} counts memories; give 0 to recall none, or more.")
+    if recall_k < 0:
+        raise InputError(f"recall_k={recall_k} counts memories; give 0 to recall none, or more.")
     if delay < 0:
         raise InputError(f"delay={delay} lies in the past; give seconds, 0 or more.")
     if not name or not name.replace("_", "").replace("-", "").isalnum():

@@ -9,14 +9,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, TypeAlias
 
-from langgraph_memory_r1.agents import Progress
 from langgraph_memory_r1.bank import MemoryBank
 from langgraph_memory_r1.bank.records import change_from_record, change_to_record
 from langgraph_memory_r1.middleware.remember import Crew, Outcome, Redact, Redacting, decide
 from langgraph_memory_r1.middleware.review import Asks, approved
 from langgraph_memory_r1.middleware.turn import AgentTurn
-from langgraph_memory_r1.state import operation_of
-from langgraph_memory_r1.steps import Do, Steps
+from langgraph_memory_r1.state import change_record
+from langgraph_memory_r1.steps import RunBlocking, RunMonitor, Steps
 
 Saved: TypeAlias = dict[str, Any]
 """A decision as the checkpointer keeps it."""
@@ -24,29 +23,29 @@ Saved: TypeAlias = dict[str, Any]
 
 def propose(turn: AgentTurn, crew: Crew) -> Steps[Saved]:
     """Decides what the turn means for the bank, and changes nothing."""
-    bank: MemoryBank = yield Do(turn.run.bank)
-    fork = yield Do(bank.fork)
-    outcome, progress = Outcome(), Progress(partial(_tell, turn.run.progress))
-    progress.bank = bank.key
-    yield from decide(bank, fork, turn.heard, crew, progress, outcome)
+    bank: MemoryBank = yield RunBlocking(turn.run.bank)
+    fork = yield RunBlocking(bank.fork)
+    outcome, monitor = Outcome(), RunMonitor(partial(_tell, turn.run.monitor))
+    monitor.bank = bank.key
+    yield from decide(bank, fork, turn.new, crew, monitor, outcome)
     changes = [{"id": change.id, **change_to_record(change)} for change in outcome.changes]
-    return {"changes": changes, "cursor": outcome.cursor, "usage": progress.usage}
+    return {"changes": changes, "cursor": outcome.cursor, "usage": monitor.usage}
 
 
 def apply_approved(turn: AgentTurn, saved: Saved, asks: Asks, redact: Redact | None) -> Steps[None]:
     """Asks where somebody has to be asked, and applies what may be applied, in one commit."""
-    turn.run.progress.usage = saved["usage"]
+    turn.run.monitor.usage = saved["usage"]
     changes = [change_from_record(record["id"], record) for record in saved["changes"]]
     if changes:
         allowed = approved(changes, asks, turn.name)
-        bank: MemoryBank = yield Do(turn.run.bank)
+        bank: MemoryBank = yield RunBlocking(turn.run.bank)
         target = bank if redact is None else Redacting(bank, redact)
         apply = partial(target.apply, allowed.operations, expect=allowed.expect or None, model=changes[0].model)
-        turn.outcome.changes = yield Do(apply)
+        turn.outcome.changes = yield RunBlocking(apply)
         for change in turn.outcome.changes:
-            turn.run.progress.tell("operation", {"operation": operation_of(change)})
+            turn.run.monitor.emit("operation", {"operation": change_record(change)})
     turn.outcome.cursor = saved["cursor"]
 
 
-def _tell(progress: Progress, event: str, data: dict[str, Any]) -> None:
-    progress.tell("proposal" if event == "operation" else event, data)
+def _tell(monitor: RunMonitor, event: str, data: dict[str, Any]) -> None:
+    monitor.emit("proposal" if event == "operation" else event, data)

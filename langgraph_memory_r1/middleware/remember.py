@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from langgraph_memory_r1 import roles
-from langgraph_memory_r1.agents import Progress
 from langgraph_memory_r1.bank import MemoryBank
+from langgraph_memory_r1.batches import Limits, batch_turns, new_turns
 from langgraph_memory_r1.retrieval import Hit
 from langgraph_memory_r1.schemas import Add, Change, Operation, Turn, Update
-from langgraph_memory_r1.steps import Agent, Do, Steps
-from langgraph_memory_r1.turns import Heard, Limits
+from langgraph_memory_r1.steps import Agent, RunBlocking, RunMonitor, Steps
+from langgraph_memory_r1.turns import NewTurns
 
 Redact = Callable[[str], str]
 """Takes out of a text what must not be kept."""
@@ -38,30 +38,30 @@ class Outcome:
 
 
 def decide(
-    bank: MemoryBank, target: roles.Target, heard: Heard, crew: Crew, progress: Progress, outcome: Outcome
+    bank: MemoryBank, target: roles.Target, turns: NewTurns, crew: Crew, monitor: RunMonitor, outcome: Outcome
 ) -> Steps[None]:
     """Finds facts in what the bank does not know yet, and applies what they mean to the target, batch by batch.
 
     The target is the bank itself, or a fork of it.
     """
-    new = heard
-    if heard.turns:
-        new = yield Do(partial(roles.news, bank, heard, crew.limits))
-        progress.tell("heard", {"turns": len(new.turns), "skipped": dict(new.skipped)})
+    new = turns
+    if turns.turns:
+        new = yield RunBlocking(partial(new_turns, bank, turns, crew.limits))
+        monitor.emit("new_turns", {"turns": len(new.turns), "skipped": dict(new.skipped)})
     redacting = target if crew.redact is None else Redacting(target, crew.redact)
-    for batch in roles.groups(redacted(new, crew.redact), crew.limits):
-        found = yield from roles.extract(crew.extract, batch, progress)
-        outcome.changes += yield from roles.manage(redacting, crew.manage, found, crew.related_k, progress)
+    for batch in batch_turns(redacted(new, crew.redact), crew.limits):
+        found = yield from roles.extract(crew.extract, batch, monitor)
+        outcome.changes += yield from roles.manage(redacting, crew.manage, found, crew.related_k, monitor)
         if batch.cursor is not None:
             outcome.cursor = batch.cursor
-    outcome.cursor = heard.last
+    outcome.cursor = turns.last
 
 
-def redacted(heard: Heard, redact: Redact | None) -> Heard:
+def redacted(new: NewTurns, redact: Redact | None) -> NewTurns:
     """What was said, without what must not be kept; the ids stay."""
     if redact is None:
-        return heard
-    return replace(heard, turns=tuple(_redacted_turn(turn, redact) for turn in heard.turns))
+        return new
+    return replace(new, turns=tuple(_redacted_turn(turn, redact) for turn in new.turns))
 
 
 class Redacting:

@@ -15,12 +15,12 @@ from langgraph.types import interrupt
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.schemas import Add, Change, Delete, Noop, Operation, Update
-from langgraph_memory_r1.state import OperationRecord, operation_of
+from langgraph_memory_r1.state import ChangeRecord, change_record
 
-Review: TypeAlias = Literal["delete", "update"] | Callable[[OperationRecord], bool]
+Review: TypeAlias = Literal["delete", "update"] | Callable[[ChangeRecord], bool]
 """What is asked about: deletions, whatever changes or removes a memory, or what a function says."""
 
-Asks: TypeAlias = Callable[[OperationRecord], bool]
+Asks: TypeAlias = Callable[[ChangeRecord], bool]
 
 _ASKED = {"delete": ("DELETE",), "update": ("DELETE", "UPDATE")}
 _WORDS = {"approve": True, "accept": True, "yes": True, "reject": False, "no": False}
@@ -57,7 +57,7 @@ def approved(changes: Sequence[Change], asks: Asks, name: str) -> Approved:
         InputError: If the reply cannot be understood; nothing is applied.
     """
     proposed = net(changes)
-    asked = [operation_of(change) for change in proposed if change.memory_id and asks(operation_of(change))]
+    asked = [change_record(change) for change in proposed if change.memory_id and asks(change_record(change))]
     refused = ask(asked, name) if asked else set()
     expect = {
         change.memory_id: change.before.rev
@@ -67,7 +67,7 @@ def approved(changes: Sequence[Change], asks: Asks, name: str) -> Approved:
     return Approved([_operation(change, change.memory_id in refused) for change in proposed], expect)
 
 
-def ask(operations: Sequence[OperationRecord], name: str) -> set[str]:
+def ask(operations: Sequence[ChangeRecord], name: str) -> set[str]:
     """The ids of the operations that are turned down.
 
     Raises:
@@ -77,7 +77,7 @@ def ask(operations: Sequence[OperationRecord], name: str) -> set[str]:
     if info is None or info.thread_id is None:
         raise InputError("A memory review interrupts the run; give the agent a checkpointer, and the run a thread_id.")
     told = interrupt({"type": "memory_review", "memory": name, "operations": list(operations), "reply": _HOW})
-    ids = {str(operation["id"]) for operation in operations}
+    ids = {str(operation["memory_id"]) for operation in operations}
     return {key for key, allowed in _verdict(told, ids).items() if not allowed}
 
 

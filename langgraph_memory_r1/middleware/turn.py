@@ -13,8 +13,8 @@ from langchain_core.language_models import BaseChatModel
 
 from langgraph_memory_r1.middleware.remember import Outcome
 from langgraph_memory_r1.nodes import Run
-from langgraph_memory_r1.state import OperationRecord, Usage, as_turn, operation_of
-from langgraph_memory_r1.turns import Heard, together
+from langgraph_memory_r1.state import ChangeRecord, Usage, as_turn, change_record
+from langgraph_memory_r1.turns import NewTurns, concatenate
 
 _RUNS = 4_096
 _MOST_WAITING = 200
@@ -24,7 +24,7 @@ _MOST_WAITING = 200
 class MemoryAgentState(AgentState[Any]):
     """What the middleware adds to an agent's state."""
 
-    memory_ops: NotRequired[Annotated[list[OperationRecord], OmitFromInput]]
+    memory_ops: NotRequired[Annotated[list[ChangeRecord], OmitFromInput]]
     """What this run did to the bank; in the background, what was done since the thread's last run."""
     memory_usage: NotRequired[Annotated[Usage, OmitFromInput]]
     """What remembering and recalling cost in this run."""
@@ -40,7 +40,7 @@ class Notes:
     """What the model calls of a run leave for its end."""
 
     model: BaseChatModel | None = None
-    failures: list[OperationRecord] = field(default_factory=list)
+    failures: list[ChangeRecord] = field(default_factory=list)
     ms: float = 0.0
 
 
@@ -74,42 +74,42 @@ class AgentTurn:
     run: Run
     notes: Notes
     outcome: Outcome
-    heard: Heard = field(default_factory=Heard)
-    failures: list[OperationRecord] = field(default_factory=list)
-    earlier: list[OperationRecord] = field(default_factory=list)
+    new: NewTurns = field(default_factory=NewTurns)
+    failures: list[ChangeRecord] = field(default_factory=list)
+    earlier: list[ChangeRecord] = field(default_factory=list)
     """What was done in the background since the last run."""
 
     def update(self) -> dict[str, Any]:
         """What changes in the state; another middleware of this kind may have been there before."""
-        mine = [operation_of(change) for change in self.outcome.changes]
+        mine = [change_record(change) for change in self.outcome.changes]
         ops = [*(self.state.get("memory_ops") or []), *self.earlier, *self.notes.failures, *mine, *self.failures]
         cursors = {**(self.state.get("memory_cursor") or {}), self.name: self.outcome.cursor}
-        spent = total(self.run.progress.usage, self.state.get("memory_usage"))
+        spent = total(self.run.monitor.usage, self.state.get("memory_usage"))
         usage = {**spent, "ms": round(spent["ms"] + self.notes.ms, 3)}
-        waiting = {**(self.state.get("memory_waiting") or {}), self.name: kept(self.heard) if self.failures else []}
+        waiting = {**(self.state.get("memory_waiting") or {}), self.name: kept(self.new) if self.failures else []}
         return {"memory_ops": ops, "memory_cursor": cursors, "memory_usage": usage, "memory_waiting": waiting}
 
 
-def kept(heard: Heard) -> list[dict[str, Any]]:
+def kept(new: NewTurns) -> list[dict[str, Any]]:
     """Turns as a checkpointer keeps them."""
-    pairs = list(zip(heard.turns, heard.cursors, strict=True))[-_MOST_WAITING:]
-    return [{"turn": asdict(turn), "cursor": cursor, "own": turn.id in heard.own} for turn, cursor in pairs]
+    pairs = list(zip(new.turns, new.cursors, strict=True))[-_MOST_WAITING:]
+    return [{"turn": asdict(turn), "cursor": cursor, "own": turn.id in new.own} for turn, cursor in pairs]
 
 
-def waiting_in(state: Mapping[str, Any], name: str) -> Heard:
+def waiting_in(state: Mapping[str, Any], name: str) -> NewTurns:
     """The turns that a middleware failed to remember in earlier runs of the thread."""
     entries = (state.get("memory_waiting") or {}).get(name, [])
     turns = tuple(as_turn(entry["turn"]) for entry in entries)
     own = frozenset(turn.id for turn, entry in zip(turns, entries, strict=True) if entry["own"])
-    return Heard(turns, tuple(entry["cursor"] for entry in entries), own=own)
+    return NewTurns(turns, tuple(entry["cursor"] for entry in entries), own=own)
 
 
-def joined(older: Heard, newer: Heard) -> Heard:
+def joined(older: NewTurns, newer: NewTurns) -> NewTurns:
     """Both, without saying anything twice."""
     known = {turn.id for turn in older.turns}
     fresh = [place for place, turn in enumerate(newer.turns) if turn.id not in known]
     turns = tuple(newer.turns[place] for place in fresh)
-    return together(older, replace(newer, turns=turns, cursors=tuple(newer.cursors[place] for place in fresh)))
+    return concatenate(older, replace(newer, turns=turns, cursors=tuple(newer.cursors[place] for place in fresh)))
 
 
 def total(one: Usage, other: Usage | None) -> Usage:

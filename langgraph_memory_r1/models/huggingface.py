@@ -173,7 +173,7 @@ class _Base:
         if most is not None and count + room > most:
             raise InputError(
                 f"The prompt has {count} tokens and the reply may have {room}, but the model holds {most}; "
-                "give fewer memories or turns (top_k=, limits=), or a smaller max_tokens="
+                "give fewer memories or turns (k=, limits=), or a smaller max_tokens="
             )
         return {name: ids[name].to(self.model.device) for name in ("input_ids", "attention_mask")}
 

@@ -49,9 +49,9 @@ def is_right(decision: Decision) -> bool:
 
 def _add(told: _Told, decision: Decision) -> None:
     for operation in decision.operations:
-        if operation["id"]:
-            earlier = told.sources.get(operation["id"], ())
-            told.sources[operation["id"]] = tuple(dict.fromkeys([*earlier, *operation["source"]]))
+        if operation["memory_id"]:
+            earlier = told.sources.get(operation["memory_id"], ())
+            told.sources[operation["memory_id"]] = tuple(dict.fromkeys([*earlier, *operation["source"]]))
     if decision.role not in ("extract", "answer"):
         return
     try:

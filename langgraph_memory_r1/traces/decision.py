@@ -29,7 +29,7 @@ from langgraph_memory_r1.prompts import (
     read,
     restore,
 )
-from langgraph_memory_r1.state import OperationRecord
+from langgraph_memory_r1.state import ChangeRecord
 
 Message: TypeAlias = dict[str, Any]
 """`role`, `content`, and `tool_calls`, `tool_call_id`, `name` where there are any."""
@@ -56,7 +56,7 @@ class Applied:
     """Operations that were applied in a later run than they were decided in: somebody had to approve them."""
 
     thread: str | None
-    operations: tuple[OperationRecord, ...]
+    operations: tuple[ChangeRecord, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ class Decision:
     """Which bank it was about; see `MemoryBank.key`."""
     references: dict[str, list[Any]] = field(default_factory=dict)
     """The ids behind the numbers in the prompt; see `prompts.references`."""
-    operations: tuple[OperationRecord, ...] = ()
+    operations: tuple[ChangeRecord, ...] = ()
     """What was done to the bank because of it."""
     answer: str | None = None
     selected: tuple[str, ...] = ()
@@ -157,6 +157,9 @@ class Decision:
 
 TraceRecord: TypeAlias = Decision | Feedback | Applied
 
+_WRITTEN = {"op_id": "op", "memory_id": "id", "after": "text"}
+"""What the fields of a `ChangeRecord` are called in the lines of a trace."""
+
 _KINDS: dict[str, type[TraceRecord]] = {"decision": Decision, "feedback": Feedback, "applied": Applied}
 
 
@@ -180,6 +183,10 @@ def from_line(line: bytes) -> TraceRecord:
     kind = found.get("kind") if isinstance(found, dict) else None
     if kind not in _KINDS:
         raise ValueError(f"{str(kind)[:40]!r} is no kind of record of a trace")
+    for operation in found.get("operations") or ():
+        if isinstance(operation, dict):
+            operation.setdefault("undoes", None)
+            operation |= {name: operation.pop(written) for name, written in _WRITTEN.items() if written in operation}
     record: TraceRecord = _adapter(kind).validate_python(found)
     if isinstance(record, Feedback) and record.score is not None and not math.isfinite(record.score):
         raise ValueError(f"a score of {record.score} is no number")
@@ -196,6 +203,10 @@ def _fields(record: TraceRecord) -> dict[str, Any]:
     if isinstance(record, Feedback):
         return asdict(record)
     fields = {name: getattr(record, name) for name in type(record).__dataclass_fields__}
+    fields["operations"] = [
+        {_WRITTEN.get(key, key): value for key, value in operation.items() if key != "undoes" or value is not None}
+        for operation in record.operations
+    ]
     return fields | ({"feedback": [asdict(told) for told in record.feedback]} if isinstance(record, Decision) else {})
 
 

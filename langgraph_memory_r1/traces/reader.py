@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.state import OperationRecord
+from langgraph_memory_r1.state import ChangeRecord
 from langgraph_memory_r1.traces.decision import Applied, Decision, Feedback, TraceRecord, from_line, with_feedback
 from langgraph_memory_r1.traces.exports.tool_export import decisions_of_export, is_export
 from langgraph_memory_r1.traces.folder import lines_of, trace_files
@@ -95,7 +95,7 @@ class _Later:
     """What was recorded about decisions after them."""
 
     feedback: dict[str, list[Feedback]] = field(default_factory=dict)
-    applied: dict[str | None, list[OperationRecord]] = field(default_factory=dict)
+    applied: dict[str | None, list[ChangeRecord]] = field(default_factory=dict)
     """Operations that were approved, by thread."""
 
     def join(self, decision: Decision) -> Decision:

@@ -278,7 +278,7 @@ class TraceRecorder(BaseCallbackHandler):
         if node is not None and node.calls:
             self._writer.write(node.calls, outputs)
         elif node is not None and (node.name or "").endswith(_REMEMBERS) and isinstance(outputs, Mapping):
-            operations = [each for each in outputs.get("memory_ops") or () if each.get("op")]
+            operations = [each for each in outputs.get("memory_ops") or () if each.get("op_id")]
             if operations:
                 self._writer.write_applied(node.thread, operations)
         if node is not None and node.run_id == run_id:

@@ -6,13 +6,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
-from langgraph_memory_r1.state import OperationRecord
+from langgraph_memory_r1.state import ChangeRecord
 from langgraph_memory_r1.traces.decision import Applied, Decision
 
 Redact: TypeAlias = Callable[[str], str]
 """Takes out of a text what must not be kept."""
 
-_NAMES = frozenset({"role", "type", "id", "op", "event", "at", "source", "model", "tool_call_id"})
+_NAMES = frozenset(
+    {"role", "type", "id", "op_id", "memory_id", "undoes", "event", "at", "source", "model", "tool_call_id"}
+)
 """Keys whose values are no words of people or models."""
 
 
@@ -26,7 +28,7 @@ def redacted(decision: Decision, redact: Redact) -> Decision:
         messages=messages,
         completion=completion,
         tool_calls=_in(decision.tool_calls, redact),
-        operations=cast(tuple[OperationRecord, ...], _in(decision.operations, redact)),
+        operations=cast(tuple[ChangeRecord, ...], _in(decision.operations, redact)),
         answer=None if decision.answer is None else redact(decision.answer),
         error=None if decision.error is None else redact(decision.error),
         prompt_token_ids=() if told else decision.prompt_token_ids,

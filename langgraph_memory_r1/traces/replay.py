@@ -15,7 +15,7 @@ from langgraph_memory_r1.bank.history import in_order
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.prompts import AnswerInput, ManageInput, RoleInput
 from langgraph_memory_r1.schemas import Fact, Memory
-from langgraph_memory_r1.state import OperationRecord
+from langgraph_memory_r1.state import ChangeRecord
 from langgraph_memory_r1.traces.decision import Decision
 
 
@@ -80,8 +80,8 @@ def _facts(decision: Decision) -> tuple[Fact, ...]:
     return given.facts if isinstance(given, ManageInput) else ()
 
 
-def _apply(held: dict[str, Memory], operation: OperationRecord, facts: tuple[Fact, ...]) -> None:
-    key, text, source = operation["id"], operation["text"], tuple(operation["source"])
+def _apply(held: dict[str, Memory], operation: ChangeRecord, facts: tuple[Fact, ...]) -> None:
+    key, text, source = operation["memory_id"], operation["after"], tuple(operation["source"])
     if key is None:
         return
     if operation["event"] == "DELETE" or text is None:

@@ -168,7 +168,7 @@ def _in_the_graph(recipe: Recipe, folders: Mapping[str, Path], stories: list[Sto
 def _asked(recipe: Recipe, folders: Mapping[str, Path], story: Story, place: str) -> Iterator[str]:
     """The graph's answers about a conversation."""
     from langgraph_memory_r1 import create_memory_graph, load_chat_model
-    from langgraph_memory_r1.turns import Limits
+    from langgraph_memory_r1.batches import Limits
 
     def model(role: Any) -> Any:
         return load_chat_model(f"hf:{recipe.base}", adapter=folders[role], role=role, max_tokens=recipe.max_tokens)
@@ -177,7 +177,7 @@ def _asked(recipe: Recipe, folders: Mapping[str, Path], story: Story, place: str
     asked = questions[0].at or datetime.now(UTC)
     graph = create_memory_graph(
         place, manager=model("manage"), answerer=model("answer"), style=recipe.style, related_k=recipe.related_k,
-        top_k=recipe.top_k, limits=Limits(batch_turns=1), clock=lambda: asked,
+        k=recipe.top_k, limits=Limits(batch_turns=1), clock=lambda: asked,
     )  # fmt: skip
     graph.invoke({"turns": story.conversation.turns})
     yield from (graph.invoke({"question": question.text})["answer"] for question in questions)
