@@ -78,7 +78,18 @@ def texts(store: BaseStore, namespace: Any = "default") -> list[str]:
 def without_ids(value: Any) -> Any:
     """A result without what differs from run to run."""
     if isinstance(value, dict):
-        volatile = {"id", "op", "at", "created_at", "updated_at", "ms", "model_ms", "source", "memory_cursor"}
+        volatile = {
+            "id",
+            "op_id",
+            "memory_id",
+            "at",
+            "created_at",
+            "updated_at",
+            "ms",
+            "model_ms",
+            "source",
+            "memory_cursor",
+        }
         return {key: without_ids(item) for key, item in value.items() if key not in volatile}
     return [without_ids(item) for item in value] if isinstance(value, list) else value
 
