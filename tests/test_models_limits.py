@@ -14,7 +14,7 @@ from langchain_core.tools import tool
 
 from langgraph_memory_r1 import InputError, ModelError, load_chat_model
 from langgraph_memory_r1.models import model_name, with_limits
-from langgraph_memory_r1.models.limits import Slots, is_temporary, retry_after
+from langgraph_memory_r1.models.limits import SharedSemaphore, is_temporary, retry_after
 from langgraph_memory_r1.testing import ScriptedChatModel
 
 QUICK = {"first_wait": 0.001, "longest_wait": 0.002}
@@ -169,15 +169,15 @@ async def test_who_gives_up_waiting_or_fails_leaves_no_slot_behind() -> None:
 
 
 def test_a_slot_that_comes_in_the_instant_of_leaving_goes_to_the_next() -> None:
-    slots = Slots(1)
-    first, second, third = (slots.ask() for _ in range(3))
+    slots = SharedSemaphore(1)
+    first, second, third = (slots.acquire() for _ in range(3))
     assert (first.done(), second.done(), third.done()) == (True, False, False)
-    slots.give_back()
+    slots.release()
     assert second.done()
-    slots.leave(second)
+    slots.abandon(second)
     assert third.done()
-    slots.leave(third)
-    assert slots.ask().done()
+    slots.abandon(third)
+    assert slots.acquire().done()
 
 
 @pytest.mark.parametrize("wrong", [{"retries": -1}, {"max_concurrency": 0}, {"first_wait": -1}])

@@ -10,15 +10,15 @@ adapter at all. So it is refused, with the way out.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.jsonl import write_file
 from langgraph_memory_r1.prompts import PROMPT_VERSION, Role
 
 FILE: Final = "manifest.json"
@@ -45,16 +45,14 @@ _MANIFEST = TypeAdapter(Manifest)
 
 
 def write_manifest(folder: str | Path, manifest: Manifest) -> Path:
-    """Puts the manifest into the adapter's folder, whole or not at all; its path."""
+    """Write the manifest into an adapter's folder, whole or not at all, and return its path."""
     path = Path(folder) / FILE
-    draft = path.with_suffix(f".{os.getpid()}.tmp")
-    draft.write_text(json.dumps(asdict(manifest), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    draft.replace(path)
+    write_file(path, [json.dumps(asdict(manifest), indent=2, ensure_ascii=False).encode(), b"\n"])
     return path
 
 
 def read_manifest(folder: str | Path) -> Manifest:
-    """The manifest in an adapter's folder.
+    """Read the manifest in an adapter's folder.
 
     Raises:
         InputError: There is none, or it cannot be read.
@@ -69,14 +67,14 @@ def read_manifest(folder: str | Path) -> Manifest:
         ) from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise InputError(f"{str(path)!r} is no manifest of an adapter: {where}: {first['msg']}.") from error
+        field = ".".join(map(str, first["loc"])) or "the file"
+        raise InputError(f"{str(path)!r} is no manifest of an adapter: {field}: {first['msg']}.") from error
 
 
 def check_adapter(
     folder: str | Path, *, base: str | None = None, role: Role | None = None, served: bool = False
 ) -> Manifest:
-    """The manifest of an adapter that fits.
+    """Check that an adapter fits what it is going to be used for, and return its manifest.
 
     Args:
         folder: The adapter.
@@ -89,47 +87,47 @@ def check_adapter(
             says; the message is the way out.
     """
     manifest = read_manifest(folder)
-    refuse = _refusal(folder)
-    if base is not None and not (_same_base(manifest.base, base) or (served and _same_name(manifest.base, base))):
+
+    def refusal(problem: str, fix: str) -> InputError:
+        return InputError(f"The adapter {str(folder)!r} {problem}; {fix}.")
+
+    if base is not None and not _same_base(manifest.base, base, served=served):
         fix = f"start a server of {manifest.base!r} with it" if served else f"load it with hf:{manifest.base}"
-        raise refuse(f"sits on {manifest.base!r}, not on {base!r}", fix)
+        raise refusal(f"sits on {manifest.base!r}, not on {base!r}", fix)
     if manifest.prompt_version != PROMPT_VERSION:
         versions = f"prompt version {manifest.prompt_version}, this library speaks {PROMPT_VERSION}"
-        raise refuse(f"was trained with {versions}", "train it again, or install the version that it was trained with")
+        raise refusal(f"was trained with {versions}", "train it again, or install the version that it was trained with")
     if role is not None and manifest.role != role:
-        raise refuse(f"plays the role {manifest.role!r}, not {role!r}", f"give an adapter for {role!r}")
-    found = _peft_rank(Path(folder))
-    if found is not None and found != manifest.rank:
-        raise refuse(
-            f"has rank {found}, its manifest says {manifest.rank}",
+        raise refusal(f"plays the role {manifest.role!r}, not {role!r}", f"give an adapter for {role!r}")
+    rank = _peft_rank(Path(folder))
+    if rank is not None and rank != manifest.rank:
+        raise refusal(
+            f"has rank {rank}, its manifest says {manifest.rank}",
             "put the manifest and the weights of one run together",
         )
     return manifest
 
 
-def _refusal(folder: str | Path) -> Any:
-    return lambda why, fix: InputError(f"The adapter {str(folder)!r} {why}; {fix}.")
+def _same_base(trained: str, base: str, *, served: bool) -> bool:
+    """Return whether two names or folders are one model.
 
-
-def _same_base(trained: str, given: str) -> bool:
-    """Equal names, one folder, or a name and a folder that was downloaded from it."""
-    if trained == given:
+    They are if they are equal, one folder, or a name and a folder that was downloaded from it.
+    """
+    if trained == base:
         return True
-    here, there = Path(trained).expanduser(), Path(given).expanduser()
+    here, there = Path(trained).expanduser(), Path(base).expanduser()
     if here.is_dir() and there.is_dir():
         return here.samefile(there)
+    if here.name != there.name:
+        return False
+    if served and Path(base).is_absolute() and not there.is_dir():
+        return True  # a folder on the server's machine, of which only the name can be compared
     name = there if here.is_dir() else here
-    return here.is_dir() != there.is_dir() and not name.is_absolute() and here.name == there.name
-
-
-def _same_name(trained: str, given: str) -> bool:
-    """A folder that is not on this machine, with the name of the base."""
-    there = Path(given)
-    return there.is_absolute() and not there.is_dir() and there.name == Path(trained).name
+    return here.is_dir() != there.is_dir() and not name.is_absolute()
 
 
 def _peft_rank(folder: Path) -> int | None:
-    """The rank that the weights really have, where their configuration lies beside the manifest."""
+    """Return the rank that the weights really have, where their configuration lies beside the manifest."""
     path = folder / _PEFT_FILE
     if not path.is_file():
         return None

@@ -1,4 +1,4 @@
-"""A chat model around another one: what callers see of it is what they would see of the one inside."""
+"""A chat model that calls another one: what callers see of it is what they would see of the one inside."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from langchain_core.runnables.base import RunnableBindingBase
 
 
 class DelegatingChatModel(BaseChatModel):
-    """Says of itself what the model inside says, and binds tools as it does; subclasses say how it is called."""
+    """A chat model with the name and the tools of the model inside; subclasses decide how that one is called."""
 
     bound: BaseChatModel
 
@@ -29,8 +29,8 @@ class DelegatingChatModel(BaseChatModel):
         return self.bound._get_ls_params(stop, **kwargs)
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
-        """The tools as the model inside wants them."""
+        """Bind the tools in the shape that the model inside wants."""
         binding = self.bound.bind_tools(tools, **kwargs)
         if isinstance(binding, RunnableBindingBase):
-            return self.bind(**binding.kwargs)
+            return self.bind(**binding.kwargs)  # its own binding would call the model inside past this one
         return self if binding is self.bound else binding

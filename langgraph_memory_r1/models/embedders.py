@@ -11,7 +11,7 @@ from typing import Any, Final
 from langchain_core.embeddings import Embeddings
 
 from langgraph_memory_r1.errors import InputError, MissingDependencyError
-from langgraph_memory_r1.models.errors import first_line, missing
+from langgraph_memory_r1.models.errors import first_line, missing_package
 from langgraph_memory_r1.testing import HashEmbeddings
 
 MINILM: Final = "sentence-transformers/all-MiniLM-L6-v2"
@@ -25,7 +25,7 @@ _SPECS = (
 
 
 def load_embeddings(spec: str | Embeddings | None) -> Embeddings | None:
-    """The embedding model that a string names; an object and None are passed through.
+    """Load the embedding model that a string names; an object and None are passed through.
 
     Raises:
         MissingDependencyError: A package is not installed; the message is the command.
@@ -42,7 +42,7 @@ def load_embeddings(spec: str | Embeddings | None) -> Embeddings | None:
     try:
         embeddings: Embeddings = init_embeddings(spec)
     except ImportError as error:
-        raise missing(spec, str(error)) from error
+        raise missing_package(spec, str(error)) from error
     except ValueError as error:
         raise InputError(f"no embedder {spec!r} can be made; give {_SPECS} ({first_line(error)})") from error
     return embeddings
@@ -57,37 +57,31 @@ class SentenceTransformerEmbeddings(Embeddings):
         self.model = model
         self.spec = "minilm" if model == MINILM else f"hf:{model}"
         self._lock = threading.Lock()
-        self._loaded: Any = None
+        self._encoder: Any = None
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """One vector for each text."""
+        """Return one vector for each text."""
         with self._lock:
-            self._loaded = self._loaded or _sentence_transformer(self.model)
-            vectors = self._loaded.encode(texts, normalize_embeddings=True, show_progress_bar=False)
-        found: list[list[float]] = vectors.astype("float32").tolist()
-        return found
+            self._encoder = self._encoder or _load_encoder(self.model)
+            array = self._encoder.encode(texts, normalize_embeddings=True, show_progress_bar=False)
+        vectors: list[list[float]] = array.astype("float32").tolist()
+        return vectors
 
     def embed_query(self, text: str) -> list[float]:
-        """The vector of one text."""
+        """Return the vector of one text."""
         return self.embed_documents([text])[0]
 
 
-def _sentence_transformer(model: str) -> Any:
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+def _load_encoder(model: str) -> Any:
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # it is read while the hub's package is imported
     from sentence_transformers import SentenceTransformer
 
+    package = importlib.util.find_spec(_MINILM_PACKAGE) if model == MINILM else None
+    folder = Path(package.origin).parent / "model" if package and package.origin else None
     try:
-        return SentenceTransformer(_place(model))
+        return SentenceTransformer(str(folder or model))
     except OSError as error:
         raise InputError(
             f"the embedding model {model!r} cannot be loaded; give a folder that holds it, or a name that can be "
             f"downloaded ({first_line(error)})"
         ) from error
-
-
-def _place(model: str) -> str:
-    """The folder of a model that is installed as a package, else its name."""
-    package = importlib.util.find_spec(_MINILM_PACKAGE) if model == MINILM else None
-    if package is None or package.origin is None:
-        return model
-    return str(Path(package.origin).parent / "model")

@@ -1,4 +1,4 @@
-"""What to say where a model cannot be had."""
+"""Words for what goes wrong while a model is loaded; the classes of errors are in `langgraph_memory_r1.errors`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,23 @@ import re
 from langgraph_memory_r1.errors import MissingDependencyError
 
 
-def missing(spec: str, error: str = "") -> MissingDependencyError:
-    """The command that installs the package of a provider, which LangChain's complaint may name."""
-    named = re.search(r"pip install (?:-U )?([\w.-]+)", error)
-    package = named[1] if named else f"langchain-{spec.partition(':')[0].replace('_', '-')}"
+def missing_package(spec: str, error: str = "") -> MissingDependencyError:
+    """Return the error whose message is the command that installs a provider's package.
+
+    Args:
+        spec: The model, as `provider:model`.
+        error: What LangChain says of it; a command in it is the right one, also for a package with another name.
+    """
+    command = re.search(r"pip install (?:-U )?([\w.-]+)", error)
+    package = command[1] if command else f"langchain-{spec.partition(':')[0].replace('_', '-')}"
     return MissingDependencyError(f"pip install {package} to use {spec!r}")
 
 
 def first_line(error: Exception) -> str:
-    """The gist of an error that takes several lines."""
+    """Return the gist of an error that takes several lines."""
     return str(error).strip().partition("\n")[0][:200]
+
+
+def wrong_setting(error: ValueError) -> str:
+    """Return which setting pydantic refuses, and why: the lines behind the count that its message begins with."""
+    return " ".join(str(error).split("\n")[1:3])

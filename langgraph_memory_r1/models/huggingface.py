@@ -28,7 +28,7 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from langgraph_memory_r1.errors import InputError, MissingDependencyError
 from langgraph_memory_r1.models.adapters import check_adapter
-from langgraph_memory_r1.models.errors import first_line
+from langgraph_memory_r1.models.errors import first_line, wrong_setting
 from langgraph_memory_r1.models.openai_api import CHAT_TEMPLATE_KWARGS
 from langgraph_memory_r1.prompts import Role
 
@@ -50,7 +50,7 @@ class HuggingFaceChatModel(BaseChatModel):
     temperature: float = 0.0
     template: dict[str, Any] = Field(default_factory=lambda: dict(CHAT_TEMPLATE_KWARGS))
     """Settings for the model's chat template."""
-    _base: _Base | None = PrivateAttr(default=None)
+    _base: _SharedBase | None = PrivateAttr(default=None)
 
     @property
     def _llm_type(self) -> str:
@@ -76,31 +76,27 @@ class HuggingFaceChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        base = self._loaded()
-        most, temperature = kwargs.get("max_tokens", self.max_tokens), kwargs.get("temperature", self.temperature)
-        with base.wearing(self.adapter):
-            prompt, templated = base.prompt(messages, self.template)
-            ids = base.ids(prompt, templated=templated, room=most)
-            text, count, ended = base.generate(ids, most, temperature, stop)
-        sent = ids["input_ids"].shape[1]
-        usage = UsageMetadata(input_tokens=sent, output_tokens=count, total_tokens=sent + count)
-        info = {"finish_reason": "stop" if ended else "length", "model_name": self.model}
-        message = AIMessage(text, usage_metadata=usage)
-        return ChatResult(generations=[ChatGeneration(message=message, generation_info=info)])
-
-    def _loaded(self) -> _Base:
         with _loading:
             if self._base is None:
                 key = (self.model, self.four_bit, self.device)
-                self._base = _bases.get(key) or _load(*key)
+                self._base = _bases.get(key) or _load_base(*key)
                 _bases[key] = self._base
-            return self._base
+        max_tokens = kwargs.get("max_tokens", self.max_tokens)
+        temperature = kwargs.get("temperature", self.temperature)
+        with self._base.using(self.adapter):
+            tokens = self._base.tokenize(messages, self.template, max_tokens)
+            text, count, ended = self._base.generate(tokens, max_tokens, temperature, stop)
+        prompt_count = tokens["input_ids"].shape[1]
+        usage = UsageMetadata(input_tokens=prompt_count, output_tokens=count, total_tokens=prompt_count + count)
+        info = {"finish_reason": "stop" if ended else "length", "model_name": self.model}
+        message = AIMessage(text, usage_metadata=usage)
+        return ChatResult(generations=[ChatGeneration(message=message, generation_info=info)])
 
 
 def huggingface_model(
     model: str, adapter: str | Path | None = None, *, role: Role | None = None, **settings: Any
 ) -> HuggingFaceChatModel:
-    """The local model of this name or folder; everything that can be checked without loading it is checked.
+    """Return the local model of this name or folder, with all checked that can be checked before it loads.
 
     Raises:
         MissingDependencyError: A package is not installed; the message is the command.
@@ -110,133 +106,132 @@ def huggingface_model(
         raise InputError("hf: needs a model; give hf:NAME_OR_FOLDER, as hf:Qwen/Qwen3-4B")
     if adapter is not None:
         check_adapter(adapter, base=model, role=role)
-    needed = ["torch", "transformers", *(["peft"] if adapter is not None else [])]
-    if any(importlib.util.find_spec(package) is None for package in needed):
+    packages = ["torch", "transformers", *(["peft"] if adapter is not None else [])]
+    if any(importlib.util.find_spec(package) is None for package in packages):
         raise MissingDependencyError(f"pip install 'langgraph-memory-r1[local]' to use 'hf:{model}'")
     try:
-        made = HuggingFaceChatModel(model=model, adapter=None if adapter is None else str(adapter), **settings)
+        chat_model = HuggingFaceChatModel(model=model, adapter=None if adapter is None else str(adapter), **settings)
     except ValueError as error:
-        raise InputError(f"'hf:{model}' cannot be used so: {' '.join(str(error).splitlines()[1:3])}") from error
-    if made.four_bit:
-        _check_four_bit(made.device)
-    return made
+        raise InputError(f"'hf:{model}' cannot be used so: {wrong_setting(error)}") from error
+    if chat_model.four_bit:
+        import torch
+
+        if not torch.cuda.is_available() or not (chat_model.device or "cuda").startswith("cuda"):
+            raise InputError("four_bit=True needs a CUDA GPU, and here is none; leave it out.")
+        if any(importlib.util.find_spec(package) is None for package in ("bitsandbytes", "accelerate")):
+            raise MissingDependencyError("pip install bitsandbytes accelerate to load a model in 4 bits")
+    return chat_model
 
 
-def _check_four_bit(device: str | None) -> None:
-    import torch
-
-    if not torch.cuda.is_available() or not (device or "cuda").startswith("cuda"):
-        raise InputError("four_bit=True needs a CUDA GPU, and here is none; leave it out.")
-    if any(importlib.util.find_spec(package) is None for package in ("bitsandbytes", "accelerate")):
-        raise MissingDependencyError("pip install bitsandbytes accelerate to load a model in 4 bits")
-
-
-class _Base:
-    """A model with its tokenizer and the adapters that were put on it; one generation at a time."""
+class _SharedBase:
+    """A model with its tokenizer and the adapters that were loaded onto it; one generation at a time."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.model = model
         self.tokenizer = tokenizer
-        self._adapters: dict[str, str] = {}
+        self._names: dict[str, str] = {}
+        """The name in PEFT of each adapter's folder."""
         self._lock = threading.Lock()
 
     @contextmanager
-    def wearing(self, adapter: str | None) -> Iterator[None]:
-        """The base with this adapter, or as it is; nobody else uses it meanwhile."""
+    def using(self, adapter: str | None) -> Iterator[None]:
+        """Switch to this adapter, or to none, in the block; nobody else uses the base meanwhile."""
+        # Which adapter is on is a state of the shared weights: two generations at once would run with one adapter.
         with self._lock:
             if adapter is not None:
-                self._put_on(adapter)
+                self._switch_to(adapter)
                 yield
-            elif self._adapters:
+            elif self._names:
                 with self.model.disable_adapter():
                     yield
             else:
                 yield
 
-    def prompt(self, messages: list[BaseMessage], template: dict[str, Any]) -> tuple[str, bool]:
-        """The conversation as one text, and whether the model's own template wrote it."""
-        said: Any = convert_to_openai_messages(messages, text_format="string")
-        if self.tokenizer.chat_template:
-            return self.tokenizer.apply_chat_template(
-                said, add_generation_prompt=True, tokenize=False, **template
-            ), True
-        return "".join(f"{message['role']}: {message['content']}\n\n" for message in said) + "assistant:", False
+    def tokenize(self, messages: list[BaseMessage], template: dict[str, Any], max_tokens: int) -> Any:
+        """Tokenize the conversation, in the model's own chat template if it has one.
 
-    def ids(self, prompt: str, *, templated: bool, room: int) -> Any:
-        """The prompt as tokens on the model's device.
+        Returns:
+            `input_ids` and `attention_mask` of shape (1, tokens), on the model's device.
 
         Raises:
-            InputError: The model cannot hold so many.
+            InputError: The model cannot hold it together with a reply of `max_tokens`.
         """
-        ids = self.tokenizer(prompt, return_tensors="pt", add_special_tokens=not templated)
-        count, most = ids["input_ids"].shape[1], getattr(self.model.config, "max_position_embeddings", None)
-        if most is not None and count + room > most:
+        chat: Any = convert_to_openai_messages(messages, text_format="string")
+        templated = bool(self.tokenizer.chat_template)
+        if templated:
+            text = self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False, **template)
+        else:
+            text = "".join(f"{message['role']}: {message['content']}\n\n" for message in chat) + "assistant:"
+        # A chat template writes the special tokens itself; a second set in front is not what was trained on.
+        tokens = self.tokenizer(text, return_tensors="pt", add_special_tokens=not templated)
+        count, capacity = tokens["input_ids"].shape[1], getattr(self.model.config, "max_position_embeddings", None)
+        if capacity is not None and count + max_tokens > capacity:
             raise InputError(
-                f"The prompt has {count} tokens and the reply may have {room}, but the model holds {most}; "
+                f"The prompt has {count} tokens and the reply may have {max_tokens}, but the model holds {capacity}; "
                 "give fewer memories or turns (k=, limits=), or a smaller max_tokens="
             )
-        return {name: ids[name].to(self.model.device) for name in ("input_ids", "attention_mask")}
+        return {name: tokens[name].to(self.model.device) for name in ("input_ids", "attention_mask")}
 
-    def generate(self, ids: Any, most: int, temperature: float, stop: list[str] | None) -> tuple[str, int, bool]:
-        """What the model says, its tokens, and whether it came to an end."""
+    def generate(
+        self, tokens: Any, max_tokens: int, temperature: float, stop: list[str] | None
+    ) -> tuple[str, int, bool]:
+        """Generate a reply: its text, the number of its tokens, and whether it came to an end."""
         import torch
 
-        how: dict[str, Any] = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
+        settings: dict[str, Any] = {"do_sample": True, "temperature": temperature}
+        if not temperature:
+            settings = {"do_sample": False}
         if stop:
-            how |= {"stop_strings": stop, "tokenizer": self.tokenizer}
+            settings |= {"stop_strings": stop, "tokenizer": self.tokenizer}
+        padding = self.tokenizer.pad_token_id
+        settings["pad_token_id"] = self.tokenizer.eos_token_id if padding is None else padding
         with torch.inference_mode():
-            whole = self.model.generate(**ids, max_new_tokens=most, pad_token_id=self._padding(), **how)
-        new = whole[0, ids["input_ids"].shape[1] :]
-        text: str = self.tokenizer.decode(new, skip_special_tokens=True)
-        return _until(text.strip(), stop), len(new), len(new) < most
+            output = self.model.generate(**tokens, max_new_tokens=max_tokens, **settings)
+        reply = output[0, tokens["input_ids"].shape[1] :]
+        text: str = self.tokenizer.decode(reply, skip_special_tokens=True).strip()
+        # What is generated includes the stop string, and whatever else its last token holds.
+        end = min((text.find(mark) for mark in stop or [] if mark in text), default=len(text))
+        return text[:end], len(reply), len(reply) < max_tokens
 
-    def _padding(self) -> int | None:
-        padding: int | None = self.tokenizer.pad_token_id
-        return self.tokenizer.eos_token_id if padding is None else padding
-
-    def _put_on(self, adapter: str) -> None:
+    def _switch_to(self, adapter: str) -> None:
         from peft import PeftModel
 
-        name = self._adapters.get(adapter, f"adapter{len(self._adapters)}")
+        name = self._names.get(adapter, f"adapter{len(self._names)}")
         try:
-            if not self._adapters:
+            if not self._names:
                 self.model = PeftModel.from_pretrained(self.model, adapter, adapter_name=name)
-            elif adapter not in self._adapters:
+            elif adapter not in self._names:
                 self.model.load_adapter(adapter, adapter_name=name)
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(f"The adapter {adapter!r} cannot be put on its base ({first_line(error)}).") from error
-        self._adapters[adapter] = name
+        self._names[adapter] = name
         self.model.set_adapter(name)
         self.model.eval()
 
 
-_bases: WeakValueDictionary[tuple[str, bool, str | None], _Base] = WeakValueDictionary()
+# Weak, so that the memory of a base is free again once no chat model uses it.
+_bases: WeakValueDictionary[tuple[str, bool, str | None], _SharedBase] = WeakValueDictionary()
 _loading = threading.Lock()
 
 
-def _load(model: str, four_bit: bool, device: str | None) -> _Base:
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+def _load_base(model: str, four_bit: bool, device: str | None) -> _SharedBase:
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # it is read while the hub's package is imported
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    how: dict[str, Any] = {"dtype": torch.float32 if place == "cpu" else "auto"}
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    settings: dict[str, Any] = {"dtype": torch.float32 if device == "cpu" else "auto"}
     if four_bit:
         quantized = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
         )
-        how = {"quantization_config": quantized, "device_map": {"": place}}
+        settings = {"quantization_config": quantized, "device_map": {"": device}}
     try:
         tokenizer = AutoTokenizer.from_pretrained(model)
-        loaded = AutoModelForCausalLM.from_pretrained(model, **how)
+        weights = AutoModelForCausalLM.from_pretrained(model, **settings)
     except (OSError, ValueError) as error:
         raise InputError(
             f"The model {model!r} cannot be loaded; give a folder that holds it, or a name that can be downloaded "
             f"({first_line(error)})"
         ) from error
-    return _Base((loaded if four_bit else loaded.to(place)).eval(), tokenizer)
-
-
-def _until(text: str, stop: list[str] | None) -> str:
-    """The text up to the first of the marks that end it."""
-    return text[: min((text.find(mark) for mark in stop or [] if mark in text), default=len(text))]
+    return _SharedBase((weights if four_bit else weights.to(device)).eval(), tokenizer)

@@ -20,7 +20,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -49,11 +49,11 @@ class LimitedChatModel(DelegatingChatModel):
     longest_wait: float
     max_concurrency: int | None
     """Calls at the same time, over all threads and event loops; None: any number."""
-    _slots: Slots | None = PrivateAttr(default=None)
+    _semaphore: SharedSemaphore | None = PrivateAttr(default=None)
 
     def model_post_init(self, context: Any) -> None:
-        """Makes the slots."""
-        self._slots = Slots(self.max_concurrency) if self.max_concurrency is not None else None
+        """Make the semaphore that all calls share."""
+        self._semaphore = SharedSemaphore(self.max_concurrency) if self.max_concurrency is not None else None
 
     def _generate(
         self,
@@ -62,11 +62,11 @@ class LimitedChatModel(DelegatingChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        with _slot(self._slots):
+        with self._semaphore.held() if self._semaphore else nullcontext():
             for wait in self._waits():
                 try:
                     return self.bound._generate_with_cache(messages, stop, run_manager, **kwargs)
-                except Exception as error:
+                except Exception as error:  # any package's; `_pause` raises what waiting does not help again
                     time.sleep(_pause(error, wait))
             return self.bound._generate_with_cache(messages, stop, run_manager, **kwargs)
 
@@ -77,7 +77,7 @@ class LimitedChatModel(DelegatingChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        async with _aslot(self._slots):
+        async with self._semaphore.aheld() if self._semaphore else nullcontext():
             for wait in self._waits():
                 try:
                     return await self.bound._agenerate_with_cache(messages, stop, run_manager, **kwargs)
@@ -98,7 +98,7 @@ def with_limits(
     first_wait: float = 0.5,
     longest_wait: float = 30.0,
 ) -> LimitedChatModel:
-    """The model with retries and, if wished, a cap on calls at the same time.
+    """Give a model retries and, if wished, a cap on calls at the same time.
 
     Args:
         model: Any chat model.
@@ -121,25 +121,31 @@ def with_limits(
 
 
 def is_temporary(error: BaseException) -> bool:
-    """Whether the same call may well succeed a little later."""
-    return any(
-        _status(cause) in TEMPORARY or any("Timeout" in kind.__name__ for kind in type(cause).__mro__)
-        for cause in _causes(error)
-    )
+    """Return whether the same call may well succeed a little later."""
+    for cause in _causes(error):
+        response = getattr(cause, "response", None)
+        # The names that providers' packages give the HTTP status; none of their classes can be imported here.
+        codes = (
+            getattr(cause, "status_code", None), getattr(cause, "code", None), getattr(response, "status_code", None),
+        )  # fmt: skip
+        status = next((code for code in codes if isinstance(code, int)), None)
+        if status in TEMPORARY or any("Timeout" in kind.__name__ for kind in type(cause).__mro__):
+            return True
+    return False
 
 
 def retry_after(error: BaseException) -> float:
-    """Seconds that the server asked to wait, 0 where it did not say."""
+    """Return the seconds that the server asked to wait, 0 where it did not say."""
     for cause in _causes(error):
         headers = getattr(getattr(cause, "response", None), "headers", None) or {}
-        asked = str(headers.get("retry-after", headers.get("Retry-After", "")))
-        if asked.replace(".", "", 1).isdecimal():
-            return float(asked)
+        seconds = str(headers.get("retry-after", headers.get("Retry-After", "")))
+        if seconds.replace(".", "", 1).isdecimal():
+            return float(seconds)
     return 0.0
 
 
 def _pause(error: Exception, wait: float) -> float:
-    """Seconds until the next try; an error that waiting does not help is raised again."""
+    """Return the seconds until the next try; an error that waiting does not help is raised again."""
     asked = retry_after(error)
     if not is_temporary(error) or asked > LONGEST_ASKED:
         raise error
@@ -147,6 +153,7 @@ def _pause(error: Exception, wait: float) -> float:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield the error and what caused it, once each: causes can form a circle."""
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:
@@ -155,77 +162,67 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__
 
 
-def _status(error: BaseException) -> int | None:
-    """The HTTP status under the names that providers' packages give it, none of which can be imported here."""
-    response = getattr(error, "response", None)
-    found = (getattr(error, "status_code", None), getattr(error, "code", None), getattr(response, "status_code", None))
-    return next((status for status in found if isinstance(status, int)), None)
+class SharedSemaphore:
+    """A semaphore that threads and event loops share, first come, first served.
 
+    Neither `threading.Semaphore` nor `asyncio.Semaphore` can: one blocks the event loop, the other belongs to one.
+    """
 
-class Slots:
-    """A semaphore that threads and event loops share, first come, first served."""
-
-    def __init__(self, free: int) -> None:
-        self._free = free
+    def __init__(self, slots: int) -> None:
+        self._free = slots
         self._waiting: deque[Future[None]] = deque()
         self._lock = threading.Lock()
 
-    def ask(self) -> Future[None]:
-        """A future that is done once a slot is there."""
-        turn: Future[None] = Future()
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold a slot in the block; waits for one in this thread."""
+        slot = self.acquire()
+        try:
+            slot.result()
+        except BaseException:  # an interrupt of the one who waits
+            self.abandon(slot)
+            raise
+        try:
+            yield
+        finally:
+            self.release()
+
+    @asynccontextmanager
+    async def aheld(self) -> AsyncIterator[None]:
+        """Hold a slot in the block; the event loop goes on while it waits for one."""
+        slot = self.acquire()
+        try:
+            await asyncio.wrap_future(slot)
+        except BaseException:  # a task that is cancelled while it waits
+            self.abandon(slot)
+            raise
+        try:
+            yield
+        finally:
+            self.release()
+
+    def acquire(self) -> Future[None]:
+        """Return a future that is done once a slot is there."""
+        slot: Future[None] = Future()
         with self._lock:
             if self._free:
                 self._free -= 1
-                turn.set_result(None)
+                slot.set_result(None)
             else:
-                self._waiting.append(turn)
-        return turn
+                self._waiting.append(slot)
+        return slot
 
-    def give_back(self) -> None:
-        """The slot goes to the one that waits longest."""
+    def release(self) -> None:
+        """Give the slot to the one that waits longest."""
         with self._lock:
             while self._waiting:
-                turn = self._waiting.popleft()
-                if turn.set_running_or_notify_cancel():
-                    turn.set_result(None)
+                slot = self._waiting.popleft()
+                if slot.set_running_or_notify_cancel():  # false for one who has given up meanwhile
+                    slot.set_result(None)
                     return
             self._free += 1
 
-    def leave(self, turn: Future[None]) -> None:
-        """Gives up waiting; a slot that came in the same instant goes on to the next."""
-        if not turn.cancel():
-            self.give_back()
-
-
-@contextmanager
-def _slot(slots: Slots | None) -> Iterator[None]:
-    if slots is None:
-        yield
-        return
-    turn = slots.ask()
-    try:
-        turn.result()
-    except BaseException:
-        slots.leave(turn)
-        raise
-    try:
-        yield
-    finally:
-        slots.give_back()
-
-
-@asynccontextmanager
-async def _aslot(slots: Slots | None) -> AsyncIterator[None]:
-    if slots is None:
-        yield
-        return
-    turn = slots.ask()
-    try:
-        await asyncio.wrap_future(turn)
-    except BaseException:
-        slots.leave(turn)
-        raise
-    try:
-        yield
-    finally:
-        slots.give_back()
+    def abandon(self, slot: Future[None]) -> None:
+        """Give up waiting; a slot that came in the same instant goes on to the next."""
+        if not slot.cancel():
+            self.release()

@@ -1,4 +1,4 @@
-"""`load_chat_model`: from a string, or a chat model object, to a chat model with its limits."""
+"""Chat models by name: the branch of each kind of provider, and what is the same for all of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from langchain_core.runnables import Runnable
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.models.adapters import check_adapter
-from langgraph_memory_r1.models.errors import first_line, missing
+from langgraph_memory_r1.models.errors import first_line, missing_package
 from langgraph_memory_r1.models.limits import LimitedChatModel, with_limits
 from langgraph_memory_r1.models.rules_model import RulesChatModel
 from langgraph_memory_r1.prompts import Role
@@ -32,7 +32,7 @@ def load_chat_model(
     max_concurrency: int | None = None,
     **kwargs: Any,
 ) -> BaseChatModel:
-    """The chat model that a string names; a model object is passed through.
+    """Load the chat model that a string names; a model object is passed through.
 
     Args:
         spec: `"rules"`, `"provider:model"`, `"vllm:NAME@http://host:port"`, `"hf:NAME_OR_FOLDER"`, or a chat model.
@@ -57,64 +57,64 @@ def load_chat_model(
         from langgraph_memory_r1.models.huggingface import huggingface_model
 
         model: BaseChatModel = huggingface_model(spec.removeprefix("hf:"), adapter, role=role, **kwargs)
+        # A model in this process has no outages to wait out.
         return with_limits(model, retries=0, max_concurrency=max_concurrency) if max_concurrency else model
     if spec.startswith("vllm:"):
-        model = _served(spec, adapter, role, kwargs)
+        model = _load_vllm(spec, adapter, role, kwargs)
     elif adapter is not None:
         raise InputError(f"{spec!r} takes no adapter; give 'hf:NAME_OR_FOLDER', or 'vllm:NAME@http://HOST:PORT'")
     else:
-        model = _provided(spec, kwargs)
+        model = _load_from_provider(spec, kwargs)
     return with_limits(model, retries=retries, max_concurrency=max_concurrency)
 
 
 def for_role(model: Runnable[Any, BaseMessage], role: Role) -> Runnable[Any, BaseMessage]:
-    """The model held to the JSON of a role, greedily, where the server behind `vllm:` can do that; else as it is.
+    """Hold a model to the JSON of a role, greedily, where it is a server's behind `vllm:`; others stay as they are.
 
     One model can so play several roles; `structured=False` when it is loaded keeps it free in all of them.
     """
-    served = model.bound if isinstance(model, LimitedChatModel) else model
-    if not isinstance(served, BaseChatModel) or served._llm_type != "vllm":
+    inner = model.bound if isinstance(model, LimitedChatModel) else model
+    # By its type first: importing the module of `vllm:` to ask would cost everybody else its loading time.
+    if not isinstance(inner, BaseChatModel) or inner._llm_type != "vllm":
         return model
     from langgraph_memory_r1.models.vllm import VLLMChatModel
 
-    if not isinstance(served, VLLMChatModel):
-        return model
-    asked = served.playing(role)
-    return model.bind(**asked) if asked else model
+    settings = inner.role_settings(role) if isinstance(inner, VLLMChatModel) else {}
+    return model.bind(**settings) if settings else model
 
 
 def model_name(model: BaseChatModel) -> str:
-    """The name under which a bank's history records a model: `openai:gpt-5-mini`, `rules`."""
+    """Return the name under which a bank's history records a model: `openai:gpt-5-mini`, `rules`."""
     if isinstance(model, RulesChatModel):
         return "rules"
-    known = model._get_ls_params()
-    name, provider = known.get("ls_model_name"), known.get("ls_provider")
+    params = model._get_ls_params()
+    name, provider = params.get("ls_model_name"), params.get("ls_provider")
     return f"{provider}:{name}" if name and provider else name or model._llm_type
 
 
-def _served(spec: str, adapter: str | Path | None, role: Role | None, settings: dict[str, Any]) -> BaseChatModel:
+def _load_vllm(spec: str, adapter: str | Path | None, role: Role | None, settings: dict[str, Any]) -> BaseChatModel:
     from langgraph_memory_r1.models.vllm import vllm_model
 
     if adapter is not None:
-        check_adapter(adapter, role=role)
+        check_adapter(adapter, role=role)  # what is wrong with it is said even where no server is up
     model = vllm_model(spec, **settings)
     if adapter is not None:
-        check_adapter(adapter, base=model.served_base(), role=role, served=True)
-    return model.as_role(role) if role else model
+        check_adapter(adapter, base=model.base_model(), role=role, served=True)
+    return model.with_role(role) if role else model
 
 
-def _provided(spec: str, settings: dict[str, Any]) -> BaseChatModel:
-    """A model of a provider that LangChain knows."""
+def _load_from_provider(spec: str, settings: dict[str, Any]) -> BaseChatModel:
+    """Load the model of a provider that LangChain knows."""
     if not spec:
         raise InputError(f"the model's name is empty; give {_SPECS}")
     if spec.startswith("ollama:") and importlib.util.find_spec("langchain_ollama") is None:
-        raise missing(spec)  # langchain would fall back on a package that no longer has it
+        raise missing_package(spec)  # langchain would fall back on a package that no longer has it
     from langchain.chat_models import init_chat_model
 
     try:
         model: BaseChatModel = init_chat_model(spec, **settings)
     except ImportError as error:
-        raise missing(spec, str(error)) from error
+        raise missing_package(spec, str(error)) from error
     except ValueError as error:
         raise InputError(f"no model {spec!r} can be made; give {_SPECS} ({first_line(error)})") from error
     return model

@@ -1,4 +1,7 @@
-"""Chat completions as OpenAI-compatible servers write them: what is sent, and what comes back as LangChain messages."""
+"""The chat-completions protocol of OpenAI-compatible servers: requests are written, responses become LangChain's.
+
+Pure: what sends and receives is in `vllm.py`.
+"""
 
 from __future__ import annotations
 
@@ -25,36 +28,46 @@ from langgraph_memory_r1.prompts import Role, schema
 CHAT_TEMPLATE_KWARGS: Final = {"enable_thinking": False}
 """Settings for chat templates where a model plays a role: its JSON comes without thoughts ahead, in training too."""
 _QUOTED = 200
+"""So many characters of what cannot be read stand in an error."""
 
 
 def response_format(role: Role) -> dict[str, Any]:
-    """Holds a model to the JSON of a role."""
+    """Return the field of a request that holds a model to the JSON of a role."""
     return {"type": "json_schema", "json_schema": {"name": role, "schema": schema(role), "strict": True}}
 
 
-def request(messages: list[BaseMessage], fields: dict[str, Any]) -> bytes:
-    """The body of a request; fields that are None are left to the server."""
+def request_body(messages: list[BaseMessage], fields: dict[str, Any]) -> bytes:
+    """Write the body of a request; fields that are None are left to the server."""
     body = {"messages": convert_to_openai_messages(messages), **fields}
     return json.dumps({key: value for key, value in body.items() if value is not None}).encode()
 
 
-def result_of(text: str) -> ChatResult:
-    """The reply in a response.
+def parse_completion(text: str) -> ChatResult:
+    """Parse the reply in a response.
 
     Raises:
         ModelError: The text is no chat completion.
     """
-    body = _object(text)
+    body = _completion(text)
     try:
         choice = body["choices"][0]
-        generation = ChatGeneration(message=_message(body, choice), generation_info=_info(body, choice))
+        message = choice["message"]
+        tool_calls, invalid_tool_calls = _tool_calls(message.get("tool_calls") or [])
+        reply = AIMessage(
+            content=message.get("content") or "",
+            additional_kwargs=_reasoning(message),
+            tool_calls=tool_calls,
+            invalid_tool_calls=invalid_tool_calls,
+            usage_metadata=_usage(body.get("usage")),
+        )
+        generation = ChatGeneration(message=reply, generation_info=_info(body, choice))
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise _no_completion(text) from error
     return ChatResult(generations=[generation])
 
 
-def chunk_of(line: str) -> ChatGenerationChunk | None:
-    """The piece of a reply that one line of a stream holds; None for a line that holds none.
+def parse_chunk(line: str) -> ChatGenerationChunk | None:
+    """Parse the piece of a reply that one line of a stream holds; None for a line that holds none.
 
     Raises:
         ModelError: The line is no piece of a chat completion.
@@ -62,16 +75,31 @@ def chunk_of(line: str) -> ChatGenerationChunk | None:
     data = line.removeprefix("data:").strip()
     if not line.startswith("data:") or data == "[DONE]":
         return None
-    body = _object(data)
+    body = _completion(data)
     try:
-        choice = (body["choices"] or [{"delta": {}}])[0]
-        return ChatGenerationChunk(message=_chunk(body, choice["delta"]), generation_info=_info(body, choice))
+        choice = (body["choices"] or [{"delta": {}}])[0]  # the last piece has no choice, only the usage
+        delta = choice["delta"]
+        tool_calls = []
+        for call in delta.get("tool_calls") or []:
+            function = call.get("function") or {}
+            name, args = function.get("name"), function.get("arguments")
+            tool_calls.append(tool_call_chunk(name=name, args=args, id=call.get("id"), index=call.get("index")))
+        message = AIMessageChunk(
+            content=delta.get("content") or "",
+            additional_kwargs=_reasoning(delta),
+            tool_call_chunks=tool_calls,
+            usage_metadata=_usage(body.get("usage")),
+        )
+        return ChatGenerationChunk(message=message, generation_info=_info(body, choice))
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise _no_completion(data) from error
 
 
-def base_of(name: str, text: str) -> str | None:
-    """The base of an adapter in a server's list of its models: a folder or a name; None where it tells no bases.
+def parse_base(name: str, text: str) -> str | None:
+    """Parse the base of an adapter out of a server's list of its models.
+
+    Returns:
+        A folder or a name; None where the server tells no bases.
 
     Raises:
         InputError: There is no such adapter.
@@ -96,26 +124,27 @@ def base_of(name: str, text: str) -> str | None:
     return str(cards.get(parent, {}).get("root") or parent)
 
 
-def complaint_of(text: str) -> str:
-    """What a server says is wrong, out of the shapes in which servers say it."""
+def error_message(text: str) -> str:
+    """Return what a server says is wrong, out of the shapes in which servers say it."""
     try:
         body = json.loads(text)
     except ValueError:
         return text.strip()[:_QUOTED]
-    said = body.get("error", body) if isinstance(body, dict) else body
-    message = said.get("message", said.get("detail")) if isinstance(said, dict) else said
+    error = body.get("error", body) if isinstance(body, dict) else body
+    message = error.get("message", error.get("detail")) if isinstance(error, dict) else error
     return str(message or text).strip()[:_QUOTED]
 
 
-def _object(text: str) -> dict[str, Any]:
+def _completion(text: str) -> dict[str, Any]:
     try:
         body = json.loads(text)
     except ValueError as error:
         raise _no_completion(text) from error
     if not isinstance(body, dict):
         raise _no_completion(text)
+    # In a stream a server can fail after it has answered 200, so that only the body says so.
     if "error" in body and not body.get("choices"):
-        raise ModelError(f"The model's server failed: {complaint_of(text)}")
+        raise ModelError(f"The model's server failed: {error_message(text)}")
     return body
 
 
@@ -125,39 +154,10 @@ def _no_completion(text: str) -> ModelError:
     )
 
 
-def _message(body: dict[str, Any], choice: dict[str, Any]) -> AIMessage:
-    said = choice["message"]
-    calls, invalid = _tool_calls(said.get("tool_calls") or [])
-    return AIMessage(
-        content=said.get("content") or "",
-        additional_kwargs=_thoughts(said),
-        tool_calls=calls,
-        invalid_tool_calls=invalid,
-        usage_metadata=_usage(body.get("usage")),
-    )
-
-
-def _chunk(body: dict[str, Any], delta: dict[str, Any]) -> AIMessageChunk:
-    return AIMessageChunk(
-        content=delta.get("content") or "",
-        additional_kwargs=_thoughts(delta),
-        tool_call_chunks=[
-            tool_call_chunk(id=call.get("id"), index=call.get("index"), **_function(call))
-            for call in delta.get("tool_calls") or []
-        ],
-        usage_metadata=_usage(body.get("usage")),
-    )
-
-
-def _function(call: dict[str, Any]) -> dict[str, Any]:
-    function = call.get("function") or {}
-    return {"name": function.get("name"), "args": function.get("arguments")}
-
-
-def _thoughts(said: dict[str, Any]) -> dict[str, Any]:
-    """What the model thought aloud, where the server tells it apart from the reply."""
-    thoughts = said.get("reasoning_content") or said.get("reasoning")
-    return {"reasoning_content": thoughts} if thoughts else {}
+def _reasoning(message: dict[str, Any]) -> dict[str, Any]:
+    """Return what the model thought aloud, where the server keeps it apart from the reply."""
+    reasoning = message.get("reasoning_content") or message.get("reasoning")
+    return {"reasoning_content": reasoning} if reasoning else {}
 
 
 def _tool_calls(raw: list[dict[str, Any]]) -> tuple[list[ToolCall], list[InvalidToolCall]]:
@@ -173,15 +173,16 @@ def _tool_calls(raw: list[dict[str, Any]]) -> tuple[list[ToolCall], list[Invalid
 
 
 def _info(body: dict[str, Any], choice: dict[str, Any]) -> dict[str, Any]:
-    """By whom the reply is, why it ended, and the ids of its tokens where they were asked for."""
-    ended = choice.get("finish_reason")
-    about = {"model_name": body.get("model"), "prompt_token_ids": body.get("prompt_token_ids")} if ended else {}
-    told = {**about, "finish_reason": ended, **{key: choice.get(key) for key in ("logprobs", "token_ids")}}
-    return {key: value for key, value in told.items() if value is not None}
+    """Return who the reply is by, why it ended, and the ids of its tokens where they were asked for."""
+    reason = choice.get("finish_reason")
+    # Only with the last piece: LangChain joins the texts of equal keys when it adds chunks up.
+    about = {"model_name": body.get("model"), "prompt_token_ids": body.get("prompt_token_ids")} if reason else {}
+    info = {**about, "finish_reason": reason, **{key: choice.get(key) for key in ("logprobs", "token_ids")}}
+    return {key: value for key, value in info.items() if value is not None}
 
 
 def _usage(usage: dict[str, Any] | None) -> UsageMetadata | None:
     if not usage:
         return None
-    sent, received = usage["prompt_tokens"], usage.get("completion_tokens") or 0
-    return UsageMetadata(input_tokens=sent, output_tokens=received, total_tokens=sent + received)
+    prompt, completion = usage["prompt_tokens"], usage.get("completion_tokens") or 0
+    return UsageMetadata(input_tokens=prompt, output_tokens=completion, total_tokens=prompt + completion)

@@ -34,27 +34,28 @@ class RulesChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        reply = _play(prompts.read(messages)) if prompts.is_role(messages) else _converse(messages)
+        reply = _role_reply(prompts.read(messages)) if prompts.is_role(messages) else _chat_reply(messages)
         return ChatResult(generations=[ChatGeneration(message=AIMessage(reply))])
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
-        """Accepts tools, and calls none."""
+        """Accept tools, and call none."""
         return self
 
 
-def _play(given: prompts.RoleInput) -> str:
-    if isinstance(given, prompts.ExtractInput):
-        facts = dict.fromkeys(rules.extract_facts(given.turns))  # a wall of text may say the same a thousand times
-        return prompts.write(tuple(facts)[:MOST_FACTS], given)
-    if isinstance(given, prompts.ManageInput):
-        return prompts.write(tuple(rules.decide(given.facts, given.memories)), given)
-    return prompts.write(rules.answer(given.question, given.memories, given.at), given)
+def _role_reply(role_input: prompts.RoleInput) -> str:
+    if isinstance(role_input, prompts.ExtractInput):
+        # Each once: a wall of text may say the same a thousand times.
+        facts = dict.fromkeys(rules.extract_facts(role_input.turns))
+        return prompts.write(tuple(facts)[:MOST_FACTS], role_input)
+    if isinstance(role_input, prompts.ManageInput):
+        return prompts.write(tuple(rules.decide(role_input.facts, role_input.memories)), role_input)
+    return prompts.write(rules.answer(role_input.question, role_input.memories, role_input.at), role_input)
 
 
-def _converse(messages: Sequence[BaseMessage]) -> str:
-    said = next((message.text for message in reversed(messages) if isinstance(message, HumanMessage)), "")
-    if not is_question(said):
+def _chat_reply(messages: Sequence[BaseMessage]) -> str:
+    newest = next((message.text for message in reversed(messages) if isinstance(message, HumanMessage)), "")
+    if not is_question(newest):
         return "Noted."
     recalled = [read_recalled(message.text) for message in messages if isinstance(message, SystemMessage)]
-    text, _ = rules.answer(said, [memory for memories in recalled for memory in memories], None)
-    return text
+    answer, _ = rules.answer(newest, [memory for memories in recalled for memory in memories], None)
+    return answer

@@ -33,6 +33,7 @@ from pydantic import ConfigDict, Field, SecretStr
 
 from langgraph_memory_r1.errors import InputError, ModelError
 from langgraph_memory_r1.models import openai_api
+from langgraph_memory_r1.models.errors import wrong_setting
 from langgraph_memory_r1.prompts import Role
 
 _SPEC = re.compile(r"vllm:(?P<model>.+?)@(?P<url>https?://[^/?#\s]+[^?#\s]*)")
@@ -41,6 +42,7 @@ _FIXES = {
     403: "set VLLM_API_KEY to the server's key",
     404: "its /v1/models lists the names that it serves",
 }
+_STREAMED: Final = {"stream": True, "stream_options": {"include_usage": True}}
 
 
 class VLLMChatModel(BaseChatModel):
@@ -66,7 +68,7 @@ class VLLMChatModel(BaseChatModel):
     """Seconds that the server may be silent."""
 
     def model_post_init(self, context: Any) -> None:
-        """Reads the certificates now, because that would hold up an event loop."""
+        """Read the certificates now, because that would hold up an event loop in the first call."""
         _certificates(self.base_url.startswith("https"))
 
     @property
@@ -89,11 +91,11 @@ class VLLMChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        body = openai_api.request(messages, self._fields(stop, kwargs))
-        with self._explained(), httpx.Client(**self._connection()) as client:
+        body = openai_api.request_body(messages, self._fields(stop, kwargs))
+        with self._errors(), httpx.Client(**self._connection()) as client:
             response = client.post("chat/completions", content=body)
         self._check(response)
-        return openai_api.result_of(response.text)
+        return openai_api.parse_completion(response.text)
 
     async def _agenerate(
         self,
@@ -102,12 +104,12 @@ class VLLMChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        body = openai_api.request(messages, self._fields(stop, kwargs))
-        with self._explained():
+        body = openai_api.request_body(messages, self._fields(stop, kwargs))
+        with self._errors():
             async with httpx.AsyncClient(**self._connection()) as client:
                 response = await client.post("chat/completions", content=body)
         self._check(response)
-        return openai_api.result_of(response.text)
+        return openai_api.parse_completion(response.text)
 
     def _stream(
         self,
@@ -116,16 +118,16 @@ class VLLMChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        body = openai_api.request(messages, self._fields(stop, kwargs) | _STREAMED)
+        body = openai_api.request_body(messages, self._fields(stop, kwargs) | _STREAMED)
         with (
-            self._explained(),
+            self._errors(),
             httpx.Client(**self._connection()) as client,
             client.stream("POST", "chat/completions", content=body) as response,
         ):
             if response.is_error:
                 response.read()
             self._check(response)
-            yield from filter(None, map(openai_api.chunk_of, response.iter_lines()))
+            yield from filter(None, map(openai_api.parse_chunk, response.iter_lines()))
 
     async def _astream(
         self,
@@ -134,8 +136,8 @@ class VLLMChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        body = openai_api.request(messages, self._fields(stop, kwargs) | _STREAMED)
-        with self._explained():
+        body = openai_api.request_body(messages, self._fields(stop, kwargs) | _STREAMED)
+        with self._errors():
             async with (
                 httpx.AsyncClient(**self._connection()) as client,
                 client.stream("POST", "chat/completions", content=body) as response,
@@ -144,7 +146,7 @@ class VLLMChatModel(BaseChatModel):
                     await response.aread()
                 self._check(response)
                 async for line in response.aiter_lines():
-                    if (chunk := openai_api.chunk_of(line)) is not None:
+                    if (chunk := openai_api.parse_chunk(line)) is not None:
                         yield chunk
 
     def bind_tools(
@@ -154,43 +156,48 @@ class VLLMChatModel(BaseChatModel):
         tool_choice: str | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Offers tools to the model; the server has to be started with a parser for its tool calls."""
+        """Offer tools to the model; the server has to be started with a parser for its tool calls."""
         choice: Any = "required" if tool_choice == "any" else tool_choice
         if choice not in (None, "auto", "none", "required"):
             choice = {"type": "function", "function": {"name": choice}}
         return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], tool_choice=choice, **kwargs)
 
-    def playing(self, role: Role) -> dict[str, Any]:
-        """What a role adds to a request, where the model's own settings say nothing of it."""
-        held = {"response_format": openai_api.response_format(role), "temperature": 0.0} if self.structured else {}
+    def role_settings(self, role: Role) -> dict[str, Any]:
+        """Return what a role adds to a request, where the model's own settings say nothing of it."""
         own = self._fields(None, {})
-        return {key: value for key, value in {**held, **_TEMPLATED}.items() if own.get(key) is None}
+        settings: dict[str, Any] = {"chat_template_kwargs": openai_api.CHAT_TEMPLATE_KWARGS}
+        if self.structured:
+            settings |= {"response_format": openai_api.response_format(role), "temperature": 0.0}
+        return {key: value for key, value in settings.items() if own.get(key) is None}
 
-    def as_role(self, role: Role) -> VLLMChatModel:
-        """The same model, playing a role in every call."""
-        return self.model_copy(update={"extra_body": {**self.playing(role), **self.extra_body}})
+    def with_role(self, role: Role) -> VLLMChatModel:
+        """Return the same model, playing a role in every call."""
+        return self.model_copy(update={"extra_body": {**self.role_settings(role), **self.extra_body}})
 
-    def served_base(self) -> str | None:
-        """The base below this adapter, as its server knows it; None where the server does not tell.
+    def base_model(self) -> str | None:
+        """Ask the server for the base below this adapter; None where it does not tell.
 
         Raises:
             InputError: The server has no adapter of this name.
             ModelError: The server cannot be asked.
         """
-        with self._explained(), httpx.Client(**self._connection()) as client:
+        with self._errors(), httpx.Client(**self._connection()) as client:
             response = client.get("models")
         self._check(response)
-        return openai_api.base_of(self.model, response.text)
+        return openai_api.parse_base(self.model, response.text)
 
     def _fields(self, stop: list[str] | None, kwargs: dict[str, Any]) -> dict[str, Any]:
-        ours = {
+        """Return the fields of a request; what a call is given goes before the model's own settings."""
+        settings = {
             name: getattr(self, name)
             for name in ("model", "temperature", "top_p", "max_tokens", "seed", "response_format")
         }
-        asked = {key: value for key, value in kwargs.items() if not key.startswith("ls_")}  # for tracers only
-        return {**ours, "stop": stop, **self.extra_body, **asked}
+        given = {key: value for key, value in kwargs.items() if not key.startswith("ls_")}  # those are for tracers
+        return {**settings, "stop": stop, **self.extra_body, **given}
 
     def _connection(self) -> dict[str, Any]:
+        # A client for each call: a kept one belongs to the event loop that it was made in, and holds connections to a
+        # server that may have been started anew.
         key = self.api_key.get_secret_value() if self.api_key else ""
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         timeout = httpx.Timeout(self.timeout, connect=min(self.timeout, 10.0))
@@ -203,31 +210,29 @@ class VLLMChatModel(BaseChatModel):
         if response.is_success:
             return
         fix = _FIXES.get(response.status_code, "")
-        said = f"{self._place()} answered {response.status_code}: {openai_api.complaint_of(response.text)}"
-        refused = httpx.HTTPStatusError(said, request=response.request, response=response)
-        raise ModelError(f"{said}; {fix}" if fix else said) from refused
+        problem = f"{self._label()} answered {response.status_code}: {openai_api.error_message(response.text)}"
+        # The cause carries the status and Retry-After, by which `limits` decides whether to try again.
+        status_error = httpx.HTTPStatusError(problem, request=response.request, response=response)
+        raise ModelError(f"{problem}; {fix}" if fix else problem) from status_error
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _errors(self) -> Iterator[None]:
+        """Turn the errors of httpx into those of this library."""
         try:
             yield
         except httpx.TimeoutException as error:
-            raise ModelError(f"{self._place()} did not answer within {self.timeout:g} s; give timeout=") from error
+            raise ModelError(f"{self._label()} did not answer within {self.timeout:g} s; give timeout=") from error
         except httpx.ConnectError as error:
-            raise ModelError(f"{self._place()} cannot be reached; is the server running? ({error})") from error
+            raise ModelError(f"{self._label()} cannot be reached; is the server running? ({error})") from error
         except httpx.HTTPError as error:
-            raise ModelError(f"{self._place()} broke off: {str(error) or type(error).__name__}") from error
+            raise ModelError(f"{self._label()} broke off: {str(error) or type(error).__name__}") from error
 
-    def _place(self) -> str:
+    def _label(self) -> str:
         return f"The model {self.model!r} at {self.base_url}"
 
 
-_TEMPLATED: Final[dict[str, Any]] = {"chat_template_kwargs": openai_api.CHAT_TEMPLATE_KWARGS}
-_STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
-
-
 def vllm_model(spec: str, **settings: Any) -> VLLMChatModel:
-    """The model behind `vllm:NAME@http://host:port`.
+    """Return the model behind `vllm:NAME@http://host:port`.
 
     Raises:
         InputError: The string has another shape, or a setting is not known.
@@ -241,14 +246,10 @@ def vllm_model(spec: str, **settings: Any) -> VLLMChatModel:
     try:
         return VLLMChatModel(model=match["model"], base_url=url if url.endswith("/v1") else f"{url}/v1", **settings)
     except ValueError as error:
-        raise InputError(f"{spec!r} cannot be used with {', '.join(settings)}: {_settings_complaint(error)}") from error
-
-
-def _settings_complaint(error: ValueError) -> str:
-    return " ".join(str(error).split("\n")[1:3])
+        raise InputError(f"{spec!r} cannot be used with {', '.join(settings)}: {wrong_setting(error)}") from error
 
 
 @lru_cache
 def _certificates(encrypted: bool) -> ssl.SSLContext | bool:
-    """Reading them takes a tenth of a second, so it is done once and only where they are needed."""
+    """Read the certificates once, and only where they are needed: it takes a tenth of a second."""
     return httpx.create_ssl_context() if encrypted else False

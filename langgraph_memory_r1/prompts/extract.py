@@ -105,9 +105,8 @@ def _fact(item: Any, turns: Sequence[Turn]) -> Fact:
     numbers: list[int] = []
     if isinstance(item, dict):
         value = item.get("turns", item.get("turn", []))
-        numbers = sorted(
-            {number_of(one, len(turns), "turn") for one in (value if isinstance(value, list) else [value])}
-        )
+        values = value if isinstance(value, list) else [value]
+        numbers = sorted({number_of(value, len(turns), "turn") for value in values})
     origin = [turns[number] for number in numbers or closest(text, [turn.text for turn in turns])]
     last = origin[-1] if origin else Turn("", "")
     source = tuple(dict.fromkeys(turn.id for turn in origin if turn.id))

@@ -38,16 +38,16 @@ def restore(role_input: RoleInput, ids: References) -> RoleInput:
         ids: What `references` returned for that prompt; what is missing, or of another length than the input, is left.
     """
     if isinstance(role_input, ExtractInput):
-        turns = [replace(turn, id=of[0], session=session) for turn, of, session in _matched(role_input.turns, ids)]
+        matched = _matched(role_input.turns, ids)
+        turns = [replace(turn, id=turn_ids[0], session=session) for turn, turn_ids, session in matched]
         return replace(role_input, turns=tuple(turns) or role_input.turns)
     keys = ids.get("memories", ())
     if len(keys) == len(role_input.memories):
         memories = [replace(memory, id=str(key)) for memory, key in zip(role_input.memories, keys, strict=True)]
         role_input = replace(role_input, memories=tuple(memories))
     if isinstance(role_input, ManageInput):
-        facts = [
-            replace(fact, source=tuple(of), session=session) for fact, of, session in _matched(role_input.facts, ids)
-        ]
+        matched = _matched(role_input.facts, ids)
+        facts = [replace(fact, source=tuple(turn_ids), session=session) for fact, turn_ids, session in matched]
         # `read` gives a fact its number as its source; left there, it would pass for the id of a turn.
         return replace(role_input, facts=tuple(facts) or tuple(replace(fact, source=()) for fact in role_input.facts))
     return role_input
