@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 import warnings
 from collections.abc import Iterator
 from datetime import timedelta
@@ -71,12 +70,12 @@ def growth_measures(folder: Path) -> Iterator[Measure]:
     In the first and the last tenth each commit is followed by a bare `add` elsewhere, so that the machine's own moods
     do not look like growth: the slowdown is the commits', over that of the bare adds.
     """
-    process, place = psutil.Process(), folder / "growth"
-    sampler, yardstick = Sampler(place), Yardstick(folder / "bare")
+    process, path = psutil.Process(), folder / "growth"
+    sampler, yardstick = Sampler(path), Yardstick(folder / "bare")
     times: list[float] = []
     bare: dict[int, float] = {}
     resident: list[int] = []
-    with LanceDBStore(str(place), index=index()) as store:
+    with LanceDBStore(str(path), index=index()) as store:
         bank = MemoryBank(store, "ann")
         bank.apply([Add("The first commit makes the table.")])
         sampler.start()
@@ -90,7 +89,7 @@ def growth_measures(folder: Path) -> Iterator[Measure]:
                 resident.append(process.memory_info().rss)
         sampler.stop()
         assert len(bank) == len(bank.history()) == COMMITS + 1
-    closed = folder_size(place)
+    closed = folder_size(path)
     print(f"  {COMMITS} commits in {sum(times):.0f} s, {sampler.raw / 1e6:.1f} MB raw, {closed / 1e6:.1f} MB on disk")
     machine = sum(bare[n] for n in range(COMMITS - TENTH, COMMITS)) / sum(bare[n] for n in range(TENTH))
     yield Measure("growth_slowdown", sum(times[-TENTH:]) / sum(times[:TENTH]), machine, 1 / 0.8)
@@ -106,12 +105,3 @@ def raw_bytes(operation: Add) -> int:
 
 
 MEASURES = {"growth": growth_measures}
-
-if __name__ == "__main__":
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        started = time.perf_counter()
-        for measure in growth_measures(Path(folder)):
-            print(measure.line())
-        print(f"{time.perf_counter() - started:.0f} s")

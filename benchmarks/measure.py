@@ -96,10 +96,10 @@ def quiet_collector() -> Iterator[None]:
 def folder_size(folder: Path) -> int:
     """Bytes of all files under a folder, some of which may vanish meanwhile."""
     total = 0
-    for place, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder):
         for name in names:
             with suppress(FileNotFoundError):
-                total += os.stat(os.path.join(place, name)).st_size
+                total += os.stat(os.path.join(parent, name)).st_size
     return total
 
 

@@ -90,7 +90,7 @@ def test_embedder_is_kept_to_until_reembed_changes_it(cli: Command) -> None:
 
 def test_doctor_knows_versions_sizes_and_what_is_missing(dogs: Command) -> None:
     found = dogs("doctor", "--json").data
-    extras = {"local", "train", "evals", "inspect", "chats", "mcp"}
+    extras = {"local", "train", "evals", "chats", "mcp"}
     assert found["software"]["lancedb"] and set(found["extras"]) == extras
     folder = found["folder"]
     assert (folder["owners"], folder["memories"], folder["operations"], folder["format"]) == (1, 1, 3, "1")

@@ -18,7 +18,6 @@ EXTRAS = {
     "local": ("peft", "sentence_transformers", "torch", "transformers"),
     "train": ("accelerate", "datasets", "peft", "trl"),
     "evals": ("huggingface_hub",),
-    "inspect": ("starlette", "uvicorn"),
     "chats": ("langchain_community",),
     "mcp": ("mcp",),
 }
