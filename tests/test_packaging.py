@@ -104,6 +104,7 @@ def test_sdist_holds_what_testing_it_takes(built: Built) -> None:
     with tarfile.open(built.sdist) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
     assert {"Makefile", "constraints.txt", "LICENSE", "README.md", "CHANGELOG.md", "tests/conftest.py"} <= names
+    assert {f"docs/{path.name}" for path in (ROOT / "docs").iterdir()} <= names
     assert "langgraph_memory_r1/train/__init__.py" in names
 
 
