@@ -190,7 +190,7 @@ def recall_times(store: LanceDBStore, queries: Sequence[str]) -> list[float]:
     memory = MemoryMiddleware(store, model=silent, recall_k=TOP_K)
     agent = create_agent(ScriptedChatModel(lambda _: "Yes."), middleware=[outside, memory, inside])
     for query in queries:
-        store.embed_query(query)
+        store.engine.embed_query(query)
         with quiet_collector():
             agent.invoke({"messages": [("user", query)]}, context={"user_id": "ann"})
     return [after - before for before, after in zip(outside.moments, inside.moments, strict=True)][WARM_UP:]

@@ -156,19 +156,19 @@ def test_commit_checks_every_expectation_or_writes_nothing(folder: Path) -> None
         ]
         for expect in stale:
             with pytest.raises(ConflictError) as caught:
-                store.commit(puts, expect=expect)
+                store.engine.commit(puts, expect=expect)
             assert set(caught.value.keys) <= {"a", "b", "absent"}
             assert caught.value.keys
         assert versions(folder) == start
         assert {item.key: item.value["rev"] for item in store.search(NS)} == {"a": 1, "b": 5}
-        store.commit(puts, expect={(NS, "a"): {"rev": 1}, (NS, "b"): {"nested": {"y": [1]}}, (NS, "new"): None})
+        store.engine.commit(puts, expect={(NS, "a"): {"rev": 1}, (NS, "b"): {"nested": {"y": [1]}}, (NS, "new"): None})
         assert versions(folder) == start + 1
         assert {item.key: item.value["rev"] for item in store.search(NS)} == {"a": 2, "new": 1}
 
 
 def test_commit_without_expectation_is_a_batch(folder: Path) -> None:
     with LanceDBStore(str(folder), index=index("t")) as store:
-        store.commit([PutOp(NS, "a", {"t": "red"}), PutOp(NS, "b", {"t": "blue"})])
+        store.engine.commit([PutOp(NS, "a", {"t": "red"}), PutOp(NS, "b", {"t": "blue"})])
         assert keys(store.search(NS, query="red", limit=1)) == ["a"]
 
 
@@ -184,7 +184,9 @@ def test_of_those_who_expect_the_same_one_wins(folder: Path) -> None:
                     assert item is not None
                     rev = item.value["rev"]
                     try:
-                        store.commit([PutOp(NS, "counter", {"rev": rev + 1})], expect={(NS, "counter"): {"rev": rev}})
+                        store.engine.commit(
+                            [PutOp(NS, "counter", {"rev": rev + 1})], expect={(NS, "counter"): {"rev": rev}}
+                        )
                     except ConflictError:
                         continue
                     break
@@ -201,7 +203,8 @@ def test_of_those_who_expect_nothing_one_wins(folder: Path) -> None:
 
         def work(number: int) -> None:
             try:
-                (one, two)[number % 2].commit([PutOp(NS, "a", {"by": number})], expect={(NS, "a"): None})
+                store = (one, two)[number % 2]
+                store.engine.commit([PutOp(NS, "a", {"by": number})], expect={(NS, "a"): None})
             except ConflictError:
                 return
             won.append(number)
@@ -240,7 +243,7 @@ for n in range(40):
         rev = item.value["rev"] if item else 0
         expect = {(("docs",), "counter"): {"rev": rev} if item else None}
         try:
-            store.commit([PutOp(("docs",), "counter", {"rev": rev + 1})], expect=expect)
+            store.engine.commit([PutOp(("docs",), "counter", {"rev": rev + 1})], expect=expect)
             break
         except ConflictError:
             pass

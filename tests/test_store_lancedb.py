@@ -174,7 +174,7 @@ def test_a_search_without_the_embedder_says_once_that_it_goes_by_words(
         assert caplog.text == ""
         for _ in range(2):
             store.search(NS, query="apple")
-            store.embed_query("apple")
+            store.engine.embed_query("apple")
     (record,) = caplog.records
     assert "searched by words only" in record.getMessage() and "--embedder hash" in record.getMessage()
 

@@ -16,8 +16,8 @@ import pytest
 from langgraph.store.base import PutOp
 
 from langgraph_memory_r1 import Add, ConflictError, LanceDBStore, MemoryBank
-from langgraph_memory_r1.store.census import Census
 from langgraph_memory_r1.store.locks import FileLock
+from langgraph_memory_r1.store.reader import Census
 
 SPACE = ("a",)
 
@@ -87,7 +87,7 @@ def test_in_a_shared_commit_a_conflict_is_one_callers_alone(store: LanceDBStore)
 
     def conditional() -> None:
         try:
-            store.commit([PutOp(SPACE, "no", {})], expect={(SPACE, "first"): None})
+            store.engine.commit([PutOp(SPACE, "no", {})], expect={(SPACE, "first"): None})
         except ConflictError as error:
             refused.append(error)
 

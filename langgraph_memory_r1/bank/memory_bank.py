@@ -4,43 +4,66 @@
 
 The memories lie in `(*namespace, "memory")` under their ids, their history in `(*namespace, "history")`. On a
 `LanceDBStore` a turn is one commit and a stale decision is refused across processes; on another `BaseStore` a turn is
-one `batch`, conditions hold within the process, NOOPs are stored as items, and retrieval is lexical.
+one `batch`, conditions hold within the process, NOOPs are stored as items, and retrieval is lexical (`storage.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from langgraph.store.base import BaseStore, PutOp
 
 from langgraph_memory_r1.bank.base import Memories
 from langgraph_memory_r1.bank.history import in_order
 from langgraph_memory_r1.bank.records import (
+    Imported,
     change_from_record,
     change_to_record,
     encode_label,
+    export_bank,
+    import_bank,
     memory_from_record,
     memory_to_record,
 )
-from langgraph_memory_r1.bank.storage import Feed, vector_of, write
-from langgraph_memory_r1.bank.transfer import Imported, export_bank, import_bank
+from langgraph_memory_r1.bank.storage import storage_of
 from langgraph_memory_r1.retrieval import Hit, Index
-from langgraph_memory_r1.schemas import Change, Memory, Operation
-from langgraph_memory_r1.store import LanceDBStore
+from langgraph_memory_r1.schemas import Change, Memory
+from langgraph_memory_r1.store.rows import Vectors
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _CANDIDATES = 500
 """Memories that the store proposes where a bank is too large to rank in memory."""
 
 
+def _in_thread(
+    method: Callable[Concatenate[MemoryBank, P], T],
+) -> Callable[Concatenate[MemoryBank, P], Coroutine[Any, Any, T]]:
+    """Return the async twin of a blocking method: the same, in a thread, so that an event loop goes on."""
+
+    @functools.wraps(method)
+    async def twin(bank: MemoryBank, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        # By name, so that what a subclass overrides counts here too.
+        result: T = await asyncio.to_thread(getattr(bank, method.__name__), *args, **kwargs)
+        return result
+
+    twin.__name__, twin.__doc__ = f"a{method.__name__}", f"Do what `{method.__name__}` does, in a thread."
+    return twin
+
+
 class MemoryBank(Memories):
     """One owner's memories on a store.
+
+    Every method that may block has an async twin with an `a` before its name, which takes the same arguments.
 
     Args:
         store: `LanceDBStore`, or any LangGraph `BaseStore`.
@@ -58,74 +81,76 @@ class MemoryBank(Memories):
     def __init__(self, store: BaseStore, namespace: str | Sequence[str]) -> None:
         self.store = store
         self.namespace = ("memories", namespace) if isinstance(namespace, str) else tuple(namespace)
-        base = tuple(encode_label(label, root=not place) for place, label in enumerate(self.namespace))
-        self.key = _key(store, self.namespace)
+        labels = tuple(encode_label(label, root=not depth) for depth, label in enumerate(self.namespace))
+        self._memory_space = (*labels, "memory")
+        self._history_space = (*labels, "history")
+        self._storage = storage_of(store, self._memory_space, self._history_space)
+        text = "\0".join([self._storage.key(), *self.namespace]).encode(errors="surrogatepass")
+        self.key = blake2b(text, digest_size=8).hexdigest()
         """Tells this bank apart from others in traces, without saying whose it is."""
-        self._memory_space = (*base, "memory")
-        self._history_space = (*base, "history")
-        self._journal = store.journal if isinstance(store, LanceDBStore) else None
-        self._journal_tail = self._journal.tail(self._history_space) if self._journal is not None else None
         self._lock = threading.RLock()
-        self._memories = Feed(store, self._memory_space)
-        self._records = Feed(store, self._history_space)
+        """Of everything below: what was read of the storage so far."""
         self._index = Index()
         self._changes: dict[str, Change] = {}
         self._noops: dict[str, Change] = {}
         self._seen: set[str] = set()
+        self._read = False
+        """The index shows the memories, as they were when they were last looked at."""
+
+    def __repr__(self) -> str:
+        # The count of the last look: to show itself, a bank does not go to its store.
+        count = f", memories={len(self._index)}" if self._read else ""
+        return f"MemoryBank({self.namespace!r}{count})"
 
     def get(self, memory_id: str) -> Memory | None:
-        """One memory by id."""
-        if not self._memories.too_large():
+        """Return one memory by id."""
+        if not self._storage.too_large():
             return super().get(memory_id)
         item = self.store.get(self._memory_space, memory_id)
         return None if item is None else memory_from_record(item.key, item.value)
 
     def search(self, query: str, *, k: int = 60, per_speaker: int | None = None, fill: bool = False) -> list[Hit]:
-        """The k memories that best fit a query, best first; in a very large bank out of those that LanceDB proposes."""
-        if not (isinstance(self.store, LanceDBStore) and self._memories.too_large()):
-            return super().search(query, k=k, per_speaker=per_speaker, fill=fill)
-        index = Index()
-        for row in self.store.candidates(self._memory_space, query, max(_CANDIDATES, 2 * k)):
-            index.put(memory_from_record(row.key, row.value), vector_of(row))
-        return index.rank(query, k=k, vector=self._vector(query), per_speaker=per_speaker, fill=fill)
+        """Return the k memories that best fit a query, best first; see `Memories.search`.
 
-    def _known(self, ids: Collection[str]) -> dict[str, Memory | None]:
-        if ids and self._memories.too_large():
-            return {memory_id: self.get(memory_id) for memory_id in ids}
-        return super()._known(ids)
+        Of a very large bank those are ranked that LanceDB proposes.
+        """
+        if not self._storage.too_large():
+            return super().search(query, k=k, per_speaker=per_speaker, fill=fill)
+        vector, index = self._storage.embed(query), Index()
+        for item in self._storage.candidates(query, vector, max(_CANDIDATES, 2 * k)):
+            index.put(memory_from_record(item.key, item.value), item.vector)
+        vector = vector if query.strip() else None
+        return index.rank(query, k=k, vector=vector, per_speaker=per_speaker, fill=fill)
 
     def seen(self) -> set[str]:
-        """Ids of all turns that some operation, a NOOP too, came from."""
+        """Return the ids of all turns that some operation, a NOOP too, came from."""
         with self._lock:
             self._follow_history()
             return set(self._seen)
 
     def history(self, memory_id: str | None = None) -> list[Change]:
-        """The operations on one memory, or all with the NOOPs, oldest first."""
+        """Return the operations on one memory, or all with the NOOPs, oldest first."""
         with self._lock:
             self._follow_history()
-            found = [*self._changes.values(), *self._noops.values()]
-        wanted = [change for change in found if memory_id is None or change.memory_id == memory_id]
+            changes = [*self._changes.values(), *self._noops.values()]
+        selected = [change for change in changes if memory_id is None or change.memory_id == memory_id]
         first = datetime.min.replace(tzinfo=UTC)
-        return sorted(wanted, key=lambda change: (change.at or first, change.id))
+        return sorted(selected, key=lambda change: (change.at or first, change.id))
 
     def forget(self) -> int:
-        """Remove this owner for good: memories, history, old versions, files; returns how many memories there were.
+        """Remove this owner for good: memories, history, old versions, files; return how many memories there were.
 
         On a `LanceDBStore` nothing of it can be found on disk afterwards; another store deletes as it deletes.
         """
         with self._lock:
-            count = len(self)
-            if isinstance(self.store, LanceDBStore):
-                self.store.erase(self._memory_space, below=False)
-                self.store.erase(self._history_space, below=False)
-            else:
-                self.store.batch([PutOp(self._memory_space, memory.id, None) for memory in self.all()])
-                self.store.batch([PutOp(self._history_space, change.id, None) for change in self.history()])
-        return count
+            return self._storage.erase()
 
     def export_jsonl(self, path: str | os.PathLike[str]) -> int:
-        """Write memories and history, one JSON object a line; returns the number of memories."""
+        """Write memories and history, one JSON object a line, and return the number of memories.
+
+        Raises:
+            InputError: the place cannot be written; what was there before stays.
+        """
         return export_bank(path, self.all(), self.history())
 
     def import_jsonl(self, path: str | os.PathLike[str], *, strict: bool = False) -> Imported:
@@ -136,126 +161,100 @@ class MemoryBank(Memories):
         """
         history = self.history()
         # A memory that was deleted here since the export was made stays deleted.
-        held = {memory.id for memory in self.all()} | {change.memory_id for change in history if change.memory_id}
-        memories, changes, result = import_bank(path, held, {change.id for change in history}, strict=strict)
-        puts = [_memory_put(self._memory_space, memory) for memory in memories]
-        puts += [_change_put(self._history_space, change) for change in changes if change.event != "NOOP"]
-        write(self.store, puts, {})
-        self._note([change for change in changes if change.event == "NOOP"])
+        memory_ids = {memory.id for memory in self.all()}
+        memory_ids |= {change.memory_id for change in history if change.memory_id}
+        memories, changes, result = import_bank(path, memory_ids, {change.id for change in history}, strict=strict)
+        puts = [self._memory_put(memory.id, memory) for memory in memories]
+        puts += [self._change_put(change) for change in changes if change.event != "NOOP"]
+        self._storage.commit(puts, {}, ())
+        self._append_noops([change for change in changes if change.event == "NOOP"])
         return result
 
-    def _follow_history(self) -> None:
-        changed, gone = self._records.refresh()
-        for key in gone:
-            del self._changes[key]
-        self._changes |= {item.key: change_from_record(item.key, item.value) for item in changed}
-        anew, lines = self._journal_tail.read() if self._journal_tail is not None else (False, [])
-        fresh = {record["id"]: change_from_record(record["id"], record) for record in lines}
-        if anew:
-            self._noops.clear()
-        self._noops.update(fresh)
-        if gone or anew:
-            self._seen = {turn for change in [*self._changes.values(), *self._noops.values()] for turn in change.source}
-        self._seen.update(turn for item in changed for turn in self._changes[item.key].source)
-        self._seen.update(turn for change in fresh.values() for turn in change.source)
+    # What both kinds of memories are made of (see `Memories`)
 
     @contextmanager
     def _reading(self) -> Iterator[Index]:
         with self._lock:
-            changed, gone = self._memories.refresh()
-            for key in gone:
-                self._index.discard(key)
-            fresh = {item.key: vector_of(item) for item in changed}
-            for memory in in_order(memory_from_record(item.key, item.value) for item in changed):
-                self._index.put(memory, fresh[memory.id])
+            items, gone = self._storage.changes(self._memory_space)
+            for memory_id in gone:
+                self._index.discard(memory_id)
+            vectors = {item.key: item.vector for item in items}
+            # In the order in which they were said: the index keeps memories of the same time as they were put.
+            for memory in in_order(memory_from_record(item.key, item.value) for item in items):
+                self._index.put(memory, vectors[memory.id])
+            self._read = True
             yield self._index
 
+    def _current(self, ids: Collection[str]) -> dict[str, Memory | None]:
+        if ids and self._storage.too_large():
+            return {memory_id: self.get(memory_id) for memory_id in ids}
+        return super()._current(ids)
+
+    def _embed(self, query: str) -> Vectors | None:
+        return self._storage.embed(query) if query.strip() else None
+
     def _commit(self, changes: Sequence[Change]) -> None:
-        real = [change for change in changes if change.memory_id is not None]
-        if not real:
-            self._note(changes)
-        else:
-            first = {change.memory_id: change for change in reversed(real)}
-            last = {change.memory_id: change.after for change in real}
-            puts = [_memory_put(self._memory_space, after, key) for key, after in last.items()]
-            puts += [_change_put(self._history_space, change) for change in changes]
-            based = {(self._memory_space, str(key)): change for key, change in first.items()}
-            expect = {place: _rev_of(change.before) for place, change in based.items() if not _invents(change)}
-            fresh = {place for place, change in based.items() if _invents(change)}
-            fresh |= {(self._history_space, change.id) for change in changes}
-            write(self.store, puts, expect, fresh)
+        effective = [change for change in changes if change.memory_id is not None]
+        if not effective:
+            self._append_noops(changes)
+            return
+        # A turn may change a memory several times: what its first change was based on is the condition, what its last
+        # one left is stored. NOOPs beside other operations travel in the same commit, so that a turn is seen whole.
+        first = {str(change.memory_id): change for change in reversed(effective)}
+        last = {str(change.memory_id): change.after for change in effective}
+        puts = [self._memory_put(memory_id, memory) for memory_id, memory in last.items()]
+        puts += [self._change_put(change) for change in changes]
+        expect: dict[tuple[tuple[str, ...], str], dict[str, int] | None] = {}
+        new = {(self._history_space, change.id) for change in changes}
+        for memory_id, change in first.items():
+            if change.event == "ADD" and change.undoes is None:
+                new.add((self._memory_space, memory_id))  # The id was made up for it; an undo brings an old one back.
+            else:
+                before = change.before
+                expect[self._memory_space, memory_id] = None if before is None else {"rev": before.rev}
+        self._storage.commit(puts, expect, new)
 
-    def _note(self, noops: Sequence[Change]) -> None:
-        if noops and self._journal is not None:
-            self._journal.append(
-                self._history_space, [{"id": change.id} | change_to_record(change) for change in noops]
-            )
-        elif noops:
-            self.store.batch([_change_put(self._history_space, change) for change in noops])
+    def _append_noops(self, noops: Sequence[Change]) -> None:
+        if noops:
+            self._storage.append_noops([{"id": change.id} | change_to_record(change) for change in noops])
 
-    def _vector(self, query: str) -> Any:
-        return self.store.embed_query(query) if isinstance(self.store, LanceDBStore) and query.strip() else None
+    def _memory_put(self, memory_id: str, memory: Memory | None) -> PutOp:
+        if memory is None:
+            return PutOp(self._memory_space, memory_id, None)
+        return PutOp(self._memory_space, memory_id, memory_to_record(memory), ["text"])
+
+    def _change_put(self, change: Change) -> PutOp:
+        return PutOp(self._history_space, change.id, change_to_record(change), False)
+
+    def _follow_history(self) -> None:
+        items, gone = self._storage.changes(self._history_space)
+        for key in gone:
+            del self._changes[key]
+        changes = {item.key: change_from_record(item.key, item.value) for item in items}
+        self._changes |= changes
+        restarted, records = self._storage.read_noops()
+        if restarted:
+            self._noops.clear()
+        noops = {record["id"]: change_from_record(record["id"], record) for record in records}
+        self._noops |= noops
+        if gone or restarted:
+            self._seen.clear()
+            changes, noops = self._changes, self._noops
+        self._seen.update(turn for change in (*changes.values(), *noops.values()) for turn in change.source)
 
     # The same without blocking an event loop
 
-    async def asearch(
-        self, query: str, *, k: int = 60, per_speaker: int | None = None, fill: bool = False
-    ) -> list[Hit]:
-        """`search` in a thread."""
-        return await asyncio.to_thread(self.search, query, k=k, per_speaker=per_speaker, fill=fill)
-
-    async def aapply(
-        self,
-        operations: Sequence[Operation],
-        *,
-        expect: Mapping[str, int] | None = None,
-        model: str | None = None,
-        reason: str = "",
-    ) -> list[Change]:
-        """`apply` in a thread."""
-        return await asyncio.to_thread(self.apply, operations, expect=expect, model=model, reason=reason)
-
-    async def aall(self) -> list[Memory]:
-        """`all` in a thread."""
-        return await asyncio.to_thread(self.all)
-
-    async def aget(self, memory_id: str) -> Memory | None:
-        """`get` in a thread."""
-        return await asyncio.to_thread(self.get, memory_id)
-
-    async def ahistory(self, memory_id: str | None = None) -> list[Change]:
-        """`history` in a thread."""
-        return await asyncio.to_thread(self.history, memory_id)
-
-    async def aundo(self, op_id: str | None = None) -> Change:
-        """`undo` in a thread."""
-        return await asyncio.to_thread(self.undo, op_id)
-
-    async def aforget(self) -> int:
-        """`forget` in a thread."""
-        return await asyncio.to_thread(self.forget)
-
-
-def _key(store: BaseStore, namespace: Sequence[str]) -> str:
-    place = store.uri if isinstance(store, LanceDBStore) else ""
-    place = os.path.abspath(place) if place and "://" not in place else place
-    return blake2b("\0".join([place, *namespace]).encode(errors="surrogatepass"), digest_size=8).hexdigest()
-
-
-def _rev_of(memory: Memory | None) -> dict[str, int] | None:
-    return None if memory is None else {"rev": memory.rev}
-
-
-def _invents(change: Change) -> bool:
-    """The memory's id is new, not brought back by an undo."""
-    return change.event == "ADD" and change.undoes is None
-
-
-def _memory_put(namespace: tuple[str, ...], memory: Memory | None, key: str | None = None) -> PutOp:
-    if memory is None:
-        return PutOp(namespace, str(key), None)
-    return PutOp(namespace, memory.id, memory_to_record(memory), ["text"])
-
-
-def _change_put(namespace: tuple[str, ...], change: Change) -> PutOp:
-    return PutOp(namespace, change.id, change_to_record(change), False)
+    aget = _in_thread(get)
+    aall = _in_thread(Memories.all)
+    atexts = _in_thread(Memories.texts)
+    asearch = _in_thread(search)
+    aapply = _in_thread(Memories.apply)
+    aundo = _in_thread(Memories.undo)
+    ahistory = _in_thread(history)
+    aas_of = _in_thread(Memories.as_of)
+    adiff = _in_thread(Memories.diff)
+    aseen = _in_thread(seen)
+    afork = _in_thread(Memories.fork)
+    aforget = _in_thread(forget)
+    aexport_jsonl = _in_thread(export_jsonl)
+    aimport_jsonl = _in_thread(import_jsonl)

@@ -1,33 +1,57 @@
-"""Memories and changes as JSON records, and owners' labels as LangGraph accepts them."""
+"""Memories and changes as JSON records, in a store and in an export; owners' labels as LangGraph accepts them.
+
+An export is JSONL: a header line, then one memory or one change a line, with nothing left out.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, unquote
 
+from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.jsonl import read_lines, write_file
 from langgraph_memory_r1.schemas import Change, Memory
+from langgraph_memory_r1.store.rows import dump_value
+
+FORMAT = "langgraph-memory-r1/bank"
+VERSION = 1
 
 _RESERVED = re.compile("[%.\x00-\x1f\x7f\ud800-\udfff]")
 
 
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did."""
+
+    memories: int = 0
+    changes: int = 0
+    known: int = 0
+    """Records that the bank had already."""
+    broken: tuple[str, ...] = ()
+    """Lines that could not be read, each with the reason."""
+
+
 def encode_label(label: str, root: bool = False) -> str:
-    """A label of any characters as one that LangGraph accepts: no dots, not empty, no `langgraph` at the root."""
+    """Encode a label of any characters as LangGraph accepts it: no dots, not empty, no `langgraph` at the root."""
     if not label:
         return "%"
-    text = _RESERVED.sub(lambda found: _percent(found.group()), label)
+    text = _RESERVED.sub(lambda match: _percent(match.group()), label)
     return _percent(text[0]) + text[1:] if root and label == "langgraph" else text
 
 
 def decode_label(label: str) -> str:
-    """The inverse of `encode_label`."""
+    """Return the label behind an encoded one: the inverse of `encode_label`."""
     return "" if label == "%" else unquote(label, errors="surrogatepass")
 
 
 def memory_to_record(memory: Memory) -> dict[str, Any]:
-    """All fields but the id, which is the item's key."""
+    """Return all fields of a memory but the id, which is the item's key."""
     return {
         "text": memory.text,
         "speaker": memory.speaker,
@@ -41,7 +65,7 @@ def memory_to_record(memory: Memory) -> dict[str, Any]:
 
 
 def memory_from_record(key: str, record: Mapping[str, Any]) -> Memory:
-    """The inverse of `memory_to_record`.
+    """Return the memory behind a record: the inverse of `memory_to_record`.
 
     Raises:
         KeyError, TypeError, ValueError: the record is no memory.
@@ -60,7 +84,7 @@ def memory_from_record(key: str, record: Mapping[str, Any]) -> Memory:
 
 
 def change_to_record(change: Change) -> dict[str, Any]:
-    """All fields but the id."""
+    """Return all fields of a change but the id."""
     return {
         "event": change.event,
         "memory_id": change.memory_id,
@@ -75,18 +99,18 @@ def change_to_record(change: Change) -> dict[str, Any]:
 
 
 def change_from_record(key: str, record: Mapping[str, Any]) -> Change:
-    """The inverse of `change_to_record`.
+    """Return the change behind a record: the inverse of `change_to_record`.
 
     Raises:
         KeyError, TypeError, ValueError: the record is no change.
     """
-    memory_id = record.get("memory_id")
+    memory_id, before, after = record.get("memory_id"), record.get("before"), record.get("after")
     return Change(
         id=key,
         event=record["event"],
         memory_id=memory_id,
-        before=_state(memory_id, record.get("before")),
-        after=_state(memory_id, record.get("after")),
+        before=memory_from_record(str(memory_id), before) if before else None,
+        after=memory_from_record(str(memory_id), after) if after else None,
         source=tuple(record.get("source") or ()),
         model=record.get("model"),
         reason=record.get("reason") or "",
@@ -95,8 +119,66 @@ def change_from_record(key: str, record: Mapping[str, Any]) -> Change:
     )
 
 
-def _state(memory_id: str | None, record: Mapping[str, Any] | None) -> Memory | None:
-    return memory_from_record(str(memory_id), record) if record else None
+def export_bank(path: str | os.PathLike[str], memories: Sequence[Memory], changes: Sequence[Change]) -> int:
+    """Write an export, which appears whole or not at all, and return the number of memories.
+
+    Raises:
+        InputError: The place cannot be written.
+    """
+    records: list[dict[str, Any]] = [{"format": FORMAT, "version": VERSION}]
+    records += [{"kind": "memory", "id": memory.id} | memory_to_record(memory) for memory in memories]
+    records += [{"kind": "change", "id": change.id} | change_to_record(change) for change in changes]
+    write_file(path, (dump_value(record).encode() + b"\n" for record in records))
+    return len(memories)
+
+
+def import_bank(
+    path: str | os.PathLike[str], memory_ids: set[str], change_ids: set[str], *, strict: bool = False
+) -> tuple[list[Memory], list[Change], Imported]:
+    """Read an export, leaving out the memories and changes whose ids the bank has already.
+
+    Raises:
+        InputError: the file is no export, or with `strict` a line of it is broken.
+    """
+    memories: dict[str, Memory] = {}
+    changes: dict[str, Change] = {}
+    known, broken = 0, []
+    for number, line in _lines_of_export(path):
+        try:
+            record = json.loads(line)
+            kind, record_id = record["kind"], record["id"]
+            if kind == "memory":
+                memory = memory_from_record(record_id, record)
+                if record_id in memory_ids or record_id in memories:
+                    known += 1
+                else:
+                    memories[record_id] = memory
+            elif kind == "change":
+                change = change_from_record(record_id, record)
+                if record_id in change_ids or record_id in changes:
+                    known += 1
+                else:
+                    changes[record_id] = change
+            else:
+                raise ValueError(f"unknown kind {kind!r}")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            broken.append(f"{os.fspath(path)}:{number}: {error}")
+    if strict and broken:
+        raise InputError(f"{broken[0]}. Nothing was imported; leave out --strict to skip broken lines.")
+    return list(memories.values()), list(changes.values()), Imported(len(memories), len(changes), known, tuple(broken))
+
+
+def _lines_of_export(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:
+    lines = read_lines(path, "memories")
+    first = next(lines, (1, b""))[1]
+    try:
+        head = json.loads(first)
+        version = head["version"] if head["format"] == FORMAT else None
+    except (ValueError, KeyError, TypeError):
+        version = None
+    if version != VERSION:
+        raise InputError(f"{os.fspath(path)} is no export of a memory bank (its first line has to be the header).")
+    yield from lines
 
 
 def _percent(char: str) -> str:

@@ -1,112 +1,259 @@
-"""Follows what one namespace of a store holds, by what has changed since the last look."""
+"""Where a bank keeps its items: one protocol, two classes.
+
+`LanceDBStorage` stands on the engine of a `LanceDBStore`: it is told what has changed, commits under conditions across
+processes, and keeps NOOPs in a journal. `BaseStoreStorage` makes do with what every LangGraph store has: it reads
+everything and compares, its conditions hold within the process, and NOOPs are items. `storage_of` picks the class.
+"""
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from langgraph.store.base import BaseStore, PutOp
+from langgraph.store.base import BaseStore, Item, PutOp
 
 from langgraph_memory_r1.errors import ConflictError
 from langgraph_memory_r1.store import LanceDBStore
 from langgraph_memory_r1.store.rows import Row, Vectors
 from langgraph_memory_r1.store.writer import Address, Expectation
 
+Namespace: TypeAlias = tuple[str, ...]
+Records: TypeAlias = list[dict[str, Any]]
+
 _PAGE = 1000
 
 
-class Stored(Protocol):
+class StoredItem(NamedTuple):
     """What a bank needs of a stored item."""
 
     key: str
-    value: dict[str, Any]
+    value: Mapping[str, Any]
+    vector: Vectors | None = None
+    """The embedding of its text, where its store keeps one in memory."""
 
 
-class Feed:
-    """The items of exactly one namespace, as changes since the last `refresh`."""
+class Changes(NamedTuple):
+    """What has changed in a namespace since the last look."""
 
-    def __init__(self, store: BaseStore, namespace: tuple[str, ...]) -> None:
-        self._store = store
-        self._namespace = namespace
-        self._known: dict[str, Any] = {}
-        self._state: object = None
+    items: Sequence[StoredItem]
+    """New ones, and those with another value."""
+    gone: Sequence[str]
+    """Keys."""
+
+
+class Storage(Protocol):
+    """Two namespaces of a store: one holds a bank's memories, the other one their history."""
+
+    def key(self) -> str:
+        """Return what tells this place apart from others: a path or URI; empty where the store has neither."""
 
     def too_large(self) -> bool:
-        """The namespace should be searched in the store, not read into memory."""
-        return isinstance(self._store, LanceDBStore) and not self._store.mirrored(self._namespace)
+        """Return whether the memories should be searched in the store, not read into memory."""
 
-    def refresh(self) -> tuple[list[Stored], list[str]]:
-        """Items that are new or changed, and keys that are gone."""
-        changes = self._store.changes(self._namespace, self._state) if isinstance(self._store, LanceDBStore) else None
-        if changes is None:
-            return self._replace(self._read())
-        self._state = changes.state
-        if changes.whole:
-            return self._replace({row.key: row for row in changes.rows})
-        return self._update(changes.rows)
+    def changes(self, namespace: Namespace) -> Changes:
+        """Return what has changed in one of the two namespaces since the last call for it."""
 
-    def _update(self, rows: Sequence[Row]) -> tuple[list[Stored], list[str]]:
-        changed: list[Stored] = [row for row in rows if row.live]
-        gone = [row.key for row in rows if not row.live and row.key in self._known]
-        self._known |= {item.key: item for item in changed}
-        for key in gone:
-            del self._known[key]
-        return changed, gone
+    def candidates(self, query: str, vector: Vectors | None, limit: int) -> list[StoredItem]:
+        """Return memories that the store's own search proposes for a query, in no order."""
 
-    def _replace(self, items: dict[str, Any]) -> tuple[list[Stored], list[str]]:
-        changed = [item for key, item in items.items() if not _same(self._known.get(key), item)]
-        gone = [key for key in self._known if key not in items]
-        self._known = items
-        return changed, gone
+    def embed(self, query: str) -> Vectors | None:
+        """Return the vector of a query by the store's embedder; None where memories have no vectors."""
 
-    def _read(self) -> dict[str, Any]:
-        if isinstance(self._store, LanceDBStore):
-            return {row.key: row for row in self._store.scan(self._namespace)}
-        found: dict[str, Any] = {}
-        offset = 0
-        while page := self._store.search(self._namespace, limit=_PAGE, offset=offset):
-            found |= {item.key: item for item in page if tuple(item.namespace) == self._namespace}
-            offset += len(page)
-        return found
+    def commit(self, puts: Sequence[PutOp], expect: Expectation, new: Collection[Address]) -> None:
+        """Make all puts visible together, if what they were based on still stands.
+
+        Args:
+            puts: Items to write or, with a value of None, to delete.
+            expect: (namespace, key) → fields that the present value must have; None: there must be no such item.
+            new: (namespace, key) of puts whose key was just made up, so that nobody else can have used it.
+
+        Raises:
+            ConflictError: it does not; nothing was written.
+        """
+
+    def append_noops(self, records: Records) -> None:
+        """Keep operations that changed nothing, each with its `id`, as cheaply as the store can."""
+
+    def read_noops(self) -> tuple[bool, Records]:
+        """Return those that were added since the last call, and whether all earlier ones are gone.
+
+        Where they are kept as items of the history, `changes` returns them, and there are none here.
+        """
+
+    def erase(self) -> int:
+        """Remove both namespaces, as thoroughly as the store can; return how many memories there were."""
 
 
-def write(store: BaseStore, puts: Sequence[PutOp], expect: Expectation, fresh: Collection[Address] = ()) -> None:
-    """Write puts together, if what they were based on still stands; `fresh` keys cannot exist yet.
-
-    Raises:
-        ConflictError: it does not; nothing was written.
-    """
+def storage_of(store: BaseStore, memories: Namespace, history: Namespace) -> Storage:
+    """Return the storage of a bank on a store: the one place that asks which store it is."""
     if isinstance(store, LanceDBStore):
-        store.commit(puts, expect=expect, fresh=fresh)
-        return
-    with _guard(store):
-        changed = [key for (namespace, key), wanted in expect.items() if not _met(store, namespace, key, wanted)]
-        if changed:
-            raise ConflictError(f"Changed by another writer since it was read: {', '.join(changed)}.", changed)
-        store.batch(list(puts))
+        return LanceDBStorage(store, memories, history)
+    return BaseStoreStorage(store, memories, history)
 
 
-def vector_of(item: Stored) -> Any:
-    """The stored embedding of an item's text, where its store keeps one in memory."""
-    vectors: Vectors | None = getattr(item, "vectors", None)
-    return None if vectors is None else vectors[0]
+class LanceDBStorage:
+    """A bank's storage on a `LanceDBStore`."""
+
+    def __init__(self, store: LanceDBStore, memories: Namespace, history: Namespace) -> None:
+        self._engine = store.engine
+        self._memories = memories
+        self._history = history
+        self._states: dict[Namespace, object] = {}
+        self._commits: dict[Namespace, dict[str, str]] = {memories: {}, history: {}}
+        """Key → the commit that wrote what `changes` returned last."""
+        journal = store.engine.journal
+        self._noops = journal.tail(history) if journal is not None else None
+
+    def key(self) -> str:
+        """Return the folder's absolute path, or the URI."""
+        uri = self._engine.uri
+        return os.path.abspath(uri) if uri and "://" not in uri else uri
+
+    def too_large(self) -> bool:
+        """Return whether the memories are more than the store mirrors in memory."""
+        return not self._engine.mirrored(self._memories)
+
+    def changes(self, namespace: Namespace) -> Changes:
+        """Return what has changed since the last call, from the mirror; of too large a namespace by reading it all."""
+        commits = self._commits[namespace]
+        changes = self._engine.changes(namespace, self._states.get(namespace))
+        if changes is not None:
+            self._states[namespace] = changes.state
+        if changes is not None and not changes.whole:
+            rows, gone = changes.rows, [row.key for row in changes.rows if not row.live and row.key in commits]
+        else:
+            rows = list(self._engine.scan(namespace) if changes is None else changes.rows)
+            present = {row.key for row in rows}
+            gone = [key for key in commits if key not in present]
+            rows = [row for row in rows if commits.get(row.key) != row.commit]
+        for key in gone:
+            del commits[key]
+        live = [row for row in rows if row.live]
+        commits.update((row.key, row.commit) for row in live)
+        return Changes([_item_of(row) for row in live], gone)
+
+    def candidates(self, query: str, vector: Vectors | None, limit: int) -> list[StoredItem]:
+        """Return what LanceDB's full-text and vector search find."""
+        return [_item_of(row) for row in self._engine.candidates(self._memories, query, vector, limit)]
+
+    def embed(self, query: str) -> Vectors | None:
+        """Return the query's unit vector; None without an embedder."""
+        return self._engine.embed_query(query)
+
+    def commit(self, puts: Sequence[PutOp], expect: Expectation, new: Collection[Address]) -> None:
+        """Write all puts in one commit of LanceDB, its conditions checked across processes."""
+        self._engine.commit(puts, expect=expect, new=new)
+
+    def append_noops(self, records: Records) -> None:
+        """Append to the journal: a NOOP must not make a version of the table; on an object store they are items."""
+        if self._engine.journal is not None:
+            self._engine.journal.append(self._history, records)
+        else:
+            self._engine.commit(_noop_puts(self._history, records))
+
+    def read_noops(self) -> tuple[bool, Records]:
+        """Return what is new in the journal."""
+        return self._noops.read() if self._noops is not None else (False, [])
+
+    def erase(self) -> int:
+        """Remove both namespaces from old versions and files on disk too."""
+        count = self._engine.erase(self._memories, below=False)
+        self._engine.erase(self._history, below=False)
+        return count
 
 
-_guards: weakref.WeakKeyDictionary[BaseStore, threading.Lock] = weakref.WeakKeyDictionary()
+class BaseStoreStorage:
+    """A bank's storage on any LangGraph store."""
+
+    def __init__(self, store: BaseStore, memories: Namespace, history: Namespace) -> None:
+        self._store = store
+        self._memories = memories
+        self._history = history
+        self._items: dict[Namespace, dict[str, Item]] = {memories: {}, history: {}}
+        """What `changes` returned last, by key."""
+
+    def key(self) -> str:
+        """Return nothing: a store does not say where it is."""
+        return ""
+
+    def too_large(self) -> bool:
+        """Return False: the store has no search of its own that could replace the index."""
+        return False
+
+    def changes(self, namespace: Namespace) -> Changes:
+        """Read everything and compare it with the last time: a store does not say what has changed."""
+        before, now = self._items[namespace], self._read(namespace)
+        self._items[namespace] = now
+        changed = [
+            StoredItem(key, item.value)
+            for key, item in now.items()
+            if (old := before.get(key)) is None or (old.updated_at, old.value) != (item.updated_at, item.value)
+        ]
+        return Changes(changed, [key for key in before if key not in now])
+
+    def candidates(self, query: str, vector: Vectors | None, limit: int) -> list[StoredItem]:
+        """Return all memories."""
+        return [StoredItem(key, item.value) for key, item in self._read(self._memories).items()]
+
+    def embed(self, query: str) -> Vectors | None:
+        """Return None: a store keeps its vectors to itself, so that memories are ranked by words."""
+        return None
+
+    def commit(self, puts: Sequence[PutOp], expect: Expectation, new: Collection[Address]) -> None:
+        """Write one batch; its conditions are checked under a lock of this process, since a store has none."""
+        with _commit_locks.setdefault(self._store, threading.Lock()):
+            changed = []
+            for (namespace, key), expected in expect.items():
+                item = self._store.get(namespace, key)
+                if expected is None or item is None:
+                    met = expected is None and item is None
+                else:
+                    met = all(item.value.get(name) == part for name, part in expected.items())
+                if not met:
+                    changed.append(key)
+            if changed:
+                raise ConflictError(f"Changed by another writer since it was read: {', '.join(changed)}.", changed)
+            self._store.batch(list(puts))
+
+    def append_noops(self, records: Records) -> None:
+        """Put them among the history's items."""
+        self._store.batch(_noop_puts(self._history, records))
+
+    def read_noops(self) -> tuple[bool, Records]:
+        """Return none: they come among the changes of the history."""
+        return False, []
+
+    def erase(self) -> int:
+        """Delete every item; another store deletes as it deletes."""
+        counts = []
+        for namespace in (self._memories, self._history):
+            items = self._read(namespace)
+            self._store.batch([PutOp(namespace, key, None) for key in items])
+            counts.append(len(items))
+        return counts[0]
+
+    def _read(self, namespace: Namespace) -> dict[str, Item]:
+        items: dict[str, Item] = {}
+        offset = 0
+        while page := self._store.search(namespace, limit=_PAGE, offset=offset):
+            # A search is by prefix: another bank may lie below this one.
+            items |= {item.key: item for item in page if tuple(item.namespace) == namespace}
+            offset += len(page)
+        return items
 
 
-def _guard(store: BaseStore) -> threading.Lock:
-    return _guards.setdefault(store, threading.Lock())
+_commit_locks: weakref.WeakKeyDictionary[BaseStore, threading.Lock] = weakref.WeakKeyDictionary()
 
 
-def _met(store: BaseStore, namespace: tuple[str, ...], key: str, wanted: Mapping[str, Any] | None) -> bool:
-    item = store.get(namespace, key)
-    if wanted is None or item is None:
-        return wanted is None and item is None
-    return all(item.value.get(name) == part for name, part in wanted.items())
+def _item_of(row: Row) -> StoredItem:
+    return StoredItem(row.key, row.value, None if row.vectors is None else row.vectors[0])
 
 
-def _same(known: Any, item: Any) -> bool:
-    return known is item or (known is not None and known.updated_at == item.updated_at and known.value == item.value)
+def _noop_puts(history: Namespace, records: Records) -> list[PutOp]:
+    return [
+        PutOp(history, record["id"], {name: part for name, part in record.items() if name != "id"}, False)
+        for record in records
+    ]

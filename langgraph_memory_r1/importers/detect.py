@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from langgraph_memory_r1.bank.transfer import FORMAT as BANK
+from langgraph_memory_r1.bank.records import FORMAT as BANK
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.importers.documents import JsonDocument, read_document, read_text
 from langgraph_memory_r1.importers.files import names

@@ -2,5 +2,6 @@
 
 from langgraph_memory_r1.retrieval.index import Hit, Index
 from langgraph_memory_r1.retrieval.ranking import Weights
+from langgraph_memory_r1.retrieval.segment import Vector
 
-__all__ = ["Index", "Hit", "Weights"]
+__all__ = ["Index", "Hit", "Weights", "Vector"]

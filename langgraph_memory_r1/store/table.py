@@ -1,6 +1,6 @@
 """One LanceDB table of items: the only file that knows LanceDB.
 
-What it guarantees to `store.py`, and why it is done this way (all measured on LanceDB 0.40):
+What it guarantees to the rest of the store, and why it is done this way (all measured on LanceDB 0.40):
 
 - One call of `write` is one commit. `id` is an unenforced primary key without an index of its own, so that a
   concurrent insert of the same key collides; an update is applied only to the revision that it was based on.
@@ -16,26 +16,29 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from langgraph_memory_r1.errors import StoreError, StoreFormatError
-from langgraph_memory_r1.store.arrow import schema_of, to_arrow, to_rows
-from langgraph_memory_r1.store.changelog import ChangeLog
+from langgraph_memory_r1.store.journal import ChangeLog
 from langgraph_memory_r1.store.locks import FileLock
-from langgraph_memory_r1.store.rows import Row, Vectors, encode_namespace
+from langgraph_memory_r1.store.rows import Row, Vectors, encode_namespace, schema_of, to_arrow, to_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from lancedb.table import Table
 
+T = TypeVar("T")
+
 TABLE = "items"
 FORMAT = "1"
 BARRIER = ""
 """Namespace of the row that tells other processes to drop what they hold in memory."""
+_LANCE_ERRORS = (OSError, RuntimeError, ValueError)
+"""What LanceDB raises, whatever went wrong; which it was, only the text says."""
 _TRANSIENT = ("commit conflict", "preempted", "concurrent writers", "not found:")
 _RETRIES = 8
 _GRACE = timedelta(seconds=1)
@@ -43,22 +46,25 @@ _GRACE = timedelta(seconds=1)
 _FAR_GRACE = timedelta(hours=1)
 """The same where no lock reaches the other machines."""
 _CACHE_BYTES = 16 * 2**20
+"""Of LanceDB's own caches: their defaults are gigabytes, and the hot path has its mirrors."""
 
 
 def literal(value: str | int | datetime) -> str:
-    """A SQL literal. Doubling quotes is all that DataFusion needs: a backslash is an ordinary character."""
+    """Return a SQL literal."""
+    # Doubling quotes is all that DataFusion needs: a backslash is an ordinary character. LanceDB's own expressions are
+    # not used: rendered to SQL they leave a quote after a backslash alone, which lets a name inject a condition.
     if isinstance(value, datetime):
         return f"timestamp '{value.astimezone(UTC).strftime('%Y-%m-%d %H:%M:%S.%f')}'"
     return str(int(value)) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
 
 
 def under(prefix: str) -> str:
-    """Condition: the row's namespace lies at or below an encoded prefix."""
+    """Return the condition that a row's namespace lies at or below an encoded prefix."""
     return f"starts_with(namespace, {literal(prefix)})" if prefix else f"namespace <> {literal(BARRIER)}"
 
 
 def within(column: str, values: Iterable[str]) -> str:
-    """Condition: the column has one of the values."""
+    """Return the condition that a column has one of the values."""
     return f"{column} IN ({', '.join(literal(value) for value in values)})"
 
 
@@ -71,9 +77,10 @@ class LanceTable:
         folder = Path(uri) if self.local else None
         self.lock = FileLock(folder / ".write.lock" if folder else None)
         self.log = ChangeLog(folder / ".changes" if folder else None)
-        self.upkeep_lock = FileLock(folder / ".upkeep.lock" if folder else None)
+        self.maintenance_lock = FileLock(folder / ".upkeep.lock" if folder else None)
         self._manifests = f"{self.uri}/{TABLE}.lance/_versions" if self.local else None
-        self._named = False
+        self._manifests_named = False
+        """The manifests' files are named as this code expects, so that their names tell the version."""
         self._seen_stamp = -1
         self._session: Any = None
         self._db: Any = None
@@ -86,6 +93,11 @@ class LanceTable:
         self._opening = threading.Lock()
 
     # Opening
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the table has been opened."""
+        return self._table is not None
 
     def open(self) -> bool:
         """Open the table if it exists; False where nothing has been written yet."""
@@ -110,14 +122,14 @@ class LanceTable:
             self._take(table)
 
     def metadata(self) -> dict[str, str]:
-        """What was given to `create`."""
+        """Return what was given to `create`."""
         return {key.decode(): value.decode() for key, value in (self._open().schema.metadata or {}).items()}
 
     def close(self) -> None:
         """Let go of the table and of the lock files."""
         self._table, self._appender, self._db = None, None, None
         self.lock.close()
-        self.upkeep_lock.close()
+        self.maintenance_lock.close()
 
     def _exists(self) -> bool:
         if not self.local:
@@ -136,20 +148,19 @@ class LanceTable:
         import lancedb
 
         if self._session is None:
-            # The defaults of these caches are gigabytes; the hot path has its own mirrors.
             self._session = lancedb.Session(_CACHE_BYTES, _CACHE_BYTES)
         return lancedb.connect(self.uri, read_consistency_interval=consistency, session=self._session)
 
     def _take(self, table: Table) -> None:
-        found = (table.schema.metadata or {}).get(b"format", b"").decode()
-        if found != FORMAT:
-            what = f"has format {found!r}" if found else "was not written by this library"
+        version = (table.schema.metadata or {}).get(b"format", b"").decode()
+        if version != FORMAT:
+            what = f"has format {version!r}" if version else "was not written by this library"
             raise StoreFormatError(
                 f"The table {TABLE!r} in {self.uri} {what}; this version reads format {FORMAT!r}. Use another folder."
             )
         self._table, self._appender = table, None
         self.changed()
-        self._named = self._manifests is not None and os.path.exists(self._manifest(int(table.version)))
+        self._manifests_named = self._manifests is not None and os.path.exists(self._manifest(int(table.version)))
 
     def _open(self) -> Table:
         if not self.open() or self._table is None:
@@ -165,12 +176,12 @@ class LanceTable:
             return int(self._open().version)
 
     def changed(self) -> None:
-        """There is a version that `write` did not make; it may have another schema."""
+        """Take note of a version that `write` did not make; it may have another schema."""
         self._schema, self._current = None, False
 
     def newest(self, known: int) -> int:
-        """The newest committed version; where that is still the one known, two `stat` calls tell on a local disk."""
-        if not self._named or self._manifests is None:
+        """Return the newest committed version; where that is `known` still, two `stat` calls tell on a local disk."""
+        if not self._manifests_named or self._manifests is None:
             return self.version
         stamp = os.stat(self._manifests).st_mtime_ns
         # While nothing was cleaned up, the next commit's manifest is there if there is one.
@@ -186,87 +197,95 @@ class LanceTable:
     # Reading
 
     def rows(self, where: str, limit: int | None = None) -> list[Row]:
-        """All rows for a condition, with values and vectors."""
+        """Return all rows for a condition, with values and vectors."""
         return [row for batch in self.scan(where, limit) for row in batch]
 
     def scan(self, where: str, limit: int | None = None) -> Iterator[list[Row]]:
-        """The same in batches, for more rows than fit in memory."""
+        """Yield the same in batches."""
         query = self._open().search().where(where)
-        found = self._read(lambda: (query.limit(limit) if limit is not None else query).to_arrow())
-        for batch in found.to_batches(max_chunksize=4096):
+        table = self._read(lambda: (query.limit(limit) if limit is not None else query).to_arrow())
+        for batch in table.to_batches(max_chunksize=4096):
             yield to_rows(batch)
 
     def column(self, name: str, where: str) -> list[Any]:
-        """One column of the rows for a condition."""
+        """Return one column of the rows for a condition."""
         return [values[0] for values in self.columns([name], where)]
 
     def columns(self, names: list[str], where: str) -> list[tuple[Any, ...]]:
-        """Some columns of the rows for a condition."""
-        query = self._open().search().where(where).select(names)
-        found = self._read(query.to_arrow)
-        return list(zip(*(found[name].to_pylist() for name in names), strict=True))
+        """Return some columns of the rows for a condition."""
+        table = self._read(self._open().search().where(where).select(names).to_arrow)
+        return list(zip(*(table[name].to_pylist() for name in names), strict=True))
 
     def namespaces(self, limit: int) -> dict[str, int] | None:
-        """Encoded namespaces with their rows, tombstones too; None where the table has more rows than `limit`."""
+        """Count the rows of each encoded namespace, tombstones too; None where the table has more than `limit`."""
         if self._read(lambda: self._open().count_rows()) > limit:
             return None
         query = self._open().search().where(under("")).select(["namespace"])
-        found = self._read(query.to_arrow)["namespace"].value_counts()
-        return {pair["values"]: pair["counts"] for pair in found.to_pylist()}
+        counts = self._read(query.to_arrow)["namespace"].value_counts()
+        return {pair["values"]: pair["counts"] for pair in counts.to_pylist()}
 
     def count(self, where: str) -> int:
-        """How many rows meet a condition."""
+        """Return how many rows meet a condition."""
         return int(self._read(lambda: self._open().count_rows(where)))
 
     def nearest(self, vector: Vectors, where: str, limit: int) -> list[tuple[str, float]]:
-        """(row id, cosine similarity) of the rows nearest to a unit vector, by LanceDB's vector search."""
+        """Return (row id, cosine similarity) of the rows nearest to a unit vector, by LanceDB's vector search."""
         query: Any = self._open().search(vector, vector_column_name="vectors").where(where)
         query = query.distance_type("cosine").limit(limit).select(["id", "_distance"])
-        found = self._read(query.to_arrow)
-        return [
-            (key, 1.0 - distance)
-            for key, distance in zip(*(found[n].to_pylist() for n in ("id", "_distance")), strict=True)
-        ]
+        nearest = self._read(query.to_arrow)
+        distances = zip(nearest["id"].to_pylist(), nearest["_distance"].to_pylist(), strict=True)
+        return [(row_id, 1.0 - distance) for row_id, distance in distances]
 
     def full_text(self, text: str, where: str, limit: int) -> list[str]:
-        """Row ids by BM25, from LanceDB's full-text index, which is built when first needed."""
-        self._index_text()
+        """Return row ids by BM25, from LanceDB's full-text index, which is built when first needed."""
+        from lancedb.index import FTS
+
+        if not any("text" in index.columns for index in self._open().list_indices()):
+            with self._errors("written"), self.lock:
+                self._open().create_index("text", config=FTS())
         query = self._open().search(text, query_type="fts", fts_columns="text").where(where)
         return [str(key) for key in self._read(query.limit(limit).select(["id", "_score"]).to_arrow)["id"].to_pylist()]
 
-    def _read(self, read: Any) -> Any:
-        """A clean-up may remove a file under a running read: the next attempt sees the newest version."""
+    def _read(self, read: Callable[[], T]) -> T:
+        """Read, again where a vacuum removes a file under a running read: the next attempt sees the newest version."""
         with self._errors("read"):
             return _retried(read)
 
     # Writing (all of it under `lock`)
 
     def write(self, rows: Sequence[Row]) -> tuple[int, int]:
-        """Commit rows at once. Returns how many took effect (the others were stale) and the new version."""
+        """Commit rows at once; return how many took effect (the others were stale) and the new version."""
         table = self._open()
         with self._errors("written"):
             self._schema = schema = self._schema or table.schema
             data = to_arrow(rows, schema)
-            if self.lock.works and all(row.rev == 1 for row in rows):
-                return len(rows), int(_retried(lambda: self._append(data)))
-            self._current = False
-            merge = table.merge_insert("id").when_matched_update_all(where="target.rev = source.rev - 1")
-            merge = merge.when_not_matched_insert_all().use_index(False)
-            result = _retried(lambda: merge.execute(data))
-            return int(result.num_updated_rows + result.num_inserted_rows), int(result.version)
-
-    def _append(self, data: pa.Table) -> int:
-        if self._appender is None:
-            self._appender = self._connected(None).open_table(TABLE)
-        elif not self._current:
-            self._appender.checkout_latest()  # type: ignore[no-untyped-call]
-        self._current = False  # until it is done
-        version = self._appender.add(data).version
-        self._current = True
-        return int(version)
+            # Under a file lock nobody can have written these keys since they were looked up: appended, they make no
+            # duplicates, at a third of the cost of a merge.
+            append = self.lock.works and all(row.rev == 1 for row in rows)
+            # Until it is done: a failure may leave the appender behind.
+            appender_is_current, self._current = self._current, False
+            for attempt in range(_RETRIES):
+                try:
+                    if not append:
+                        merge = table.merge_insert("id").when_matched_update_all(where="target.rev = source.rev - 1")
+                        # By the primary key and without an index: only so do concurrent inserts of a key collide.
+                        result: Any = merge.when_not_matched_insert_all().use_index(False).execute(data)
+                        return int(result.num_updated_rows + result.num_inserted_rows), int(result.version)
+                    if self._appender is None:
+                        self._appender = self._connected(None).open_table(TABLE)
+                    elif not appender_is_current:
+                        self._appender.checkout_latest()  # type: ignore[no-untyped-call]
+                    version = int(self._appender.add(data).version)
+                    self._current = True
+                    return len(rows), version
+                except _LANCE_ERRORS as error:
+                    if not _worth_another_attempt(error, attempt):
+                        raise
+                    appender_is_current = False
+        raise AssertionError("unreachable")
 
     def note(self, rows: Sequence[Row], version: int) -> None:
-        """Tell other processes what a commit of this one touched."""
+        """Let other processes know what a commit of this one touched."""
         with suppress(OSError):  # A hint only: readers find the commit without it.
             self.log.append(version, max(row.seq for row in rows), (encode_namespace(row.namespace) for row in rows))
 
@@ -276,7 +295,7 @@ class LanceTable:
             _retried(lambda: self._open().delete(where))
 
     def replace(self, where: str, barrier: Row) -> None:
-        """Remove rows and tell every other process to drop what it holds in memory, in one commit."""
+        """Remove rows and make every other process drop what it holds in memory, in one commit."""
         table = self._open()
         data = to_arrow([barrier], table.schema)
         with self._errors("written"):
@@ -293,10 +312,10 @@ class LanceTable:
             _index(table)
             self._take(table)
 
-    # Upkeep
+    # Maintenance
 
     def fragments(self) -> tuple[int, int]:
-        """How many small fragments the table has, and how many rows in all."""
+        """Return how many small fragments the table has, and how many rows in all."""
         with self._errors("read"):
             stats: Any = self._open().stats()
         return int(stats["fragment_stats"]["num_small_fragments"]), int(stats["num_rows"])
@@ -315,14 +334,14 @@ class LanceTable:
                 return False
         return True
 
-    def prune(self) -> None:
+    def vacuum(self) -> None:
         """Merge fragments, drop every version but the newest, and what killed processes left behind.
 
         The caller holds both locks, so that nobody is at work on this machine.
         """
         self.log.clear()
         with self._errors("compacted"):
-            _retried(lambda: self._optimize(timedelta(0), leftovers=self.lock.works and self.upkeep_lock.works))
+            _retried(lambda: self._optimize(timedelta(0), leftovers=self.lock.works and self.maintenance_lock.works))
 
     def _optimize(self, age: timedelta, leftovers: bool) -> None:
         with warnings.catch_warnings():
@@ -338,23 +357,36 @@ class LanceTable:
             _retried(lambda: table.update(where="true", values_sql={"rev": "rev"}))
             _index(table)
 
-    def _index_text(self) -> None:
-        from lancedb.index import FTS
-
-        if not any("text" in index.columns for index in self._open().list_indices()):
-            with self._errors("written"), self.lock:
-                self._open().create_index("text", config=FTS())
-
     @contextmanager
     def _errors(self, done: str) -> Iterator[None]:
         try:
             yield
         except (StoreError, UnicodeError):
             raise
-        except (OSError, RuntimeError, ValueError) as error:
+        except _LANCE_ERRORS as error:
             kind = StoreFormatError if done in ("opened", "read") else StoreError
             hint = " Restore the folder from a backup or an export." if kind is StoreFormatError else ""
-            raise kind(f"{self.uri} could not be {done}: {_first_line(error)}.{hint}") from error
+            lines = str(error).strip().splitlines()
+            reason = (lines[0] if lines else type(error).__name__)[:300].rstrip(". ")
+            raise kind(f"{self.uri} could not be {done}: {reason}.{hint}") from error
+
+
+def _retried(call: Callable[[], T]) -> T:
+    for attempt in range(_RETRIES):
+        try:
+            return call()
+        except _LANCE_ERRORS as error:
+            if not _worth_another_attempt(error, attempt):
+                raise
+    raise AssertionError("unreachable")
+
+
+def _worth_another_attempt(error: Exception, attempt: int) -> bool:
+    """Return whether an error comes from another's commit or clean-up; then wait a little, longer each time."""
+    if attempt == _RETRIES - 1 or not _transient(error):
+        return False
+    time.sleep(0.01 * 2**attempt)
+    return True
 
 
 def _transient(error: Exception) -> bool:
@@ -362,23 +394,8 @@ def _transient(error: Exception) -> bool:
     return any(mark in text for mark in _TRANSIENT)
 
 
-def _retried(call: Any) -> Any:
-    for attempt in range(_RETRIES):
-        try:
-            return call()
-        except (RuntimeError, OSError, ValueError) as error:
-            if attempt == _RETRIES - 1 or not _transient(error):
-                raise
-            time.sleep(0.01 * 2**attempt)
-    raise AssertionError("unreachable")
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:300].rstrip(". ")
-
-
 def _index(table: Table) -> None:
+    # None on `id`: with one, concurrent inserts of the same new key were measured to make duplicates.
     from lancedb.index import BTree
 
     table.create_index("namespace", config=BTree(), replace=True)

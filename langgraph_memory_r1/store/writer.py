@@ -1,7 +1,7 @@
 """Writes of a store: one commit for all that waits, conditions checked under the lock, nothing half done.
 
-Threads that want to write queue up while one commits; then the first of them commits for all that wait. Each request
-is all or nothing: its conditions and its rows are checked against the state that the commit goes on from.
+Threads that want to write queue up while one commits; then the first of them commits for all that wait (group commit).
+Each request is all or nothing: its conditions and its rows are checked against the state that the commit goes on from.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ _TICK = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Put:
+class ItemWrite:
     """One item to write; a value of None deletes it."""
 
+    id: str
+    """`item_id`, made before others' requests join: a key that is no text must fail its own request alone."""
     namespace: tuple[str, ...]
     key: str
     value: dict[str, Any] | None
@@ -42,189 +44,189 @@ class Put:
 
 
 @dataclass(slots=True, eq=False)
-class Request:
+class WriteRequest:
     """What becomes visible together or not at all."""
 
-    puts: Sequence[Put] = ()
+    writes: Sequence[ItemWrite] = ()
     expect: Expectation = field(default_factory=dict)
-    fresh: Collection[Address] = ()
-    """Keys that cannot exist yet, and need not be looked up."""
+    new: Collection[Address] = ()
+    """Keys that the caller has just made up: they cannot exist yet, and need not be looked up."""
     touch: Sequence[Address] = ()
     """Items whose time to live starts again."""
     error: Exception | None = None
     leads: bool = False
     """It is for its thread to commit what waits."""
-    news: threading.Lock = field(default_factory=threading.Lock)
+    wakeup: threading.Lock = field(default_factory=threading.Lock)
     """Its thread waits for this to be released: by then the request is done, or leads."""
 
 
-class Writer:
+class CommitQueue:
     """Commits requests to the table and shows them to the reader."""
 
     def __init__(self, table: LanceTable, reader: Reader) -> None:
         self._table = table
         self._reader = reader
-        self._waiting: deque[Request] = deque()
+        self._waiting: deque[WriteRequest] = deque()
         self._busy = False
         """Some thread commits, or has been told to."""
-        self._queue = threading.Lock()
+        self._guard = threading.Lock()
+        """Of the two above."""
 
-    def submit(self, request: Request) -> bool:
+    def submit(self, request: WriteRequest) -> bool:
         """Commit a request, together with those of other threads that wait; whether it was this thread that did it.
 
         Raises:
             ConflictError: a condition does not hold; nothing of the request was written.
             StoreError: the table cannot be written.
         """
-        request.news.acquire()
-        with self._queue:
+        request.wakeup.acquire()
+        with self._guard:
             self._waiting.append(request)
             request.leads, self._busy = not self._busy, True
         try:
             if not request.leads:
-                request.news.acquire()
+                request.wakeup.acquire()
             if request.leads:
-                self._lead()
+                with self._guard:
+                    requests = list(self._waiting)
+                    self._waiting.clear()
+                try:
+                    self._commit(requests)
+                finally:
+                    with self._guard:
+                        self._hand_over()
+                    for each in requests:
+                        each.wakeup.release()
         except BaseException:
-            self._leave(request)
+            # An interrupt (Ctrl-C) while it waited: nobody may go on waiting for this thread to lead.
+            with self._guard:
+                if request in self._waiting:
+                    self._waiting.remove(request)
+                    if request.leads:
+                        self._hand_over()
             raise
         if request.error is not None:
             raise request.error
         return request.leads
 
-    def _lead(self) -> None:
-        """Commit what waits; then it is the turn of the first who came meanwhile."""
-        with self._queue:
-            requests = list(self._waiting)
-            self._waiting.clear()
-        try:
-            self._commit(requests)
-        finally:
-            with self._queue:
-                self._pass_on()
-            for request in requests:
-                request.news.release()
-
-    def _leave(self, request: Request) -> None:
-        """The thread of a request that waits was interrupted."""
-        with self._queue:
-            if request in self._waiting:
-                self._waiting.remove(request)
-                if request.leads:
-                    self._pass_on()
-
-    def _pass_on(self) -> None:
+    def _hand_over(self) -> None:
+        """Let the first who came meanwhile commit for all who did; call under the guard."""
         self._busy = bool(self._waiting)
         if self._busy:
             self._waiting[0].leads = True
-            self._waiting[0].news.release()
+            self._waiting[0].wakeup.release()
 
-    def _commit(self, requests: list[Request]) -> None:
+    def _commit(self, requests: list[WriteRequest]) -> None:
+        """Commit what is left of the requests once their conditions are checked; each learns of its own error."""
+        error: Exception | None = None
         try:
-            with self._table.lock, self._reader.leading():
-                self._write(requests, self._stage(requests))
-        except Exception as error:  # Every waiting thread has to hear of it, not only the one that happened to commit.
-            _fail(requests, error)
+            with self._table.lock, self._reader.sole_writer():
+                rows = self._stage(requests)
+                for attempt in range(_ATTEMPTS):
+                    if not rows:
+                        return
+                    applied, version = self._table.write(rows)
+                    if applied == len(rows):
+                        self._table.note(rows, version)
+                        self._reader.applied(rows, version)
+                        return
+                    # Only without a file lock: another machine was quicker with some of these keys.
+                    self._reader.clear()
+                    time.sleep(0.02 * (attempt + 1) * (1 + secrets.randbelow(100) / 100))
+                    conditional = {item_id(*address) for request in requests for address in request.expect}
+                    rows = self._overtaken(rows, conditional)
+                keys = [row.key for row in rows]
+                raise ConflictError(f"{self._table.uri} is written by too many others at once; try again.", keys)
+        except Exception as failure:  # Every waiting thread has to hear of it, not only the one that commits.
+            error = failure
         except BaseException:
-            _fail(requests, StoreError(f"A commit to {self._table.uri} was interrupted; read again what is there."))
+            error = StoreError(f"A commit to {self._table.uri} was interrupted; read again what is there.")
             raise
+        finally:
+            for request in requests:
+                request.error = request.error or error
 
-    def _stage(self, requests: list[Request]) -> dict[str, Row]:
-        """The new rows of all requests whose conditions hold, each request seeing those before it."""
-        view = self._reader.current({pair for request in requests for pair in _addresses(request)})
+    def _stage(self, requests: list[WriteRequest]) -> list[Row]:
+        """Make the new rows of all requests whose conditions hold, each request seeing those before it."""
+        looked_up = set()
+        for request in requests:
+            for write in request.writes:
+                if (write.namespace, write.key) not in request.new:
+                    looked_up.add((write.id, encode_namespace(write.namespace)))
+            for namespace, key in (*request.expect, *request.touch):
+                looked_up.add((item_id(namespace, key), encode_namespace(namespace)))
+        stored = self._reader.current(looked_up)
         seq, commit, now = self._reader.version + 1, secrets.token_hex(8), datetime.now(UTC)
         staged: dict[str, Row] = {}
         for request in requests:
-            if changed := _unmet(request.expect, view | staged, now):
+            if changed := _unmet(request.expect, stored | staged, now):
                 request.error = _conflict(changed)
                 continue
-            for put in request.puts:
-                row_id = item_id(put.namespace, put.key)
-                stored = view.get(row_id)
-                if row := _next_row(row_id, put, staged.get(row_id) or stored, now):
-                    staged[row_id] = replace(row, rev=stored.rev + 1 if stored else 1, seq=seq, commit=commit)
+            for write in request.writes:
+                old = stored.get(write.id)
+                if row := _next_row(write, staged.get(write.id) or old, now):
+                    staged[write.id] = replace(row, rev=old.rev + 1 if old else 1, seq=seq, commit=commit)
             for address in request.touch:
                 row_id = item_id(*address)
-                if (
-                    row_id not in staged
-                    and (stored := view.get(row_id))
-                    and stored.alive(now)
-                    and stored.ttl is not None
-                ):
-                    expires = now + timedelta(minutes=stored.ttl)
-                    staged[row_id] = replace(stored, rev=stored.rev + 1, seq=seq, commit=commit, expires_at=expires)
-        return {row_id: row for row_id, row in staged.items() if row.live or row_id in view}
-
-    def _write(self, requests: list[Request], staged: dict[str, Row]) -> None:
-        rows = list(staged.values())
-        if not rows:
-            return
-        for attempt in range(_ATTEMPTS):
-            applied, version = self._table.write(rows)
-            if applied == len(rows):
-                self._table.note(rows, version)
-                self._reader.applied(rows, version)
-                return
-            self._reader.clear()
-            # Only without a file lock: another machine was quicker with some of these keys.
-            time.sleep(0.02 * (attempt + 1) * (1 + secrets.randbelow(100) / 100))
-            rows = self._overtaken(rows, {item_id(*address) for request in requests for address in request.expect})
-        raise ConflictError(
-            f"{self._table.uri} is written by too many others at once; try again.", [row.key for row in rows]
-        )
+                old = stored.get(row_id)
+                if row_id not in staged and old and old.alive(now) and old.ttl is not None:
+                    expires = now + timedelta(minutes=old.ttl)
+                    staged[row_id] = replace(old, rev=old.rev + 1, seq=seq, commit=commit, expires_at=expires)
+        # What was made and deleted in the same commit leaves nothing behind, not even a tombstone.
+        return [row for row_id, row in staged.items() if row.live or row_id in stored]
 
     def _overtaken(self, rows: list[Row], conditional: set[str]) -> list[Row]:
-        """The rows that were not applied, moved on to the present revision; refused where there was a condition."""
+        """Move the rows that were not applied on to the present revision; refuse those under a condition."""
         self._reader.sync()
-        now = self._reader.current({(row.id, encode_namespace(row.namespace)) for row in rows})
-        lost = [row for row in rows if now[row.id].commit != row.commit]
+        present = self._reader.current({(row.id, encode_namespace(row.namespace)) for row in rows})
+        lost = [row for row in rows if present[row.id].commit != row.commit]
         if refused := [row.key for row in lost if row.id in conditional]:
             raise _conflict(refused)
-        return [replace(row, rev=now[row.id].rev + 1, seq=self._reader.version + 1) for row in lost]
+        return [replace(row, rev=present[row.id].rev + 1, seq=self._reader.version + 1) for row in lost]
 
 
-def _fail(requests: Iterable[Request], error: Exception) -> None:
-    for request in requests:
-        request.error = request.error or error
-
-
-def _addresses(request: Request) -> Iterable[tuple[str, str]]:
-    written = ((put.namespace, put.key) for put in request.puts if (put.namespace, put.key) not in request.fresh)
-    for namespace, key in [*written, *request.expect, *request.touch]:
-        yield item_id(namespace, key), encode_namespace(namespace)
-
-
-def _unmet(expect: Expectation, view: Mapping[str, Row], now: datetime) -> list[str]:
-    """Keys whose present value is not as expected."""
+def _unmet(expect: Expectation, rows: Mapping[str, Row], now: datetime) -> list[str]:
+    """Return the keys whose present value is not as expected."""
     changed = []
-    for (namespace, key), wanted in expect.items():
-        row = view.get(item_id(namespace, key))
+    for (namespace, key), expected in expect.items():
+        row = rows.get(item_id(namespace, key))
         value = row.value if row is not None and row.alive(now) else None
-        if wanted is None or value is None:
-            met = wanted is None and value is None
+        if expected is None or value is None:
+            met = expected is None and value is None
         else:
-            met = all(value.get(name) == part for name, part in wanted.items())
+            met = all(value.get(name) == part for name, part in expected.items())
         if not met:
             changed.append(key)
     return changed
 
 
-def _next_row(row_id: str, put: Put, old: Row | None, now: datetime) -> Row | None:
-    """The row that a put leaves behind; None where there is nothing to delete."""
+def _next_row(write: ItemWrite, old: Row | None, now: datetime) -> Row | None:
+    """Return the row that a write leaves behind; None where there is nothing to delete."""
     alive = old is not None and old.alive(now)
-    if put.value is None and not alive:
+    if write.value is None and not alive:
         return old if old is not None and not old.live else None
+    # The times of one key grow, even where the clock of another machine or process is ahead.
     moment = max(now, old.updated_at + _TICK) if old is not None else now
-    row = Row(row_id, put.namespace, put.key, put.value or {}, moment, moment, rev=1, seq=0, live=put.value is not None)
-    if old is not None and alive:
-        row.created_at = old.created_at
-    if put.value is not None:
-        row.ttl, row.vectors, row.text, row.flat = put.ttl, put.vectors, put.text, is_flat(put.value)
-        row.expires_at = None if put.ttl is None else moment + timedelta(minutes=put.ttl)
-    return row
+    return Row(
+        id=write.id,
+        namespace=write.namespace,
+        key=write.key,
+        value=write.value or {},
+        created_at=old.created_at if old is not None and alive else moment,
+        updated_at=moment,
+        rev=1,
+        seq=0,
+        live=write.value is not None,
+        ttl=write.ttl,
+        expires_at=None if write.ttl is None else moment + timedelta(minutes=write.ttl),
+        vectors=write.vectors,
+        text=write.text,
+        flat=write.value is None or is_flat(write.value),
+    )
 
 
-def _conflict(keys: Sequence[str]) -> ConflictError:
+def _conflict(keys: Iterable[str]) -> ConflictError:
+    keys = list(keys)
     return ConflictError(
         f"Changed by another writer since it was read: {', '.join(keys)}. Read again and decide anew.", keys
     )
