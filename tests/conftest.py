@@ -7,7 +7,7 @@ import ipaddress
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -119,6 +119,20 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     from support.command import Command
 
     return Command(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def dogs(cli: Command, tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """`cli` after three turns about dogs."""
+    return cli.remember_dogs(tmp_path_factory.getbasetemp() / "dogs")
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Writes an export of another product, text or what becomes JSON, and returns its file."""
+    from support.exports import export
+
+    return lambda value, name="export.json": export(tmp_path / name, value)
 
 
 @pytest.fixture

@@ -23,11 +23,6 @@ ANSI = re.compile(r"\x1b")
 BOX = re.compile("[\u2500-\u257f]")
 
 
-@pytest.fixture
-def dogs(cli: Command, tmp_path_factory: pytest.TempPathFactory) -> Command:
-    return cli.hear_of_dogs(tmp_path_factory.getbasetemp() / "dogs")
-
-
 # Help, version, usage
 
 

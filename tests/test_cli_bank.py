@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from support.command import DOG, SCOUT, Command
-
-
-@pytest.fixture
-def dogs(cli: Command, tmp_path_factory: pytest.TempPathFactory) -> Command:
-    return cli.hear_of_dogs(tmp_path_factory.getbasetemp() / "dogs")
-
 
 # Looking, undoing, forgetting
 

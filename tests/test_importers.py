@@ -16,7 +16,7 @@ from langgraph.store.memory import InMemoryStore
 from langgraph_memory_r1 import Delete, InputError, MemoryBank, Update
 from langgraph_memory_r1.importers import FORMATS, Export, detect, import_memories, read_export
 from langgraph_memory_r1.importers.fields import LONGEST, moment
-from support.exports import DATA, at, chat_database, said, turns, write_export
+from support.exports import DATA, at, chat_database, said, turns
 
 DOGS = "0b6a1f0e-1111-4c1e-9d0a-000000000001"
 LOOKS = {
@@ -40,11 +40,6 @@ def bring(bank: MemoryBank, export: Export) -> list[str]:
 @pytest.fixture
 def backend() -> str:
     return "memory"
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Any:
-    return lambda value, name="export.json": write_export(tmp_path / name, value)
 
 
 # Which format

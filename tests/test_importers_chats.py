@@ -14,13 +14,7 @@ from langchain_core.messages import AIMessage, HumanMessage, message_to_dict, me
 
 from langgraph_memory_r1 import MissingDependencyError
 from langgraph_memory_r1.importers import read_export
-from support.exports import DATA, at, chat_database, said, turns, write_export
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Any:
-    return lambda value, name="export.json": write_export(tmp_path / name, value)
-
+from support.exports import DATA, at, chat_database, said, turns
 
 # Messages
 

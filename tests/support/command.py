@@ -61,14 +61,14 @@ class Command:
         path.write_text(text, encoding="utf-8")
         return str(path)
 
-    def hear_of_dogs(self, kept: Path) -> Command:
-        """Three turns about dogs; they are said once in a process, after that their bank is copied."""
-        if kept.exists():
-            shutil.copytree(kept, self.db)
+    def remember_dogs(self, cache: Path) -> Command:
+        """Remember three turns about dogs: once in a process, after that their bank is copied from `cache`."""
+        if cache.exists():
+            shutil.copytree(cache, self.db)
             return self
-        for said in (DOG, "hello there", SCOUT):
-            self("remember", said)
-        shutil.copytree(self.db, kept)
+        for turn in (DOG, "hello there", SCOUT):
+            self("remember", turn)
+        shutil.copytree(self.db, cache)
         return self
 
     def bank(self, user: str = "default") -> MemoryBank:
