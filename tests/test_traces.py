@@ -474,7 +474,7 @@ def test_nothing_is_left_in_memory_of_runs_that_are_over(folder: Path, lance_uri
     recorder = TraceRecorder(folder)
     graph = create_memory_graph(lance_uri)
     graph.invoke({"messages": [("user", BUDDY)], "question": "Which dog?"}, config(recorder))
-    assert (recorder._nodes, recorder._calls) == ({}, {})
+    assert (recorder._runs, recorder._calls) == ({}, {})
 
 
 def test_a_decision_outside_the_roles_has_no_input(folder: Path) -> None:

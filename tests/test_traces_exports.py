@@ -177,7 +177,7 @@ def test_a_broken_run_is_named_and_the_rest_is_read(both: Any, tmp_path: Path) -
     assert len(list(read_traces(tmp_path / "runs.jsonl", on_skip=skipped.append))) == 3
     assert [str(error).partition(": ")[2][:24] for error in skipped] == [
         "cannot be read as a run ",
-        "no JSON (Invalid control",
+        "no JSON (Unterminated st",
         "a run is an object, and ",
         "cannot be read as a run ",
     ]

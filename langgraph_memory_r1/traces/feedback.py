@@ -11,8 +11,9 @@ from typing import get_args
 from uuid import UUID
 
 from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.jsonl import read_lines
 from langgraph_memory_r1.traces.decision import Feedback, Thumbs, to_line
-from langgraph_memory_r1.traces.folder import append_shared, lines_of, trace_files
+from langgraph_memory_r1.traces.folder import append_shared, trace_files
 
 FEEDBACK = "feedback.jsonl"
 
@@ -26,7 +27,7 @@ def add_feedback(
     thumbs: Thumbs | None = None,
     comment: str | None = None,
 ) -> Feedback:
-    """Say what is known about a recorded run, or about one decision of it; nothing that was said before is lost.
+    """Add what is known about a recorded run, or about one decision of it; earlier feedback stays.
 
     Args:
         path: The folder of the traces.
@@ -37,42 +38,53 @@ def add_feedback(
         comment: In words.
 
     Raises:
-        InputError: Nothing was recorded under this id, nothing was said, or the score is no number.
+        InputError: Nothing was recorded under this id, the feedback is empty, or the score is no number.
         StoreError: The folder cannot be written.
     """
-    told = Feedback(str(run_id or ""), gold, score, thumbs, comment, datetime.now(UTC))
-    check(told)
-    _require(path, told.target)
-    append_shared(Path(path) / FEEDBACK, to_line(told))
-    return told
+    feedback = new_feedback(run_id, gold, score, thumbs, comment)
+    _require_recorded(Path(path), feedback.target)
+    append_feedback(Path(path), feedback)
+    return feedback
 
 
-def check(told: Feedback) -> None:
-    """Refuse feedback that says nothing.
+def new_feedback(
+    run_id: str | UUID | None, gold: str | None, score: float | None, thumbs: Thumbs | None, comment: str | None
+) -> Feedback:
+    """Return feedback of this moment.
 
     Raises:
-        InputError: It does not, or a score is no number.
+        InputError: It is empty, or a score is no number.
     """
-    if told.gold is None and told.score is None and told.thumbs is None and not told.comment:
+    if gold is None and score is None and thumbs is None and not comment:
         raise InputError("This feedback says nothing; give gold=, score=, thumbs= or comment=.")
-    if told.gold is not None and not told.gold.strip():
+    if gold is not None and not gold.strip():
         raise InputError("The gold answer is empty; give the right answer, or leave gold= out.")
-    if told.score is not None and not math.isfinite(told.score):
-        raise InputError(f"A score of {told.score} cannot be used; give a number.")
-    if told.thumbs is not None and told.thumbs not in get_args(Thumbs):
-        raise InputError(f"thumbs={told.thumbs!r} is unknown; give 'up' or 'down'.")
+    if score is not None and not math.isfinite(score):
+        raise InputError(f"A score of {score} cannot be used; give a number.")
+    if thumbs is not None and thumbs not in get_args(Thumbs):
+        raise InputError(f"thumbs={thumbs!r} is unknown; give 'up' or 'down'.")
+    return Feedback(str(run_id or ""), gold, score, thumbs, comment, datetime.now(UTC))
 
 
-def _require(path: str | os.PathLike[str], target: str) -> None:
-    """Feedback for something else would never be found again."""
-    folder = Path(path)
+def append_feedback(folder: Path, feedback: Feedback) -> None:
+    """Write feedback beside the traces of a folder.
+
+    Raises:
+        StoreError: The folder cannot be written.
+    """
+    append_shared(folder / FEEDBACK, to_line(feedback))
+
+
+def _require_recorded(folder: Path, target: str) -> None:
+    """Refuse feedback on an id that is not recorded in the folder: no reader would ever join it to a decision."""
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{path} is a file, and feedback stands beside traces; name the folder of a TraceRecorder.")
+        raise InputError(f"{folder} is a file, and feedback stands beside traces; name the folder of a TraceRecorder.")
+    # As `to_line` writes the ids; within a text quotes are escaped, so that no text looks like one.
     name = json.dumps(target, ensure_ascii=False)
-    sought = f'{{"kind":"decision","id":{name},'.encode(), f'"run_id":{name}'.encode()
+    marks = f'{{"kind":"decision","id":{name},'.encode(), f'"run_id":{name}'.encode()
     for file in trace_files(folder):
-        if file.name != FEEDBACK and any(mark in line for _, line in lines_of(file) for mark in sought):
+        if file.name != FEEDBACK and any(mark in line for _, line in read_lines(file, "traces") for mark in marks):
             return
     raise InputError(
-        f"Nothing was recorded in {path} under the id {target!r}; `memory-r1 traces list` shows the ids of runs."
+        f"Nothing was recorded in {folder} under the id {target!r}; `memory-r1 traces list` shows the ids of runs."
     )

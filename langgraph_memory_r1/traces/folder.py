@@ -11,7 +11,6 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,8 +23,11 @@ FULL = 64_000_000
 """Bytes after which a file is full."""
 
 
-class Appender:
+class LineAppender:
     """Writes lines to a file of this process.
+
+    `jsonl.write_file` is not for this: it shows a file when it is whole, and here every line has to be on disk at once,
+    for readers that look while an agent runs, and in case that the agent is killed.
 
     Args:
         folder: Made if it is not there.
@@ -55,10 +57,21 @@ class Appender:
         self._close()
 
     def append(self, lines: bytes) -> None:
-        """Write whole lines; what cannot be written is counted, and said once."""
+        """Write whole lines; what cannot be written is counted, and logged the first time."""
         with self._lock:
             try:
-                self._write(lines)
+                # A forked process has its parent's descriptor, and must not write into the parent's file.
+                if self._file is None or self._pid != os.getpid() or self._size >= self.full:
+                    self._close()
+                    began = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
+                    path = self.folder / f"{began}-{os.getpid()}-{secrets.token_hex(3)}.jsonl"
+                    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+                    self._file, self._pid, self._size = os.open(path, flags, 0o600), os.getpid(), 0
+                written = os.write(self._file, lines)
+                self._size += written
+                if written < len(lines):
+                    self._close()  # the next line must not continue the half one
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as error:
                 if not self.lost:
                     log.warning("Traces cannot be written: %s", _unwritable(self.folder, error))
@@ -69,16 +82,6 @@ class Appender:
         with self._lock:
             self._close()
 
-    def _write(self, lines: bytes) -> None:
-        if self._file is None or self._pid != os.getpid() or self._size >= self.full:
-            self._close()
-            self._file, self._pid, self._size = _begin(self.folder), os.getpid(), 0
-        written = os.write(self._file, lines)
-        self._size += written
-        if written < len(lines):
-            self._close()  # the next line must not continue the half one
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     def _close(self) -> None:
         if self._file is not None and self._pid == os.getpid():
             os.close(self._file)
@@ -86,13 +89,13 @@ class Appender:
 
 
 def append_shared(path: Path, line: bytes) -> None:
-    """Write a line to a file that others write to as well; a half line that somebody left is ended first.
+    """Write a line to a file that other processes write to as well; a half line that one of them left is ended first.
 
     Raises:
         StoreError: It cannot be written.
     """
     try:
-        with open(path, "ab+", opener=_private) as file:
+        with open(path, "ab+", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             size = file.seek(0, os.SEEK_END)
             if size:
                 file.seek(-1, os.SEEK_END)
@@ -103,45 +106,20 @@ def append_shared(path: Path, line: bytes) -> None:
 
 
 def trace_files(path: str | os.PathLike[str]) -> list[Path]:
-    """The files of a folder in the order in which they were begun, or the file itself.
+    """Return the files of a folder in the order in which they were begun, or the file itself.
 
     Raises:
         InputError: There is nothing.
     """
-    place = Path(path)
-    if place.is_dir():
-        return sorted(file for file in place.iterdir() if file.suffix in SUFFIXES and file.is_file())
-    if not place.exists():
+    folder = Path(path)
+    if folder.is_dir():
+        return sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES and file.is_file())
+    if not folder.exists():
         use = f"config={{'callbacks': [TraceRecorder({str(path)!r})]}}"
         raise InputError(
             f"There are no traces in {path}; record some by memory-r1 chat --traces {path}, or by giving a run {use}."
         )
-    return [place]
-
-
-def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file that are not blank, with their numbers.
-
-    Raises:
-        InputError: It cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield number, line
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); name a folder or a file of traces.") from error
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
-def _begin(folder: Path) -> int:
-    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
-    path = folder / f"{moment}-{os.getpid()}-{secrets.token_hex(3)}.jsonl"
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+    return [folder]
 
 
 def _unwritable(path: Path, error: OSError) -> StoreError:

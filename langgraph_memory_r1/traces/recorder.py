@@ -18,6 +18,7 @@ import weakref
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -26,28 +27,35 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
-from langgraph_memory_r1.traces.calls import Call, Finished, Reply, message_of, settles, thread_of
-from langgraph_memory_r1.traces.decision import Feedback, Thumbs, to_line
-from langgraph_memory_r1.traces.feedback import FEEDBACK, add_feedback, check
-from langgraph_memory_r1.traces.folder import FULL, append_shared
-from langgraph_memory_r1.traces.redaction import Redact
-from langgraph_memory_r1.traces.said import message_as_dict, reply_in
-from langgraph_memory_r1.traces.writer import Writer
+from langgraph_memory_r1.traces.calls import (
+    FinishedCall,
+    ModelCall,
+    ModelReply,
+    is_memory_output,
+    message_from_langchain,
+    reply_from_langchain,
+    thread_of,
+    trace_message,
+)
+from langgraph_memory_r1.traces.decision import Applied, Feedback, Message, Thumbs
+from langgraph_memory_r1.traces.feedback import add_feedback, append_feedback, new_feedback
+from langgraph_memory_r1.traces.folder import FULL
+from langgraph_memory_r1.traces.writer import Redact, TraceWriter
 
-_REMEMBERS = ".after_agent"
-"""How the node of a middleware is called that remembers; after a review it asks no model any more."""
+_REMEMBERING_NODE = ".after_agent"
+"""The end of the name of a middleware's node that remembers; after a review it calls no model any more."""
 
 
 @dataclass(slots=True)
-class _Node:
-    """A run that is under way: a node, a graph, a tool."""
+class _OpenRun:
+    """A run that is under way: a graph, one of its nodes, a tool."""
 
-    run_id: UUID
-    """Of the whole graph or agent."""
+    root: UUID
+    """The run of the whole graph or agent."""
     parent: UUID | None
     name: str | None
     thread: str | None = None
-    calls: list[Finished] = field(default_factory=list)
+    calls: list[FinishedCall] = field(default_factory=list)
 
 
 class TraceRecorder(BaseCallbackHandler):
@@ -73,7 +81,7 @@ class TraceRecorder(BaseCallbackHandler):
         ```
     """
 
-    run_inline = True  # a call back costs microseconds; what takes longer is done in a thread
+    run_inline = True  # a callback costs microseconds; what takes longer is done in a thread
 
     def __init__(
         self,
@@ -88,18 +96,20 @@ class TraceRecorder(BaseCallbackHandler):
         """Id of the run that ended last; where several run at once, name them: `config={"run_id": uuid4()}`."""
         self._settings = (redact, roles, max_bytes)
         self._roles = roles
-        self._writer = Writer(self.path, redact, max_bytes)
+        self._writer = TraceWriter(self.path, redact, max_bytes)
         self._lock = threading.Lock()
-        self._nodes: dict[UUID, _Node] = {}
-        self._calls: dict[UUID, tuple[Call, float, UUID | None]] = {}
-        atexit.register(_flush, weakref.ref(self))
+        self._runs: dict[UUID, _OpenRun] = {}
+        self._calls: dict[UUID, tuple[ModelCall, float, UUID | None]] = {}
+        """Calls under way: when each began, and the run that it is a part of."""
+        atexit.register(_close, weakref.ref(self))  # weakly: a recorder that nobody uses any more gives its file back
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy in another process writes to the same folder."""
-        return _again, (self.path, *self._settings)
+        redact, roles, max_bytes = self._settings
+        return partial(TraceRecorder, redact=redact, roles=roles, max_bytes=max_bytes), (self.path,)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TraceRecorder:
-        """Configs are copied while a run is under way, which this recorder follows."""
+        """Return the recorder itself: configs are copied while a run is under way, which this recorder follows."""
         return self
 
     __copy__ = __deepcopy__
@@ -118,33 +128,32 @@ class TraceRecorder(BaseCallbackHandler):
         thumbs: Thumbs | None = None,
         comment: str | None = None,
     ) -> Feedback:
-        """Adds what is known about a run, or about one decision, by its id; see `add_feedback`."""
+        """Add what is known about a run, or about one decision, by its id; see `add_feedback`."""
         if not self.has(run_id):
             return add_feedback(self.path, run_id, gold=gold, score=score, thumbs=thumbs, comment=comment)
-        told = Feedback(str(run_id), gold, score, thumbs, comment, datetime.now(UTC))
-        check(told)
-        append_shared(self.path / FEEDBACK, to_line(told))
-        return told
+        feedback = new_feedback(run_id, gold, score, thumbs, comment)
+        append_feedback(self.path, feedback)
+        return feedback
 
     def has(self, run_id: str | UUID | None) -> bool:
-        """Whether something of this run was recorded here lately; a run that asked no model leaves nothing."""
+        """Return whether something of this run was recorded here lately; a run without model calls leaves nothing."""
         return self._writer.has(str(run_id))
 
     def flush(self) -> None:
-        """Waits until all decisions of nodes that are done are on disk."""
+        """Wait until all decisions of nodes that are done are on disk."""
         self._writer.wait()
 
     def close(self) -> None:
-        """Writes all that was recorded, also of nodes that are still at work; the recorder can be used again."""
+        """Write all that was recorded, also of nodes that are still at work; the recorder can be used again."""
         with self._lock:
-            waiting = [calls for node in self._nodes.values() if (calls := node.calls)]
-            for node in self._nodes.values():
-                node.calls = []
-        for calls in waiting:
+            unwritten = [run.calls for run in self._runs.values() if run.calls]
+            for run in self._runs.values():
+                run.calls = []
+        for calls in unwritten:
             self._writer.write(calls, None)
         self._writer.close()
 
-    # What LangChain tells
+    # Callbacks of LangChain
 
     def on_chain_start(
         self,
@@ -160,15 +169,15 @@ class TraceRecorder(BaseCallbackHandler):
         """A graph or one of its nodes begins."""
         with self._lock:
             root, thread = self._root(run_id, parent_run_id), thread_of(metadata or {})
-            self._nodes[run_id] = _Node(root, parent_run_id, name, thread)
+            self._runs[run_id] = _OpenRun(root, parent_run_id, name, thread)
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """A graph or one of its nodes is done."""
-        self._leave(run_id, outputs)
+        self._end_run(run_id, outputs)
 
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
-        """A graph or one of its nodes failed, or waits for somebody."""
-        self._leave(run_id, None)
+        """A graph or one of its nodes failed, or was interrupted."""
+        self._end_run(run_id, None)
 
     def on_tool_start(
         self,
@@ -180,16 +189,16 @@ class TraceRecorder(BaseCallbackHandler):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        """A tool begins, which may ask models."""
+        """A tool begins, which may call models."""
         self.on_chain_start(serialized, None, run_id=run_id, parent_run_id=parent_run_id, name=name)
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """A tool is done."""
-        self._leave(run_id, None)
+        self._end_run(run_id, None)
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """A tool failed."""
-        self._leave(run_id, None)
+        self._end_run(run_id, None)
 
     def on_chat_model_start(
         self,
@@ -201,10 +210,10 @@ class TraceRecorder(BaseCallbackHandler):
         metadata: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """A chat model is asked."""
-        if self._wanted(metadata):
-            said = tuple(message_as_dict(message) for message in messages[0])
-            self._enter(run_id, parent_run_id, said, metadata or {}, kwargs)
+        """A chat model is called."""
+        if self._is_recorded(metadata):
+            prompt = tuple(message_from_langchain(message) for message in messages[0])
+            self._start_call(run_id, parent_run_id, prompt, metadata or {}, kwargs)
 
     def on_llm_start(
         self,
@@ -216,79 +225,85 @@ class TraceRecorder(BaseCallbackHandler):
         metadata: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """A model that completes text is asked."""
-        if self._wanted(metadata):
-            self._enter(run_id, parent_run_id, (message_of("human", prompts[0], {}),), metadata or {}, kwargs)
+        """A model that completes text is called."""
+        if self._is_recorded(metadata):
+            prompt = (trace_message("human", prompts[0], {}),)
+            self._start_call(run_id, parent_run_id, prompt, metadata or {}, kwargs)
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
-        """A model has answered."""
-        self._answered(run_id, reply_in(response), None)
+        """A model has replied."""
+        self._end_call(run_id, reply_from_langchain(response), None)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """A model has failed."""
-        self._answered(run_id, Reply(), f"{type(error).__name__}: {error}".rstrip(": "))
+        self._end_call(run_id, ModelReply(), f"{type(error).__name__}: {error}".rstrip(": "))
 
-    # What is done with it
+    # Their effects
 
-    def _wanted(self, metadata: Mapping[str, Any] | None) -> bool:
+    def _is_recorded(self, metadata: Mapping[str, Any] | None) -> bool:
         return self._roles is None or (metadata or {}).get("memory_role") in self._roles
 
     def _root(self, run_id: UUID, parent: UUID | None) -> UUID:
-        known = self._nodes.get(parent) if parent else None
-        return known.run_id if known else parent or run_id
+        parent_run = self._runs.get(parent) if parent else None
+        return parent_run.root if parent_run else parent or run_id
 
-    def _enter(
+    def _start_call(
         self,
         run_id: UUID,
         parent: UUID | None,
-        said: tuple[dict[str, Any], ...],
+        messages: tuple[Message, ...],
         metadata: Mapping[str, Any],
-        told: Mapping[str, Any],
+        extra: Mapping[str, Any],
     ) -> None:
-        parameters = told.get("invocation_params") or {}
         with self._lock:
-            root, node = self._root(run_id, parent), self._nodes.get(parent) if parent else None
-            name, asking = node.name if node else told.get("name"), str(parent) if parent else None
-            call = Call(str(run_id), str(root), asking, said, metadata, parameters, name, datetime.now(UTC))
+            root, node = self._root(run_id, parent), self._runs.get(parent) if parent else None
+            call = ModelCall(
+                id=str(run_id),
+                run_id=str(root),
+                node_run_id=str(parent) if parent else None,
+                messages=messages,
+                metadata=metadata,
+                parameters=extra.get("invocation_params") or {},
+                node=node.name if node else extra.get("name"),
+                at=datetime.now(UTC),
+            )
             self._calls[run_id] = call, time.perf_counter(), parent
 
-    def _answered(self, run_id: UUID, reply: Reply, error: str | None) -> None:
+    def _end_call(self, run_id: UUID, reply: ModelReply, error: str | None) -> None:
         end = time.perf_counter()
         with self._lock:
-            if run_id not in self._calls:
+            if run_id not in self._calls:  # of a role that is not recorded
                 return
             call, start, parent = self._calls.pop(run_id)
-            done = Finished(call, reply, round((end - start) * 1000, 3), error)
-            node = self._nodes.get(parent) if parent else None
+            finished = FinishedCall(call, reply, round((end - start) * 1000, 3), error)
+            node = self._runs.get(parent) if parent else None
             if node is not None:
-                node.calls.append(done)
+                node.calls.append(finished)
         if node is None:
-            self._writer.write([done], None)
+            self._writer.write([finished], None)
         if parent is None:
             self.last_run = str(run_id)
 
-    def _leave(self, run_id: UUID, outputs: Any) -> None:
+    def _end_run(self, run_id: UUID, outputs: Any) -> None:
         with self._lock:
-            node = self._nodes.pop(run_id, None)
-            above = self._nodes.get(node.parent) if node is not None and node.parent else None
-            if node is not None and above is not None and not settles(outputs):
-                # A model that is wrapped, for retries or fallbacks, is asked by a run below its node's.
-                above.calls += [done for done in node.calls if done.call.metadata.get("memory_role")]
-                node.calls = [done for done in node.calls if not done.call.metadata.get("memory_role")]
-        if node is not None and node.calls:
-            self._writer.write(node.calls, outputs)
-        elif node is not None and (node.name or "").endswith(_REMEMBERS) and isinstance(outputs, Mapping):
-            operations = [each for each in outputs.get("memory_ops") or () if each.get("op_id")]
+            run = self._runs.pop(run_id, None)
+            above = self._runs.get(run.parent) if run is not None and run.parent else None
+            if run is not None and above is not None and not is_memory_output(outputs):
+                # A model that is wrapped, for retries or fallbacks, is called by a run below its node's.
+                above.calls += [finished for finished in run.calls if finished.role]
+                run.calls = [finished for finished in run.calls if not finished.role]
+        if run is None:
+            return
+        if run.calls:
+            self._writer.write(run.calls, outputs)
+        elif (run.name or "").endswith(_REMEMBERING_NODE) and isinstance(outputs, Mapping):
+            operations = tuple(each for each in outputs.get("memory_ops") or () if each.get("op_id"))
             if operations:
-                self._writer.write_applied(node.thread, operations)
-        if node is not None and node.run_id == run_id:
+                self._writer.write_applied(Applied(run.thread, operations))
+        if run.root == run_id:
             self.last_run = str(run_id)
 
 
-def _again(path: Path, redact: Redact | None, roles: Collection[str] | None, max_bytes: int) -> TraceRecorder:
-    return TraceRecorder(path, redact=redact, roles=roles, max_bytes=max_bytes)
-
-
-def _flush(recorder: weakref.ref[TraceRecorder]) -> None:
+def _close(recorder: weakref.ref[TraceRecorder]) -> None:
     if (alive := recorder()) is not None:
         alive.close()

@@ -23,9 +23,7 @@ class RunSummary:
     at: datetime | None = None
     thread: str | None = None
     question: str = ""
-    """The question."""
     first_turn: str = ""
-    """The first turn."""
     answer: str | None = None
     roles: Counter[str] = field(default_factory=Counter)
     operations: Counter[str] = field(default_factory=Counter)
@@ -34,8 +32,41 @@ class RunSummary:
 
     @property
     def subject(self) -> str:
-        """What the run was about."""
+        """What the run was about: its question, or else its first turn."""
         return self.question or self.first_turn
+
+    def add(self, decision: Decision) -> None:
+        """Add a decision of the run."""
+        self.at = min(filter(None, (self.at, decision.at)), default=None)
+        self.thread = self.thread or decision.thread
+        self.roles[decision.role or NO_ROLE] += 1
+        self.operations.update(operation["event"] for operation in decision.operations)
+        self.errors += decision.error is not None
+        self.answer = decision.answer if decision.answer is not None else self.answer
+        self.feedback = tuple(dict.fromkeys([*self.feedback, *decision.feedback]))
+        if decision.role in (None, "extract", "answer"):
+            question, first_turn = _question_and_turn(decision)
+            self.question, self.first_turn = self.question or question, self.first_turn or first_turn
+
+
+def _question_and_turn(decision: Decision) -> tuple[str, str]:
+    """Return the question of a decision, and its first turn; "" for what it has not."""
+    try:
+        role_input = decision.input()
+    except InputError:
+        contents = [message["content"] for message in decision.messages if message["role"] == "user"]
+        return "", contents[-1] if contents and isinstance(contents[-1], str) else ""
+    if isinstance(role_input, AnswerInput):
+        return role_input.question, ""
+    return "", role_input.turns[0].text if isinstance(role_input, ExtractInput) and role_input.turns else ""
+
+
+def summarize_runs(decisions: Iterable[Decision]) -> list[RunSummary]:
+    """Return a summary of each run, oldest first."""
+    runs: dict[str, RunSummary] = {}
+    for decision in decisions:
+        runs.setdefault(decision.run_id, RunSummary(decision.run_id)).add(decision)
+    return sorted(runs.values(), key=lambda run: run.at.timestamp() if run.at else 0.0)
 
 
 @dataclass(slots=True)
@@ -64,66 +95,32 @@ class TraceStats:
     last: datetime | None = None
 
 
-def summarize_runs(decisions: Iterable[Decision]) -> list[RunSummary]:
-    """The runs, oldest first."""
-    runs: dict[str, RunSummary] = {}
-    for decision in decisions:
-        _add(runs.setdefault(decision.run_id, RunSummary(decision.run_id)), decision)
-    return sorted(runs.values(), key=lambda run: run.at.timestamp() if run.at else 0.0)
-
-
 def count_decisions(decisions: Iterable[Decision]) -> TraceStats:
-    """The counts."""
+    """Return counts over the decisions and over their runs."""
     stats = TraceStats()
-    golds: dict[str, bool] = {}
-    told: dict[str, bool] = {}
+    has_gold: dict[str, bool] = {}
+    has_feedback: dict[str, bool] = {}
     for decision in decisions:
-        _count(stats, decision)
-        run = decision.run_id
-        golds[run] = golds.get(run, False) or decision.gold is not None
-        told[run] = told.get(run, False) or bool(decision.feedback)
-    stats.runs, stats.with_gold, stats.with_feedback = len(told), sum(golds.values()), sum(told.values())
+        role, run = decision.role or NO_ROLE, decision.run_id
+        has_gold[run] = has_gold.get(run, False) or decision.gold is not None
+        has_feedback[run] = has_feedback.get(run, False) or bool(decision.feedback)
+        stats.decisions += 1
+        stats.roles[role] += 1
+        stats.models[decision.model or "unknown"] += 1
+        if decision.adapter:
+            stats.adapters[decision.adapter] += 1
+        if decision.role:
+            stats.prompts[f"{decision.prompt_version} {decision.prompt_style or ''}".strip()] += 1
+        stats.operations.update(operation["event"] for operation in decision.operations)
+        if decision.parse_error is not None:
+            stats.unreadable[role] += 1
+        stats.errors += decision.error is not None
+        stats.with_token_ids += bool(decision.token_ids)
+        stats.input_tokens += decision.input_tokens or 0
+        stats.output_tokens += decision.output_tokens or 0
+        stats.ms += decision.ms or 0.0
+        stats.first = min(filter(None, (stats.first, decision.at)), default=None)
+        stats.last = max(filter(None, (stats.last, decision.at)), default=None)
+    stats.runs = len(has_gold)
+    stats.with_gold, stats.with_feedback = sum(has_gold.values()), sum(has_feedback.values())
     return stats
-
-
-def _add(run: RunSummary, decision: Decision) -> None:
-    run.at = min(filter(None, (run.at, decision.at)), default=None)
-    run.thread = run.thread or decision.thread
-    run.roles[decision.role or NO_ROLE] += 1
-    run.operations.update(operation["event"] for operation in decision.operations)
-    run.errors += decision.error is not None
-    run.answer = decision.answer if decision.answer is not None else run.answer
-    run.feedback = tuple(dict.fromkeys([*run.feedback, *decision.feedback]))
-    if decision.role in (None, "extract", "answer"):
-        asked, heard = _words(decision)
-        run.question, run.first_turn = run.question or asked, run.first_turn or heard
-
-
-def _words(decision: Decision) -> tuple[str, str]:
-    """The question that was asked, and the first thing that was said."""
-    try:
-        given = decision.input()
-    except InputError:
-        said = [message["content"] for message in decision.messages if message["role"] == "user"]
-        return "", said[-1] if said and isinstance(said[-1], str) else ""
-    if isinstance(given, AnswerInput):
-        return given.question, ""
-    return "", given.turns[0].text if isinstance(given, ExtractInput) and given.turns else ""
-
-
-def _count(stats: TraceStats, decision: Decision) -> None:
-    role = decision.role or NO_ROLE
-    stats.decisions += 1
-    stats.roles[role] += 1
-    stats.models[decision.model or "unknown"] += 1
-    stats.adapters.update([decision.adapter] if decision.adapter else [])
-    stats.prompts.update([f"{decision.prompt_version} {decision.prompt_style or ''}".strip()] if decision.role else [])
-    stats.operations.update(operation["event"] for operation in decision.operations)
-    stats.unreadable.update([role] if decision.parse_error is not None else [])
-    stats.errors += decision.error is not None
-    stats.with_token_ids += bool(decision.token_ids)
-    stats.input_tokens += decision.input_tokens or 0
-    stats.output_tokens += decision.output_tokens or 0
-    stats.ms += decision.ms or 0.0
-    stats.first = min(filter(None, (stats.first, decision.at)), default=None)
-    stats.last = max(filter(None, (stats.last, decision.at)), default=None)

@@ -1,4 +1,4 @@
-"""From finished calls to lines on disk: at once in a thread of the app, behind its back where an event loop runs."""
+"""From finished calls to redacted lines on disk: at once in a thread of the app, in the background of an event loop."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from langgraph_memory_r1.traces.calls import Finished, settle
-from langgraph_memory_r1.traces.decision import Applied, to_line
-from langgraph_memory_r1.traces.folder import FULL, Appender
-from langgraph_memory_r1.traces.redaction import Redact, redacted, redacted_applied
+from langgraph_memory_r1.traces.calls import FinishedCall, decisions_of_node
+from langgraph_memory_r1.traces.decision import Applied, Decision, to_line
+from langgraph_memory_r1.traces.folder import FULL, LineAppender
+
+Redact: TypeAlias = Callable[[str], str]
+"""Takes out of a text what must not be kept."""
 
 _RECENT = 1_000
+_NAMES = frozenset(
+    {"role", "type", "id", "op_id", "memory_id", "undoes", "event", "at", "source", "model", "tool_call_id"}
+)
+"""Keys whose values are no words of people or models."""
 
 
-class Writer:
+class TraceWriter:
     """Writes decisions to a folder, redacted.
 
     Args:
@@ -32,74 +38,94 @@ class Writer:
     """
 
     def __init__(self, folder: Path, redact: Redact | None = None, full: int = FULL) -> None:
-        self.appender = Appender(folder, full)
+        self.appender = LineAppender(folder, full)
         self._redact = redact
         self._lock = threading.Lock()
         self._recent: dict[str, None] = {}
-        self._thread: ThreadPoolExecutor | None = None
+        self._executor: ThreadPoolExecutor | None = None
         self._pid = 0
 
-    def write(self, calls: Sequence[Finished], outputs: Any) -> None:
-        """Write the decisions of one run of a node."""
-        self._do(partial(self._write, calls, outputs))
+    def write(self, calls: Sequence[FinishedCall], output: Any) -> None:
+        """Write the decisions of one run of a node, which returned `output`."""
+        self._run(lambda: self._append(decisions_of_node(calls, output)))
 
-    def write_applied(self, thread: str | None, operations: Sequence[Any]) -> None:
+    def write_applied(self, applied: Applied) -> None:
         """Write operations that were decided in an earlier run."""
-        self._do(partial(self._write_applied, Applied(thread, tuple(operations))))
+        self._run(lambda: self._append([applied]))
 
     def has(self, run_id: str) -> bool:
-        """Whether something of this run was written lately."""
+        """Return whether something of this run was written lately."""
         self.wait()
         with self._lock:
             return run_id in self._recent
 
     def wait(self) -> None:
-        """Until all is written that was handed over."""
-        if self._thread is not None and self._pid == os.getpid():
-            self._thread.submit(int).result()
+        """Wait until everything that was handed over is written."""
+        if self._executor is not None and self._pid == os.getpid():
+            self._executor.submit(int).result()
 
     def close(self) -> None:
         """Wait, and close the file; writing again opens another one."""
         with self._lock:
-            thread, self._thread = self._thread, None
-        if thread is not None and self._pid == os.getpid():
-            thread.shutdown()
+            executor, self._executor = self._executor, None
+        if executor is not None and self._pid == os.getpid():
+            executor.shutdown()
         self.appender.close()
 
-    def _do(self, work: Callable[[], None]) -> None:
-        """Here, or where an event loop runs in the thread, which then does not wait for it."""
-        if not _in_event_loop():
+    def _run(self, work: Callable[[], None]) -> None:
+        """Do the work here, or, where an event loop runs in this thread, in another: the loop waits for no disk."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
             work()
             return
+        with self._lock:
+            # One thread, so that the lines keep their order; a forked process has none of its parent's threads.
+            if self._executor is None or self._pid != os.getpid():
+                self._executor = ThreadPoolExecutor(1, thread_name_prefix="memory-r1-traces")
+                self._pid = os.getpid()
+            executor = self._executor
         try:
-            self._behind().submit(work)
+            executor.submit(work)
         except RuntimeError:  # the process is ending, and threads take no more work
             work()
 
-    def _behind(self) -> ThreadPoolExecutor:
-        """One thread, so that the order stays; a forked process has none of its parent's."""
-        with self._lock:
-            if self._thread is None or self._pid != os.getpid():
-                self._thread, self._pid = ThreadPoolExecutor(1, thread_name_prefix="memory-r1-traces"), os.getpid()
-            return self._thread
-
-    def _write(self, calls: Sequence[Finished], outputs: Any) -> None:
-        decisions = settle(calls, outputs)
+    def _append(self, records: Sequence[Decision | Applied]) -> None:
         if self._redact is not None:
-            decisions = [redacted(decision, self._redact) for decision in decisions]
-        self.appender.append(b"".join(to_line(decision) for decision in decisions))
+            records = [redacted(record, self._redact) for record in records]
+        self.appender.append(b"".join(map(to_line, records)))
         with self._lock:
-            self._recent |= dict.fromkeys(decision.run_id for decision in decisions)
+            self._recent |= dict.fromkeys(record.run_id for record in records if isinstance(record, Decision))
             if len(self._recent) > 2 * _RECENT:
                 self._recent = dict.fromkeys(list(self._recent)[-_RECENT:])
 
-    def _write_applied(self, applied: Applied) -> None:
-        self.appender.append(to_line(applied if self._redact is None else redacted_applied(applied, self._redact)))
+
+def redacted(record: Decision | Applied, redact: Redact) -> Decision | Applied:
+    """Return the record with every text redacted."""
+    if isinstance(record, Applied):
+        return replace(record, operations=_redacted_value(record.operations, redact))
+    messages, completion = _redacted_value(record.messages, redact), redact(record.completion)
+    same_prompt, same_completion = messages == record.messages, completion == record.completion
+    return replace(
+        record,
+        messages=messages,
+        completion=completion,
+        tool_calls=_redacted_value(record.tool_calls, redact),
+        operations=_redacted_value(record.operations, redact),
+        answer=None if record.answer is None else redact(record.answer),
+        error=None if record.error is None else redact(record.error),
+        # Token ids spell out the text, so they would tell what was taken out of it.
+        prompt_token_ids=record.prompt_token_ids if same_prompt else (),
+        token_ids=record.token_ids if same_completion else (),
+        logprobs=record.logprobs if same_completion else (),
+    )
 
 
-def _in_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+def _redacted_value(value: Any, redact: Redact) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {key: part if key in _NAMES else _redacted_value(part, redact) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_redacted_value(part, redact) for part in value)
+    return value

@@ -17,67 +17,66 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from langgraph_memory_r1.traces.calls import Call, Finished, Reply, settles
+from langgraph_memory_r1.traces.calls import FinishedCall, ModelCall, ModelReply, is_memory_output
 from langgraph_memory_r1.traces.decision import Feedback
 from langgraph_memory_r1.traces.exports.tool_runs import (
-    Exported,
-    Record,
-    message_from,
-    moment,
-    reply_from,
-    spent,
-    unfolded,
+    ExportRecord,
+    ToolRuns,
+    elapsed_ms,
+    message_from_export,
+    parse_nested_json,
+    parse_timestamp,
+    reply_from_export,
 )
 
 
-def is_run(record: Record) -> bool:
-    """Whether it looks like a run of LangSmith."""
+def is_run(record: ExportRecord) -> bool:
+    """Return whether a record looks like a run of LangSmith."""
     return "run_type" in record and "id" in record
 
 
-def read_runs(run: Record, found: Exported, parent: Record | None = None) -> None:
-    """Adds a run, and the runs inside it.
+def read_run(run: ExportRecord, runs: ToolRuns, parent: ExportRecord | None = None) -> None:
+    """Add a run, and the runs inside it, to `runs`.
 
     Raises:
         KeyError, TypeError, ValueError: It is no run.
     """
     key = str(run["id"])
-    outputs = unfolded(run.get("outputs")) or {}
+    outputs = parse_nested_json(run.get("outputs")) or {}
     root = str(run.get("trace_id") or (parent or run).get("trace_id") or (parent or run)["id"])
-    above = str(run.get("parent_run_id") or (parent or {}).get("id") or "")
+    parent_id = str(run.get("parent_run_id") or (parent or {}).get("id") or "")
     if run["run_type"] == "llm":
-        found.calls.append(_finished(run, outputs, root, above))
-    elif settles(outputs):
-        found.outputs[key] = outputs
-    found.parents |= {key: above} if above else {}
+        runs.calls.append(_finished_call(run, outputs, root, parent_id))
+    elif is_memory_output(outputs):
+        runs.outputs[key] = outputs
+    if parent_id:
+        runs.parents[key] = parent_id
     for name, stats in (run.get("feedback_stats") or {}).items():
         if stats and stats.get("avg") is not None:
-            found.feedback.setdefault(key, []).append(Feedback(key, score=float(stats["avg"]), comment=name))
+            runs.feedback.setdefault(key, []).append(Feedback(key, score=float(stats["avg"]), comment=name))
     for child in run.get("child_runs") or ():
-        read_runs(child, found, {"id": key, "trace_id": root})
+        read_run(child, runs, {"id": key, "trace_id": root})
 
 
-def _finished(run: Record, outputs: Mapping[str, Any], root: str, parent: str) -> Finished:
-    extra = unfolded(run.get("extra")) or {}
-    inputs = unfolded(run.get("inputs")) or {}
-    said = inputs.get("messages") or inputs.get("prompts") or []
-    said = said[0] if said and isinstance(said[0], list) else said
-    call = Call(
+def _finished_call(run: ExportRecord, outputs: Mapping[str, Any], root: str, parent_id: str) -> FinishedCall:
+    extra = parse_nested_json(run.get("extra")) or {}
+    inputs = parse_nested_json(run.get("inputs")) or {}
+    messages = inputs.get("messages") or inputs.get("prompts") or []
+    messages = messages[0] if messages and isinstance(messages[0], list) else messages
+    call = ModelCall(
         id=str(run["id"]),
         run_id=root,
-        node_run_id=parent or None,
-        messages=tuple(message_from(raw) for raw in said),
+        node_run_id=parent_id or None,
+        messages=tuple(message_from_export(message) for message in messages),
         metadata=extra.get("metadata") or {},
         parameters=extra.get("invocation_params") or {},
         node=run.get("name"),
-        at=moment(run["start_time"]),
+        at=parse_timestamp(run["start_time"]),
     )
-    return Finished(call, _reply(run, outputs), spent(run["start_time"], run.get("end_time")), run.get("error"))
-
-
-def _reply(run: Record, outputs: Mapping[str, Any]) -> Reply:
     generations = outputs.get("generations") or [outputs]  # some exporters keep the message alone
-    first = generations[0] if isinstance(generations[0], list) else generations[:1]
-    reply = reply_from(first[0]) if first else Reply()
-    counted = {"input_tokens": run.get("prompt_tokens"), "output_tokens": run.get("completion_tokens")}
-    return reply if reply.usage else Reply(reply.text, reply.tool_calls, reply.info, counted)
+    candidates = generations[0] if isinstance(generations[0], list) else generations
+    reply = reply_from_export(candidates[0]) if candidates else ModelReply()
+    if not reply.usage:  # the run itself has the counts where the reply has none
+        usage = {"input_tokens": run.get("prompt_tokens"), "output_tokens": run.get("completion_tokens")}
+        reply = ModelReply(reply.text, reply.tool_calls, reply.info, usage)
+    return FinishedCall(call, reply, elapsed_ms(run["start_time"], run.get("end_time")), run.get("error"))

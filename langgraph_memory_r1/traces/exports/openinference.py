@@ -19,9 +19,16 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from langgraph_memory_r1.traces.calls import Call, Finished, Reply, settles
+from langgraph_memory_r1.traces.calls import FinishedCall, ModelCall, ModelReply, is_memory_output
 from langgraph_memory_r1.traces.decision import Message
-from langgraph_memory_r1.traces.exports.tool_runs import Exported, Record, message_from, moment, spent, unfolded
+from langgraph_memory_r1.traces.exports.tool_runs import (
+    ExportRecord,
+    ToolRuns,
+    elapsed_ms,
+    message_from_export,
+    parse_nested_json,
+    parse_timestamp,
+)
 
 _KIND = "openinference.span.kind"
 _FAILED = ("ERROR", "STATUS_CODE_ERROR", "2")
@@ -29,101 +36,27 @@ _INPUT = re.compile(r"llm\.input_messages\.(\d+)\.message\.(.+)")
 _OUTPUT = re.compile(r"llm\.output_messages\.(\d+)\.message\.(.+)")
 
 
-def is_span(record: Record) -> bool:
-    """Whether it looks like a span, or like OTLP's envelope of spans."""
+def is_span(record: ExportRecord) -> bool:
+    """Return whether a record looks like a span, or like OTLP's envelope of spans."""
     return "resourceSpans" in record or "attributes" in record or "context.span_id" in record
 
 
-def read_spans(record: Record, found: Exported) -> None:
-    """Adds a span, or all spans of an envelope.
+def read_spans(record: ExportRecord, runs: ToolRuns) -> None:
+    """Add a span, or all spans of an envelope, to `runs`.
 
     Raises:
         KeyError, TypeError, ValueError: It is no span.
     """
-    if "resourceSpans" in record:
-        for span in _enveloped(record):
-            _read(_of_otlp(span), found)
-    else:
-        _read(_of_row(record), found)
-
-
-def _read(span: Mapping[str, Any], found: Exported) -> None:
-    told = span["attributes"]
-    if str(told.get(_KIND) or span.get("span_kind")) == "LLM":
-        found.calls.append(_finished(span, told))
+    if "resourceSpans" not in record:
+        _read_span(_span_of_row(record), runs)
         return
-    outputs = unfolded(told.get("output.value"))
-    found.parents |= {span["id"]: span["parent"]} if span["parent"] else {}
-    if settles(outputs):
-        found.outputs[span["id"]] = outputs
-
-
-def _finished(span: Mapping[str, Any], told: Mapping[str, Any]) -> Finished:
-    metadata = dict(unfolded(told.get("metadata")) or {})
-    metadata.setdefault("ls_provider", told.get("llm.provider"))
-    metadata.setdefault("ls_model_name", told.get("llm.model_name"))
-    metadata.setdefault("thread_id", told.get("session.id"))
-    call = Call(
-        id=span["id"],
-        run_id=span["trace"],
-        node_run_id=span["parent"],
-        messages=tuple(_messages(told, _INPUT)),
-        metadata=metadata,
-        parameters=unfolded(told.get("llm.invocation_parameters")) or {},
-        node=span["name"],
-        at=moment(span["start"]),
-    )
-    return Finished(call, _reply(told), spent(span["start"], span["end"]), span["error"])
-
-
-def _reply(told: Mapping[str, Any]) -> Reply:
-    said = next(_messages(told, _OUTPUT), None)
-    sent, received = (told.get(f"llm.token_count.{side}") for side in ("prompt", "completion"))
-    usage = {"input_tokens": sent, "output_tokens": received}
-    if said is None:
-        return Reply(usage=usage)
-    content = said["content"]
-    text = content if isinstance(content, str) else "\n".join(part.get("text", "") for part in content)
-    return Reply(text, said.get("tool_calls", ()), usage=usage)
-
-
-def _messages(told: Mapping[str, Any], pattern: re.Pattern[str]) -> Iterator[Message]:
-    """The messages whose fields stand under numbered names."""
-    fields: dict[int, dict[str, Any]] = {}
-    for name, value in told.items():
-        if match := pattern.fullmatch(name):
-            fields.setdefault(int(match[1]), {})[match[2]] = value
-    for _, given in sorted(fields.items()):
-        yield message_from({**given, "content": given.get("content") or _contents(given), "tool_calls": _calls(given)})
-
-
-def _contents(given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    numbers = sorted({int(name.split(".")[1]) for name in given if name.startswith("contents.")})
-    kinds = [(f"contents.{at}.message_content.text", f"contents.{at}.message_content.type") for at in numbers]
-    return [
-        {"type": "text", "text": given[text]} if text in given else {"type": given.get(kind)} for text, kind in kinds
-    ]
-
-
-def _calls(given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    numbers = sorted({int(name.split(".")[1]) for name in given if name.startswith("tool_calls.")})
-    return [
-        {
-            "name": given.get(f"tool_calls.{at}.tool_call.function.name"),
-            "args": unfolded(given.get(f"tool_calls.{at}.tool_call.function.arguments")),
-            "id": given.get(f"tool_calls.{at}.tool_call.id"),
-        }
-        for at in numbers
-    ]
-
-
-def _enveloped(record: Record) -> Iterator[Mapping[str, Any]]:
     for resource in record["resourceSpans"]:
         for scope in resource.get("scopeSpans") or ():
-            yield from scope.get("spans") or ()
+            for span in scope.get("spans") or ():
+                _read_span(_span_of_otlp(span), runs)
 
 
-def _of_otlp(span: Mapping[str, Any]) -> dict[str, Any]:
+def _span_of_otlp(span: Mapping[str, Any]) -> dict[str, Any]:
     status = span.get("status") or {}
     return {
         "id": span["spanId"],
@@ -133,16 +66,13 @@ def _of_otlp(span: Mapping[str, Any]) -> dict[str, Any]:
         "start": span["startTimeUnixNano"],
         "end": span.get("endTimeUnixNano"),
         "error": _error(status.get("code"), status.get("message")),
-        "attributes": {entry["key"]: _value(entry["value"]) for entry in span.get("attributes") or ()},
+        "attributes": {entry["key"]: _otlp_value(entry["value"]) for entry in span.get("attributes") or ()},
     }
 
 
-def _of_row(row: Record) -> dict[str, Any]:
-    """A span of the SDK's JSON, or a row whose columns are dotted names."""
-    told = _flat(
-        {key.removeprefix("attributes."): value for key, value in row.items() if key.startswith("attributes.")}
-    )
-    told |= _flat(row.get("attributes") or {})
+def _span_of_row(row: ExportRecord) -> dict[str, Any]:
+    """Return a span of the SDK's JSON, or of a row whose columns are dotted names, in the shape of `_span_of_otlp`."""
+    columns = {key.removeprefix("attributes."): value for key, value in row.items() if key.startswith("attributes.")}
     context, status = row.get("context") or {}, row.get("status") or {}
     status = {"status_code": status} if isinstance(status, str) else status
     return {
@@ -156,8 +86,73 @@ def _of_row(row: Record) -> dict[str, Any]:
         "error": _error(
             status.get("status_code") or row.get("status_code"), status.get("description") or row.get("status_message")
         ),
-        "attributes": told,
+        "attributes": _flat(columns) | _flat(row.get("attributes") or {}),
     }
+
+
+def _read_span(span: Mapping[str, Any], runs: ToolRuns) -> None:
+    attributes = span["attributes"]
+    if str(attributes.get(_KIND) or span.get("span_kind")) != "LLM":
+        outputs = parse_nested_json(attributes.get("output.value"))
+        if span["parent"]:
+            runs.parents[span["id"]] = span["parent"]
+        if is_memory_output(outputs):
+            runs.outputs[span["id"]] = outputs
+        return
+    metadata = dict(parse_nested_json(attributes.get("metadata")) or {})
+    metadata.setdefault("ls_provider", attributes.get("llm.provider"))
+    metadata.setdefault("ls_model_name", attributes.get("llm.model_name"))
+    metadata.setdefault("thread_id", attributes.get("session.id"))
+    call = ModelCall(
+        id=span["id"],
+        run_id=span["trace"],
+        node_run_id=span["parent"],
+        messages=tuple(_messages(attributes, _INPUT)),
+        metadata=metadata,
+        parameters=parse_nested_json(attributes.get("llm.invocation_parameters")) or {},
+        node=span["name"],
+        at=parse_timestamp(span["start"]),
+    )
+    usage = {
+        "input_tokens": attributes.get("llm.token_count.prompt"),
+        "output_tokens": attributes.get("llm.token_count.completion"),
+    }
+    reply = ModelReply(usage=usage)
+    if message := next(_messages(attributes, _OUTPUT), None):
+        content = message["content"]
+        text = content if isinstance(content, str) else "\n".join(part.get("text", "") for part in content)
+        reply = ModelReply(text, message.get("tool_calls", ()), usage=usage)
+    runs.calls.append(FinishedCall(call, reply, elapsed_ms(span["start"], span["end"]), span["error"]))
+
+
+def _messages(attributes: Mapping[str, Any], pattern: re.Pattern[str]) -> Iterator[Message]:
+    """Yield the messages whose fields stand under numbered names, such as "llm.input_messages.0.message.role"."""
+    messages: dict[int, dict[str, Any]] = {}
+    for name, value in attributes.items():
+        if match := pattern.fullmatch(name):
+            messages.setdefault(int(match[1]), {})[match[2]] = value
+    for _, fields in sorted(messages.items()):
+        blocks = [f"contents.{number}.message_content" for number in _numbers(fields, "contents.")]
+        content = fields.get("content") or [
+            {"type": "text", "text": fields[f"{block}.text"]}
+            if f"{block}.text" in fields
+            else {"type": fields.get(f"{block}.type")}
+            for block in blocks
+        ]
+        calls = [f"tool_calls.{number}.tool_call" for number in _numbers(fields, "tool_calls.")]
+        tool_calls = [
+            {
+                "name": fields.get(f"{call}.function.name"),
+                "args": parse_nested_json(fields.get(f"{call}.function.arguments")),
+                "id": fields.get(f"{call}.id"),
+            }
+            for call in calls
+        ]
+        yield message_from_export({**fields, "content": content, "tool_calls": tool_calls})
+
+
+def _numbers(fields: Mapping[str, Any], prefix: str) -> list[int]:
+    return sorted({int(name.split(".")[1]) for name in fields if name.startswith(prefix)})
 
 
 def _error(code: Any, message: Any) -> str | None:
@@ -165,21 +160,21 @@ def _error(code: Any, message: Any) -> str | None:
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Nested objects and lists under dotted names; a list of plain values stays one."""
+    """Return nested objects and lists under dotted names; a list of plain values stays one."""
     if isinstance(value, Mapping) and name != "metadata":
-        items = [(str(key), inner) for key, inner in value.items()]
-    elif isinstance(value, list) and value and all(isinstance(inner, Mapping) for inner in value):
-        items = [(str(at), inner) for at, inner in enumerate(value)]
+        items = [(str(key), part) for key, part in value.items()]
+    elif isinstance(value, list) and value and all(isinstance(part, Mapping) for part in value):
+        items = [(str(number), part) for number, part in enumerate(value)]
     else:
         return {name: value} if value is not None else {}
-    return {key: inner for part, below in items for key, inner in _flat(below, f"{name}.{part}".strip(".")).items()}
+    return {dotted: leaf for key, part in items for dotted, leaf in _flat(part, f"{name}.{key}".strip(".")).items()}
 
 
-def _value(value: Mapping[str, Any]) -> Any:
-    """A value of OTLP JSON, whose key names its type; whole numbers are texts there."""
-    ((kind, inner),) = value.items()
+def _otlp_value(value: Mapping[str, Any]) -> Any:
+    """Return a value of OTLP JSON, whose key names its type; whole numbers are texts there."""
+    ((kind, plain),) = value.items()
     if kind == "intValue":
-        return int(inner)
+        return int(plain)
     if kind == "arrayValue":
-        return [_value(entry) for entry in inner.get("values") or ()]
-    return inner
+        return [_otlp_value(entry) for entry in plain.get("values") or ()]
+    return plain
