@@ -130,9 +130,9 @@ def dogs(cli: Command, tmp_path_factory: pytest.TempPathFactory) -> Command:
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Path]:
     """Writes an export of another product, text or what becomes JSON, and returns its file."""
-    from support.exports import export
+    from support.exports import write_export
 
-    return lambda value, name="export.json": export(tmp_path / name, value)
+    return lambda value, name="export.json": write_export(tmp_path / name, value)
 
 
 @pytest.fixture
