@@ -1,6 +1,6 @@
 """Ranks a bank's memories for a query: the index that a bank is searched by, in memory only.
 
-put, discard → segments of postings (`postings.py`) → the current ones in time order, their scores (`ranking.py`) → hits
+put, discard → segments of postings (`segment.py`) → the current ones in time order, their scores (`ranking.py`) → hits
 """
 
 from __future__ import annotations
@@ -9,16 +9,15 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from langgraph_memory_r1.retrieval.ranking import View, Weights, score
-from langgraph_memory_r1.retrieval.segment import Entry, Floats, Ints, Numbering, Segment, Vector, unit
+from langgraph_memory_r1.retrieval.segment import IndexedMemory, Numbering, Segment, Vector, unit
 from langgraph_memory_r1.schemas import Memory
 
 __all__ = ["Hit", "Index", "Weights"]
 
 _SLACK = 64
-"""So many superseded memories are kept before an index is tidied, however small it is."""
+"""So many superseded memories are kept before the segments are merged, however small the index is."""
 
 
 class Hit(NamedTuple):
@@ -42,11 +41,13 @@ class Index:
     def __init__(self, memories: Iterable[Memory] = (), *, weights: Weights | None = None) -> None:
         self.weights = weights or Weights()
         self._segments: list[Segment] = [Segment()]
-        self._occasions, self._speakers = Numbering(), Numbering()
+        self._sessions, self._speakers = Numbering(), Numbering()
         self._slots: dict[str, int] = {}
+        """Memory id → where it stands, counted through all segments."""
         self._written = 0
         self._shared = False
-        self._current: View | None = None
+        """Segments and slots are a fork's too, and must not be written to."""
+        self._view: View | None = None
         for memory in memories:
             self.put(memory)
 
@@ -55,16 +56,19 @@ class Index:
 
     def __iter__(self) -> Iterator[Memory]:
         """The memories in time order."""
-        view = self._view()
+        view = self._current_view()
         return (view.entries[slot].memory for slot in view.timeline.tolist())
 
     def __contains__(self, memory_id: object) -> bool:
         return memory_id in self._slots
 
     def get(self, memory_id: str) -> Memory | None:
-        """The memory with this id, or None."""
+        """Return the memory with this id, or None."""
         slot = self._slots.get(memory_id)
-        return None if slot is None else self._entry(slot).memory
+        if slot is None:
+            return None
+        segment, slot = self._locate(slot)
+        return segment.entries[slot].memory
 
     def put(self, memory: Memory, vector: Vector | None = None) -> None:
         """Add a memory, or replace the one with the same id and its vector.
@@ -72,9 +76,12 @@ class Index:
         Memories of the same time keep the order in which they were put, an updated one its place: neighbours matter.
         """
         self._own()
-        old = self._slots.get(memory.id)
-        entry = Entry.of(memory, self._written if old is None else self._entry(old).order, vector)
-        self._segments[-1].add(entry, self._occasions, self._speakers)
+        order, old = self._written, self._slots.get(memory.id)
+        if old is not None:
+            segment, slot = self._locate(old)
+            order = segment.entries[slot].order
+        entry = IndexedMemory.of(memory, order)
+        self._segments[-1].add(entry, None if vector is None else unit(vector), self._sessions, self._speakers)
         self._slots[memory.id] = self._size() - 1
         self._written += 1
         self._changed()
@@ -87,12 +94,12 @@ class Index:
             self._changed()
 
     def fork(self) -> Index:
-        """An independent copy; nothing is copied until one of the two is written to, and then little."""
-        twin = Index(weights=self.weights)
-        twin._segments, twin._slots, twin._written = self._segments, self._slots, self._written
-        twin._occasions, twin._speakers = self._occasions, self._speakers
-        twin._current, twin._shared, self._shared = self._current, True, True
-        return twin
+        """Return an independent copy; nothing is copied until one of the two is written to, and then little."""
+        fork = Index(weights=self.weights)
+        fork._segments, fork._slots, fork._written = self._segments, self._slots, self._written
+        fork._sessions, fork._speakers = self._sessions, self._speakers
+        fork._view, fork._shared, self._shared = self._view, True, True
+        return fork
 
     def rank(
         self,
@@ -114,19 +121,33 @@ class Index:
         """
         if not self._slots or k < 1:
             return []
-        view = self._view()
+        view = self._current_view()
         scores = score(view, query, None if vector is None else unit(vector), self.weights)
-        return _best(view, scores, k, per_speaker, fill)
+        best = np.argsort(scores, kind="stable")[::-1]
+        if per_speaker is not None:
+            # Which are among the first so many of their speaker: counted from where the speaker's run begins, once
+            # they are grouped by speaker, each group still in the order of scores.
+            speakers = view.speakers[best]
+            grouped = np.argsort(speakers, kind="stable")
+            earlier = np.arange(len(best)) - np.searchsorted(speakers[grouped], speakers[grouped])
+            first = np.empty(len(best), bool)
+            first[grouped] = earlier < per_speaker
+            best = np.concatenate([best[first], best[~first]]) if fill else best[first]
+        best = best[:k]
+        memories = [view.entries[slot].memory for slot in view.timeline[best].tolist()]
+        # Past the tuple's Python constructor: 60 hits a search make it a large part of the cost on a small bank.
+        return [tuple.__new__(Hit, pair) for pair in zip(memories, scores[best].tolist(), strict=True)]
 
-    def _view(self) -> View:
-        if self._current is None:
-            self._current = View(tuple(self._segments), self._slots.values(), self._occasions, self._speakers)
-        return self._current
+    def _current_view(self) -> View:
+        if self._view is None:
+            self._view = View(tuple(self._segments), self._slots.values(), self._sessions, self._speakers)
+        return self._view
 
-    def _entry(self, slot: int) -> Entry:
+    def _locate(self, slot: int) -> tuple[Segment, int]:
+        """Return the segment that a slot lies in, and the slot within it."""
         for segment in self._segments:
             if slot < len(segment):
-                return segment.entries[slot]
+                return segment, slot
             slot -= len(segment)
         raise IndexError(slot)
 
@@ -134,7 +155,7 @@ class Index:
         return sum(map(len, self._segments))
 
     def _changed(self) -> None:
-        self._current = None
+        self._view = None
         if self._size() > 2 * len(self._slots) + _SLACK:
             self._merge(0)
 
@@ -143,6 +164,8 @@ class Index:
         if not self._shared:
             return
         self._slots, self._segments, self._shared = dict(self._slots), [s for s in self._segments if len(s)], False
+        # Each segment stays at least twice as large as all after it together: a chain of forks, each of which writes a
+        # little, has few segments, and a memory is copied only as often as the sizes double.
         first = len(self._segments) - 1
         while first > 0 and len(self._segments[first - 1]) < 2 * sum(map(len, self._segments[first:])):
             first -= 1
@@ -153,30 +176,10 @@ class Index:
     def _merge(self, first: int) -> None:
         """Make one segment of those from the first one on, without what is superseded."""
         start = sum(map(len, self._segments[:first]))
-        kept = [self._entry(slot) for slot in sorted(self._slots.values()) if slot >= start]
         merged = Segment()
-        for place, entry in enumerate(kept):
-            merged.add(entry, self._occasions, self._speakers)
-            self._slots[entry.memory.id] = start + place
+        for old in sorted(slot for slot in self._slots.values() if slot >= start):
+            segment, slot = self._locate(old)
+            entry = segment.entries[slot]
+            self._slots[entry.memory.id] = start + len(merged)
+            merged.add(entry, segment.vector(slot), self._sessions, self._speakers)
         self._segments[first:] = [merged]
-
-
-def _best(view: View, scores: Floats, k: int, per_speaker: int | None, fill: bool) -> list[Hit]:
-    places = np.argsort(scores, kind="stable")[::-1]
-    if per_speaker is not None:
-        first = _first_of_each(view.speakers[places], per_speaker)
-        places = np.concatenate([places[first], places[~first]]) if fill else places[first]
-    places = places[:k]
-    entries = view.entries
-    memories = [entries[slot].memory for slot in view.timeline[places].tolist()]
-    # Past the tuple's Python constructor: 60 hits a search make it a large part of the cost on a small bank.
-    return [tuple.__new__(Hit, pair) for pair in zip(memories, scores[places].tolist(), strict=True)]
-
-
-def _first_of_each(numbers: Ints, count: int) -> NDArray[np.bool_]:
-    """Which entries are among the first so many with the same number."""
-    grouped = np.argsort(numbers, kind="stable")
-    earlier = np.arange(len(numbers)) - np.searchsorted(numbers[grouped], numbers[grouped])
-    among = np.empty(len(numbers), bool)
-    among[grouped] = earlier < count
-    return among

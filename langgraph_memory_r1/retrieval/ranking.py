@@ -37,14 +37,14 @@ class Matches:
 
     terms: Ints
     """The number of the term among the query's."""
-    places: Ints
-    """The memory's place in time order."""
+    positions: Ints
+    """The memory's position in time order."""
     counts: Ints
     """How often the term stands in it."""
 
     def keep(self, among: NDArray[np.bool_]) -> Matches:
-        """Only these pairs."""
-        return Matches(self.terms[among], self.places[among], self.counts[among])
+        """Return only these pairs."""
+        return Matches(self.terms[among], self.positions[among], self.counts[among])
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class View:
     """The current memories of some segments as arrays in time order; never changed once made."""
 
     def __init__(
-        self, segments: Sequence[Segment], slots: Collection[int], occasions: Numbering, speakers: Numbering
+        self, segments: Sequence[Segment], slots: Collection[int], sessions: Numbering, speakers: Numbering
     ) -> None:
         current = np.fromiter(slots, np.int64, len(slots))
         times, orders = _column(segments, "times")[current], _column(segments, "orders")[current]
@@ -82,14 +82,14 @@ class View:
         """By slot."""
         self.timeline: Ints = current[np.lexsort((orders, times))]
         """Slots in time order."""
-        self.places: Ints = np.full(sum(map(len, segments)), -1)
-        """Slot → place in time order; -1 for what is superseded."""
-        self.places[self.timeline] = np.arange(len(current))
+        self.positions: Ints = np.full(sum(map(len, segments)), -1)
+        """Slot → position in time order; -1 for what is superseded."""
+        self.positions[self.timeline] = np.arange(len(current))
         self.lengths: Floats = _column(segments, "lengths")[self.timeline]
         self.mean_length = float(self.lengths.mean()) if len(current) else 0.0
         self.speakers: Ints = _column(segments, "speakers")[self.timeline]
         """The number of each memory's speaker."""
-        self._occasions, self._speakers = occasions, speakers
+        self._session_numbers, self._speaker_numbers = sessions, speakers
 
     def __len__(self) -> int:
         return len(self.timeline)
@@ -98,7 +98,7 @@ class View:
     def sessions(self) -> Ints:
         """The number of each memory's session; one that shares none has a number of its own."""
         numbers: Ints = _column(self.segments, "sessions")[self.timeline]
-        return np.where(numbers == ALONE, len(self._occasions.names) + np.arange(len(self)), numbers)
+        return np.where(numbers == ALONE, len(self._session_numbers.names) + np.arange(len(self)), numbers)
 
     @cached_property
     def session_lengths(self) -> Floats:
@@ -115,22 +115,22 @@ class View:
     def names(self) -> dict[int, frozenset[str]]:
         """The terms of each speaker's name, by number."""
         present = set(np.flatnonzero(np.bincount(self.speakers)).tolist())
-        return {number: _name_terms(name) for name, number in self._speakers.names.items() if number in present}
+        return {number: _name_terms(name) for name, number in self._speaker_numbers.names.items() if number in present}
 
     def matches(self, words: Sequence[str]) -> Matches:
-        """Where these terms stand."""
+        """Return where these terms stand."""
         pairs, numbers, starts, sizes = array("q"), [], [], []
         for start, segment in zip(accumulate(map(len, self.segments), initial=0), self.segments, strict=False):
             for number, word in enumerate(words):
-                if (held := segment.postings.get(word)) is not None:
-                    pairs.extend(held)
+                if (postings := segment.postings.get(word)) is not None:
+                    pairs.extend(postings)
                     numbers.append(number)
                     starts.append(start)
-                    sizes.append(len(held) // 2)
+                    sizes.append(len(postings) // 2)
         both = np.array(pairs, np.int64)
         slots = both[::2] + np.repeat(np.array(starts, np.int64), sizes)
-        found = Matches(np.repeat(np.array(numbers, np.int64), sizes), self.places[slots], both[1::2])
-        return found if len(self.places) == len(self.timeline) else found.keep(found.places >= 0)
+        matches = Matches(np.repeat(np.array(numbers, np.int64), sizes), self.positions[slots], both[1::2])
+        return matches if len(self.positions) == len(self.timeline) else matches.keep(matches.positions >= 0)
 
 
 @lru_cache(maxsize=1024)
@@ -139,17 +139,17 @@ def _name_terms(name: str) -> frozenset[str]:
 
 
 def score(view: View, query: str, vector: NDArray[np.float32] | None, weights: Weights) -> Floats:
-    """The score of every memory of a view, in time order; 0 where it has nothing in common with the query."""
-    wanted = Counter(terms(query))
-    named = _named(view, wanted) if weights.speaker else {}
+    """Score every memory of a view, in time order; 0 where it has nothing in common with the query."""
+    query_terms = Counter(terms(query))
+    named = _named(view, query_terms) if weights.speaker else {}
     naming: frozenset[str] = frozenset().union(*named.values())
-    words = [word for word in wanted if word not in naming]  # in order: sums must not depend on a set's
-    found = _rarest(view.matches(words), len(words))
+    words = [word for word in query_terms if word not in naming]  # in order: sums must not depend on a set's
+    matches = _rarest(view.matches(words), len(words))
     scores = np.zeros(len(view))
-    if len(found.terms):
-        repeats = np.array([wanted[word] for word in words], float)
-        scores = _lexical(view, found, repeats, weights)
-        scores += weights.session * _session(view, found, repeats, weights)[view.sessions]
+    if len(matches.terms):
+        repeats = np.array([query_terms[word] for word in words], float)
+        scores = _lexical(view, matches, repeats, weights)
+        scores += weights.session * _session(view, matches, repeats, weights)[view.sessions]
     if named:
         best = float(scores.max()) or 1.0
         scores += weights.speaker * best * np.isin(view.speakers, list(named))
@@ -158,58 +158,58 @@ def score(view: View, query: str, vector: NDArray[np.float32] | None, weights: W
     return scores + weights.dense * _dense(view, vector, weights) * (float(scores.std()) or 1.0)
 
 
-def _named(view: View, wanted: Counter[str]) -> dict[int, frozenset[str]]:
-    """The numbers of the speakers whom a query names, each with the terms that do it."""
+def _named(view: View, query_terms: Counter[str]) -> dict[int, frozenset[str]]:
+    """Return the numbers of the speakers whom a query names, each with the terms that do it."""
     named: dict[int, frozenset[str]] = {}
-    if wanted.keys().isdisjoint(chain.from_iterable(view.names.values())):
+    if query_terms.keys().isdisjoint(chain.from_iterable(view.names.values())):
         return named
     bearers = Counter(term for name in view.names.values() for term in name)
     for number, name in view.names.items():
+        # Of "Speaker 1" and "Speaker 2" neither the shared word nor the bare number names one; both together do.
         own = {term for term in name if bearers[term] == 1 and term.isalpha()}
-        if own & set(wanted) or (name and name <= set(wanted)):
-            named[number] = name & set(wanted)
+        if own & set(query_terms) or (name and name <= set(query_terms)):
+            named[number] = name & set(query_terms)
     return named
 
 
-def _rarest(found: Matches, words: int) -> Matches:
-    """All pairs; of very many terms those of the rarest."""
+def _rarest(matches: Matches, words: int) -> Matches:
+    """Return all pairs; of very many terms those of the rarest."""
     if words <= _MOST_TERMS:
-        return found
-    held = np.bincount(found.terms, minlength=words)
-    held[held == 0] = np.iinfo(np.int64).max
+        return matches
+    holders = np.bincount(matches.terms, minlength=words)
+    holders[holders == 0] = np.iinfo(np.int64).max  # A term that nobody holds finds nothing, and is not "rare".
     chosen = np.zeros(words, bool)
-    chosen[np.argsort(held, kind="stable")[:_MOST_TERMS]] = True
-    return found.keep(chosen[found.terms])
+    chosen[np.argsort(holders, kind="stable")[:_MOST_TERMS]] = True
+    return matches.keep(chosen[matches.terms])
 
 
-def _lexical(view: View, found: Matches, repeats: Floats, weights: Weights) -> Floats:
-    """BM25 in which a term fades from memory to memory instead of ending with one."""
-    size, held = len(view), len(repeats)
-    rarity = repeats * _idf(size, np.bincount(found.terms, minlength=held))
-    worth = rarity[found.terms] * _saturate(found.counts, view.lengths[found.places], view.mean_length, weights)
-    spread: Floats = np.zeros(held * size)
-    spread[found.terms * size + found.places] = worth
-    among = view.accompanied[found.places]
+def _lexical(view: View, matches: Matches, repeats: Floats, weights: Weights) -> Floats:
+    """Return BM25 in which a term fades from memory to memory instead of ending with one."""
+    size, words = len(view), len(repeats)
+    rarity = repeats * _idf(size, np.bincount(matches.terms, minlength=words))
+    worth = rarity[matches.terms] * _saturate(
+        matches.counts, view.lengths[matches.positions], view.mean_length, weights
+    )
+    spread: Floats = np.zeros(words * size)
+    spread[matches.terms * size + matches.positions] = worth
+    among = view.accompanied[matches.positions]
     if among.any():
-        _fade(view, found.keep(among), worth[among], spread, weights)
-    total: Floats = spread.reshape(held, size).sum(axis=0)
+        # What a term is worth counts, faded, in the memories around it too, where it does not count more already.
+        near, (steps, shares) = matches.keep(among), _reach(weights)
+        targets = near.positions[:, None] + steps
+        inside = (targets >= 0) & (targets < size)
+        inside &= view.sessions[np.where(inside, targets, 0)] == view.sessions[near.positions][:, None]
+        faded = worth[among][:, None] * shares
+        np.maximum.at(spread, (near.terms[:, None] * size + targets)[inside], faded[inside])
+    total: Floats = spread.reshape(words, size).sum(axis=0)
     return total
 
 
-def _fade(view: View, found: Matches, worth: Floats, spread: Floats, weights: Weights) -> None:
-    """Let what a term is worth count, faded, in the memories around it too, where it does not count more already."""
-    steps, shares = _reach(weights)
-    targets = found.places[:, None] + steps
-    inside = (targets >= 0) & (targets < len(view))
-    inside &= view.sessions[np.where(inside, targets, 0)] == view.sessions[found.places][:, None]
-    np.maximum.at(spread, (found.terms[:, None] * len(view) + targets)[inside], (worth[:, None] * shares)[inside])
-
-
-def _session(view: View, found: Matches, repeats: Floats, weights: Weights) -> Floats:
-    """BM25 of each session as one long text."""
+def _session(view: View, matches: Matches, repeats: Floats, weights: Weights) -> Floats:
+    """Return BM25 of each session as one long text."""
     lengths = view.session_lengths
     size = len(lengths)
-    counts = np.bincount(found.terms * size + view.sessions[found.places], found.counts)
+    counts = np.bincount(matches.terms * size + view.sessions[matches.positions], matches.counts)
     pairs = np.flatnonzero(counts)
     words, sessions = np.divmod(pairs, size)
     in_use = int(np.count_nonzero(lengths))
@@ -224,30 +224,30 @@ def _idf(size: int, holders: Ints) -> Floats:
 
 
 def _saturate(counts: Floats | Ints, lengths: Floats, mean: float, weights: Weights) -> Floats:
-    """BM25's worth of a term that stands so often in texts so long."""
-    held_back = weights.k1 * weights.b / max(mean, 1.0)
-    return counts * (weights.k1 + 1) / (counts + weights.k1 * (1 - weights.b) + held_back * lengths)
+    """Return BM25's worth of a term that stands so often in texts so long."""
+    damping = weights.k1 * weights.b / max(mean, 1.0)
+    return counts * (weights.k1 + 1) / (counts + weights.k1 * (1 - weights.b) + damping * lengths)
 
 
 @lru_cache(maxsize=8)
 def _reach(weights: Weights) -> tuple[Ints, Floats]:
-    """The places around a memory that its terms count at, and how much of them counts there."""
+    """Return how many memories on a term still counts, and how much of it, as two columns."""
     reach = np.array(_neighbours(weights), float).reshape(-1, 2)
     return reach[:, 0].astype(np.int64), reach[:, 1]
 
 
 def _neighbours(weights: Weights) -> list[tuple[int, float]]:
-    """How many places on a memory still counts, and how much of it."""
+    """Return how many memories on (negative: back) a memory still counts, and how much of it."""
     return [*enumerate(weights.earlier, 1), *((-step, share) for step, share in enumerate(weights.later, 1))]
 
 
 def _dense(view: View, vector: NDArray[np.float32], weights: Weights) -> Floats:
-    """The cosines in standard deviations from their mean; 0, neutral, for a memory without a vector."""
+    """Return the cosines in standard deviations from their mean; 0, neutral, for a memory without a vector."""
     cosines = np.concatenate([segment.cosines(vector) for segment in view.segments])[view.timeline]
-    known = ~np.isnan(cosines)
-    if not known.any():
+    embedded = ~np.isnan(cosines)
+    if not embedded.any():
         return np.zeros(len(view))
-    centred = np.where(known, cosines - cosines[known].mean(), 0.0)
+    centred = np.where(embedded, cosines - cosines[embedded].mean(), 0.0)
     faded = centred.copy()
     for step, share in _neighbours(weights):
         here, there = (slice(step, None), slice(None, -step)) if step > 0 else (slice(None, step), slice(-step, None))
