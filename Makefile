@@ -43,7 +43,7 @@ fix: $(VENV)/.dev  ## format the code and repair what the linter can repair
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
 
-# LanceDB's threads spread what they free over glibc's arenas, which then looks like growth; see the README.
+# LanceDB's threads spread what they free over glibc's arenas, which then looks like growth; see docs/benchmarks.md.
 bench: $(VENV)/.bench  ## measure speed and size; every line is a ratio against a reference of the same run
 	@MALLOC_ARENA_MAX=2 $(BIN)/python benchmarks/run.py
 
