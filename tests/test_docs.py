@@ -270,6 +270,14 @@ def test_named_files_exist(document: str) -> None:
     assert [name for name in sorted(named) if not any((root / name).exists() for root in roots)] == []
 
 
+def test_layers_are_those_of_the_contract() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if contract["name"] == "imports go down"]
+    section = DOCUMENTS["docs/architecture.md"].partition("## The layers")[2].partition("\n## ")[0]
+    shown = [re.split(" {2,}", line)[0] for line in re.findall(r"^ {4}(\S.*)$", section, re.MULTILINE)]
+    assert [set(line.split(" | ")) for line in shown] == [set(re.findall(r"\w+", layer)) for layer in layers]
+
+
 WALKED = re.compile(r"^\| `([\w/]+\.py)` \| (.+?) \|", re.MULTILINE)
 
 
