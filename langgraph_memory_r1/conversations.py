@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.jsonl import read_lines, write_file
-from langgraph_memory_r1.schemas import Conversation, Turn
+from langgraph_memory_r1.schemas import Conversation
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -26,19 +26,19 @@ __all__ = ["dated", "read_conversations", "write_conversations"]
 
 logger = logging.getLogger(__name__)
 
-_LATER = timedelta(days=1)
+_QUESTION_DELAY = timedelta(days=1)
 
 
 def dated(conversation: Conversation) -> Conversation:
-    """The conversation with a time for every question: where none is known, a day after the last turn that has one.
+    """Give every question of a conversation a time: where none is known, a day after the last turn that has one.
 
     A deployed graph always tells its Answer Agent the time; without one, prompts of rows and evaluations would differ.
     """
     last = next((turn.at for turn in reversed(conversation.turns) if turn.at), None)
     if last is None:
         return conversation
-    asked = (replace(each, at=each.at or last + _LATER) for each in conversation.questions)
-    return replace(conversation, questions=tuple(asked))
+    questions = (replace(each, at=each.at or last + _QUESTION_DELAY) for each in conversation.questions)
+    return replace(conversation, questions=tuple(questions))
 
 
 def read_conversations(
@@ -81,7 +81,7 @@ def write_conversations(path: str | os.PathLike[str], conversations: Iterable[Co
     return write_file(path, (_dump(conversation) + b"\n" for conversation in conversations))
 
 
-def _parse(line: bytes, place: str) -> Conversation:
+def _parse(line: bytes, position: str) -> Conversation:
     from pydantic import ValidationError
 
     try:
@@ -89,8 +89,12 @@ def _parse(line: bytes, place: str) -> Conversation:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{place}: {field + ': ' if field else ''}{first['msg']}") from error
-    return replace(conversation, turns=tuple(_with_zone(turn) for turn in conversation.turns))
+        raise InputError(f"{position}: {field + ': ' if field else ''}{first['msg']}") from error
+    turns = (
+        replace(turn, at=turn.at.replace(tzinfo=UTC)) if turn.at and turn.at.tzinfo is None else turn
+        for turn in conversation.turns
+    )
+    return replace(conversation, turns=tuple(turns))
 
 
 def _dump(conversation: Conversation) -> bytes:
@@ -100,12 +104,6 @@ def _dump(conversation: Conversation) -> bytes:
         return _adapter().dump_json(conversation, exclude_none=True)
     except (PydanticSerializationError, UnicodeEncodeError) as error:
         raise InputError(f"conversation {conversation.id!r} cannot be written as JSON: {error}") from error
-
-
-def _with_zone(turn: Turn) -> Turn:
-    if turn.at is None or turn.at.tzinfo is not None:
-        return turn
-    return replace(turn, at=turn.at.replace(tzinfo=UTC))
 
 
 @cache

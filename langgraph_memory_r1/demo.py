@@ -19,7 +19,7 @@ from langgraph_memory_r1.schemas import Change, Conversation, Memory, Question, 
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class TurnScene:
     """A turn, and what the memory made of it."""
 
     turn: Turn
@@ -27,56 +27,52 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
-    """The bank at this point."""
+class BankScene:
+    """The memories of the bank at this point."""
 
     memories: tuple[Memory, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnswerScene:
     """A question, and what the memory answered to it."""
 
     question: Question
     text: str
     selected: tuple[dict[str, Any], ...]
-    looked_at: int
+    retrieved: int
+    """How many memories the answer was chosen from."""
 
 
 @dataclass(frozen=True, slots=True)
-class Undone:
+class UndoScene:
     """An operation, and the one that took it back."""
 
     operation: Change
     change: Change
 
 
-Scene = Said | Remembered | Answered | Undone
+Scene = TurnScene | BankScene | AnswerScene | UndoScene
 
 
 def conversation() -> Conversation:
-    """The bundled conversation with its questions."""
+    """Read the bundled conversation with its questions."""
     with as_file(files("langgraph_memory_r1") / "demo.jsonl") as path:
         return next(read_conversations(path, strict=True))
 
 
 def play(bank: MemoryBank, model: Model = "rules") -> Iterator[Scene]:
-    """Everything that the demo shows, as it happens."""
+    """Play the conversation into a bank, and yield everything that the demo shows, as it happens."""
     script = conversation()
     graph = create_memory_graph(bank, model=model)
     for turn in script.turns:
-        yield Said(turn, tuple(graph.invoke({"turns": [turn]})["memory_ops"]))
-    yield Remembered(tuple(bank.all()))
+        yield TurnScene(turn, tuple(graph.invoke({"turns": [turn]})["memory_ops"]))
+    yield BankScene(tuple(bank.all()))
     for question in script.questions:
-        said = graph.invoke({"question": question.text})
-        yield Answered(question, said["answer"], tuple(said["selected"]), len(said["memories"]))
-    undone = _to_undo(bank)
-    if undone is not None:
-        yield Undone(undone, bank.undo(undone.id))
-        yield Remembered(tuple(bank.all()))
-
-
-def _to_undo(bank: MemoryBank) -> Change | None:
-    """The newest operation that lost something: there it matters most that it can be taken back."""
-    lost = [change for change in bank.history() if change.before is not None]
-    return lost[-1] if lost else None
+        state = graph.invoke({"question": question.text})
+        yield AnswerScene(question, state["answer"], tuple(state["selected"]), len(state["memories"]))
+    # The newest operation that lost something: there it matters most that it can be taken back.
+    lossy = [change for change in bank.history() if change.before is not None]
+    if lossy:
+        yield UndoScene(lossy[-1], bank.undo(lossy[-1].id))
+        yield BankScene(tuple(bank.all()))

@@ -13,7 +13,7 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, TypeAlias
@@ -28,7 +28,7 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from langgraph_memory_r1.errors import InputError
 
-Reply: TypeAlias = "str | AIMessage | BaseException | Callable[[list[BaseMessage]], str | AIMessage]"
+ScriptedReply: TypeAlias = "str | AIMessage | BaseException | Callable[[list[BaseMessage]], str | AIMessage]"
 """What one call of a scripted model does: says it, raises it, or works it out from the messages."""
 
 _WORD = re.compile(r"\w+")
@@ -56,8 +56,10 @@ class ScriptedChatModel(BaseChatModel):
     """The messages of every call, in order."""
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
-    def __init__(self, script: Sequence[Reply] | Callable[[list[BaseMessage]], str | AIMessage], **kwargs: Any) -> None:
-        """Takes the script; `delay=` as a keyword."""
+    def __init__(
+        self, script: Sequence[ScriptedReply] | Callable[[list[BaseMessage]], str | AIMessage], **kwargs: Any
+    ) -> None:
+        """Take the script; `delay=` as a keyword."""
         fields: dict[str, Any] = {"script": script if callable(script) else tuple(script), **kwargs}
         super().__init__(**fields)
 
@@ -69,21 +71,17 @@ class ScriptedChatModel(BaseChatModel):
         with self._lock:
             number = len(self.calls)
             self.calls.append(list(messages))
-        reply: Reply = self.script if callable(self.script) else self._line(number)
-        if isinstance(reply, BaseException):
-            raise reply
-        said = reply(messages) if callable(reply) else reply
-        message = said if isinstance(said, AIMessage) else AIMessage(said)
-        return ChatResult(generations=[ChatGeneration(message=message)])
-
-    def _line(self, number: int) -> Reply:
-        if number >= len(self.script):
+        if not callable(self.script) and number >= len(self.script):
             raise InputError(
                 f"the script holds {len(self.script)} replies but the model was called {number + 1} times; "
                 "add a reply, or give a callable that makes every reply"
             )
-        line: Reply = self.script[number]
-        return line
+        scripted: ScriptedReply = self.script if callable(self.script) else self.script[number]
+        if isinstance(scripted, BaseException):
+            raise scripted
+        reply = scripted(messages) if callable(scripted) else scripted
+        message = reply if isinstance(reply, AIMessage) else AIMessage(reply)
+        return ChatResult(generations=[ChatGeneration(message=message)])
 
     def _generate(
         self,
@@ -108,7 +106,7 @@ class ScriptedChatModel(BaseChatModel):
         return self._reply(messages)
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
-        """Accepts tools and ignores them: what is called is what the script says."""
+        """Accept tools and ignore them: what is called is what the script says."""
         return self
 
 
@@ -119,7 +117,7 @@ class HashEmbeddings(Embeddings):
     """
 
     def __init__(self, dims: int = _DIMS) -> None:
-        """Vectors of `dims` numbers (at least 1)."""
+        """Make vectors of `dims` numbers (at least 1)."""
         if dims < 1:
             raise InputError(f"dims must be at least 1, not {dims!r}")
         self.dims = dims
@@ -127,24 +125,20 @@ class HashEmbeddings(Embeddings):
         self.spec = "hash" if dims == _DIMS else None
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """One vector for each text."""
+        """Return one vector for each text."""
         return [self.embed_query(text) for text in texts]
 
     def embed_query(self, text: str) -> list[float]:
-        """The vector of one text; a text without words gets the first axis."""
+        """Return the vector of one text; a text without words gets the first axis."""
         vector = [0.0] * self.dims
-        for feature, weight in _features(text.lower()):
-            bucket, sign = _bucket(feature, self.dims)
-            vector[bucket] += sign * weight
+        for word in _WORD.findall(text.lower()):
+            padded = f"<{word}>"
+            features = [(word, min(len(word), 6) / 6), *((padded[i : i + 3], 0.2) for i in range(len(padded) - 2))]
+            for feature, weight in features:
+                bucket, sign = _bucket(feature, self.dims)
+                vector[bucket] += sign * weight
         length = math.sqrt(sum(value * value for value in vector))
         return [value / length for value in vector] if length else [1.0, *vector[1:]]
-
-
-def _features(text: str) -> Iterator[tuple[str, float]]:
-    for word in _WORD.findall(text):
-        yield word, min(len(word), 6) / 6
-        padded = f"<{word}>"
-        yield from ((padded[start : start + 3], 0.2) for start in range(len(padded) - 2))
 
 
 @lru_cache(maxsize=65536)

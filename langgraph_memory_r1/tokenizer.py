@@ -42,24 +42,26 @@ _STOP = frozenset(
 
 
 def terms(text: str) -> tuple[str, ...]:
-    """The index terms of a text, in order and with repeats."""
+    """Return the index terms of a text, in order and with repeats."""
     return _cached_terms(text) if len(text) <= _CACHED_TEXT else _terms(text)
 
 
 def date_terms(day: date) -> tuple[str, ...]:
-    """The index terms of a day: the same whether it is written `7 May 2023` or `2023-05-07`."""
+    """Return the index terms of a day: the same whether it is written `7 May 2023` or `2023-05-07`."""
     return terms(_spelled(day.year, day.month, day.day))
 
 
 def _terms(text: str) -> tuple[str, ...]:
-    spelled = _ISO_DATE.sub(lambda found: _spelled(*map(int, found.groups())), unicodedata.normalize("NFKC", text))
-    found: list[str] = []
+    spelled = _ISO_DATE.sub(lambda match: _spelled(*map(int, match.groups())), unicodedata.normalize("NFKC", text))
+    tokens: list[str] = []
     for match in _TOKEN.finditer(_APOSTROPHE.sub("", spelled.casefold())):
-        if match[1]:
-            found.extend(_pairs(match[1]))
+        if run := match[1]:
+            # Each character, so that a word of one is found, and each two neighbours.
+            tokens += [*run, *(run[i : i + 2] for i in range(len(run) - 1))]
         elif match[0] not in _STOP:
-            found.append(stem(match[0][:_LONGEST]) if match[0].isalpha() else match[0][:_LONGEST])
-    return tuple(found)
+            word = match[0][:_LONGEST]
+            tokens.append(stem(word) if match[0].isalpha() else word)
+    return tuple(tokens)
 
 
 _cached_terms = lru_cache(maxsize=8_192)(_terms)
@@ -67,11 +69,6 @@ _cached_terms = lru_cache(maxsize=8_192)(_terms)
 
 def _spelled(year: int, month: int, day: int) -> str:
     return f"{day} {_MONTHS[month - 1]} {year}"
-
-
-def _pairs(run: str) -> list[str]:
-    """Each character, so that a word of one is found, and each two neighbours."""
-    return [*run, *(run[i : i + 2] for i in range(len(run) - 1))]
 
 
 class _Stemmer(threading.local):
@@ -86,5 +83,5 @@ _stemmer = _Stemmer()
 
 @lru_cache(maxsize=65_536)
 def stem(word: str) -> str:
-    """The English stem of a case-folded word."""
+    """Return the English stem of a case-folded word."""
     return _stemmer.stem(word)

@@ -9,7 +9,7 @@ import pytest
 from langgraph.store.memory import InMemoryStore
 
 from langgraph_memory_r1 import LanceDBStore, MemoryBank
-from langgraph_memory_r1.demo import Answered, Remembered, Said, Scene, Undone, conversation, play
+from langgraph_memory_r1.demo import AnswerScene, BankScene, Scene, TurnScene, UndoScene, conversation, play
 
 
 @pytest.fixture(params=["lancedb", "in-memory"], scope="module")
@@ -29,7 +29,7 @@ def scenes(played: MemoryBank) -> list[Scene]:
 
 def said(scenes: list[Scene], words: str) -> list[dict[str, Any]]:
     """The operations of the turn that holds these words."""
-    (found,) = [scene for scene in scenes if isinstance(scene, Said) and words in scene.turn.text]
+    (found,) = [scene for scene in scenes if isinstance(scene, TurnScene) and words in scene.turn.text]
     return list(found.operations)
 
 
@@ -69,7 +69,7 @@ def test_small_talk_is_a_noop_with_a_reason(scenes: list[Scene], words: str) -> 
 
 
 def test_questions_are_answered_from_the_turns_that_hold_the_answer(scenes: list[Scene]) -> None:
-    answered = [scene for scene in scenes if isinstance(scene, Answered)]
+    answered = [scene for scene in scenes if isinstance(scene, AnswerScene)]
     assert len(answered) == len(conversation().questions)
     for scene in answered:
         used = {turn for memory in scene.selected for turn in memory["source"]}
@@ -78,8 +78,8 @@ def test_questions_are_answered_from_the_turns_that_hold_the_answer(scenes: list
 
 
 def test_one_operation_is_undone_and_the_bank_shows_it(scenes: list[Scene]) -> None:
-    before, after = [scene.memories for scene in scenes if isinstance(scene, Remembered)]
-    (undone,) = [scene for scene in scenes if isinstance(scene, Undone)]
+    before, after = [scene.memories for scene in scenes if isinstance(scene, BankScene)]
+    (undone,) = [scene for scene in scenes if isinstance(scene, UndoScene)]
     assert undone.operation.event == "DELETE" and undone.change.undoes == undone.operation.id
     assert {memory.text for memory in after} - {memory.text for memory in before} == {
         "Maya plays the guitar in a small band."
@@ -87,7 +87,7 @@ def test_one_operation_is_undone_and_the_bank_shows_it(scenes: list[Scene]) -> N
 
 
 def test_history_is_complete_and_names_the_model(played: MemoryBank, scenes: list[Scene]) -> None:
-    operations = [operation for scene in scenes if isinstance(scene, Said) for operation in scene.operations]
+    operations = [operation for scene in scenes if isinstance(scene, TurnScene) for operation in scene.operations]
     history = played.history()
     assert [change.id for change in history[:-1]] == [operation["op_id"] for operation in operations]
     assert {change.model for change in history[:-1]} == {"rules"}

@@ -71,7 +71,7 @@ def _folder(db: str | None) -> Iterator[str]:
 
 
 def _show(scenes: Iterator[Scene], model: str) -> None:
-    from langgraph_memory_r1.demo import Answered, Remembered, Said, Undone
+    from langgraph_memory_r1.demo import AnswerScene, BankScene, TurnScene, UndoScene
     from langgraph_memory_r1.state import change_record
 
     decided = f"{model}, {BASELINE}" if model == "rules" else model
@@ -79,22 +79,22 @@ def _show(scenes: Iterator[Scene], model: str) -> None:
     session: str | None = None
     asked = False
     for scene in scenes:
-        if isinstance(scene, Said):
+        if isinstance(scene, TurnScene):
             if scene.turn.session != session:
                 session = scene.turn.session
                 heading(f"Session {(session or '').removeprefix('s')}, {day(scene.turn.at)}")
             _show_said(scene)
-        elif isinstance(scene, Remembered):
+        elif isinstance(scene, BankScene):
             heading(f"The bank holds {len(scene.memories)} memories")
             show_memories(memory_as_json(memory) for memory in scene.memories)
-        elif isinstance(scene, Answered):
+        elif isinstance(scene, AnswerScene):
             if not asked:
                 heading("Questions, answered from the bank")
             else:
                 say()
             asked = True
             _show_answered(scene, model)
-        elif isinstance(scene, Undone):
+        elif isinstance(scene, UndoScene):
             heading("One operation is undone")
             show_operation(change_record(scene.operation))
             entry(("undo", "bold"), f"{plain(scene.operation.id)} is taken back")
@@ -108,7 +108,7 @@ def _show_said(scene: Any) -> None:
 
 def _show_answered(scene: Any, model: str) -> None:
     say(("? ", "cyan"), scene.question.text)
-    show_answer(scene.text, scene.selected, scene.looked_at, model)
+    show_answer(scene.text, scene.selected, scene.retrieved, model)
 
 
 def _goodbye(db: str | None, model: str) -> None:
@@ -123,19 +123,19 @@ def _goodbye(db: str | None, model: str) -> None:
 
 
 def _as_data(scene: Scene) -> dict[str, Any]:
-    from langgraph_memory_r1.demo import Answered, Remembered, Said
+    from langgraph_memory_r1.demo import AnswerScene, BankScene, TurnScene
     from langgraph_memory_r1.state import change_record, turn_as_dict
 
-    if isinstance(scene, Said):
+    if isinstance(scene, TurnScene):
         return {"scene": "turn", "turn": turn_as_dict(scene.turn), "operations": list(scene.operations)}
-    if isinstance(scene, Remembered):
+    if isinstance(scene, BankScene):
         return {"scene": "bank", "memories": [memory_as_json(memory) for memory in scene.memories]}
-    if isinstance(scene, Answered):
+    if isinstance(scene, AnswerScene):
         return {
             "scene": "question",
             "question": scene.question.text,
             "answer": scene.text,
             "selected": list(scene.selected),
-            "looked_at": scene.looked_at,
+            "looked_at": scene.retrieved,
         }
     return {"scene": "undo", "operation": change_record(scene.operation), "change": change_record(scene.change)}

@@ -36,27 +36,26 @@ __all__ = ["answer", "decide", "extract_facts"]
 
 
 def extract_facts(turns: Sequence[Turn]) -> list[Fact]:
-    """The sentences of these turns that are worth remembering, each made to stand alone.
+    """Extract the sentences of these turns that are worth remembering, each made to stand alone.
 
     A sentence that begins with "it", "she" and the like joins the one before it; a short answer joins its question.
     """
     facts: list[Fact] = []
-    asked: tuple[str, str] | None = None
+    asker, question = "", ""
     for turn in turns:
-        said = sentences(turn.text)
-        question = asked[1] if asked and asked[0] != turn.speaker and terms(asked[1]) else None
-        for text in _statements(said, turn.speaker, question):
-            facts.append(
-                Fact(resolve(text, turn.at), turn.speaker, turn.at, (turn.id,) if turn.id else (), turn.session)
-            )
-        asked = (turn.speaker, said[-1]) if said and is_question(said[-1]) else None
+        parts = sentences(turn.text)
+        answered = question if asker != turn.speaker and terms(question) else ""
+        source = (turn.id,) if turn.id else ()
+        for text in _statements(parts, turn.speaker, answered):
+            facts.append(Fact(resolve(text, turn.at), turn.speaker, turn.at, source, turn.session))
+        asker, question = turn.speaker, parts[-1] if parts and is_question(parts[-1]) else ""
     return facts
 
 
-def _statements(said: Sequence[str], speaker: str, question: str | None) -> Iterator[str]:
-    """The statements of one turn, with what belongs together in one piece."""
+def _statements(parts: Sequence[str], speaker: str, question: str) -> Iterator[str]:
+    """Yield the statements among the sentences of one turn, with what belongs together in one piece."""
     piece = ""
-    for number, sentence in enumerate(said):
+    for number, sentence in enumerate(parts):
         statement = statement_of(sentence)
         if not statement or not (is_worth_keeping(statement) or takes_back(statement)):
             continue

@@ -67,6 +67,7 @@ _FITS = 0.6
 _ENOUGH = 0.35
 """Below this share of the question's rare words a sentence is no answer. Tuned on two conversations of LoCoMo: a higher
 one says more often, and too often, that it does not know."""
+_CLAUSE_END = re.compile(r"[.;!?]| - | \u2013 | \u2014 |, (?:and|but|so|which)\b")
 _WHO = re.compile(r"(?:who|whose)\b", re.IGNORECASE)
 _LAST_WORD = re.compile(r"\b(to|for|with|of|about|at|in|from|on)\?*$")
 _LOOSE = re.compile(r"(?:and|or|but|of|for|to|with|at|in|on|so|because|from|if|when|who|me|you)\b", re.IGNORECASE)
@@ -82,108 +83,138 @@ class _Unit:
 
     text: str
     index: int
+    """Of the memory among those that were given."""
     memory: Memory
     words: frozenset[str]
     score: float = 0.0
 
+    def match(self, word: str) -> float:
+        """Return how much of a word's weight it has: all, some for a related word, or none."""
+        if word in self.words:
+            return 1
+        return _NEAR if self.words.intersection(_RELATED.get(word, "").split()) else 0
+
+    def names(self, question: str) -> list[str]:
+        """Return the names in it, without the speaker's and those in the question."""
+        known = set(terms(question)) | set(terms(self.memory.speaker or ""))
+        names = (name for name in _NAME.findall(self.text) if not _is_time(name) and not set(terms(name)) <= known)
+        return list(dict.fromkeys(names))
+
+    def phrase(self, question: str) -> str:
+        """Return what follows the last word that it shares with the question, if that is short; else all of it."""
+        asked = set(terms(question))
+        text = re.sub(r" \([^()]*\)", "", self.text)
+        end = max((word.end() for word in re.finditer(r"[\w'-]+", text) if set(terms(word[0])) & asked), default=0)
+        phrase = _CLAUSE_END.split(text[end:].lstrip(" ,:"), maxsplit=1)[0]
+        if preposition := _LAST_WORD.search(question):
+            phrase = re.sub(rf"^{preposition[1]} ", "", phrase)
+        phrase = re.sub(r"^(?:(?:is|are|was|were|named|called|name is|as|that|the|an?) )+", "", phrase.strip(" ,"))
+        if terms(phrase) and len(phrase.split()) <= _SHORT and not _LOOSE.match(phrase):
+            return _short(phrase)
+        # A memory can be several sentences: then the one that shares most, without "Ann: " in front.
+        best = max(sentences(self.text), key=lambda sentence: len(set(terms(sentence)) & asked))
+        return _short(best.removeprefix(f"{self.memory.speaker}: "))
+
 
 def answer(question: str, memories: Sequence[Memory], at: datetime | None = None) -> tuple[str, tuple[int, ...]]:
-    """A short answer and the numbers of the memories it rests on, best first; `UNKNOWN` and none where nothing fits."""
+    """Answer a question from memories.
+
+    Returns:
+        A short answer and the numbers of the memories that it rests on, best first; `UNKNOWN` and none where nothing
+        fits.
+    """
     ranked = _ranked(question, memories)
     if not ranked:
         return UNKNOWN, ()
-    text, used = _answer(question.strip(), ranked)
-    return text, tuple(dict.fromkeys(unit.index for unit in used))
+    text, units_used = _cut_to_question(question.strip(), ranked)
+    return text, tuple(dict.fromkeys(unit.index for unit in units_used))
 
 
-def _answer(question: str, ranked: list[_Unit]) -> tuple[str, list[_Unit]]:
-    asked, best = question.lower(), ranked[0]
-    if re.match(r"(?:when\b|(?:what|which|on what|in what|in which) (?:\w+ )?(?:date|day|year|month)\b)", asked):
-        return _date(best), [best]
-    if counted := re.search(r"how many (?:different )?(\w+)", asked):
-        return _count(counted[1], ranked)
-    if "how old" in asked and (aged := re.search(r"\b\d{1,3}\b", best.text)):
-        return aged[0], [best]
-    if "how long" in asked and (lasting := _duration(asked, ranked)):
-        return lasting
-    if _YES_NO.match(asked):
-        return _yes_or_no(question, ranked)
-    if re.search(r"\bnames\b", asked) and (several := _several(ranked, question))[0]:
-        return several
-    if asked.startswith("where") and (places := _places(best, question)):
-        return places, [best]
-    if asked.startswith("who") and (names := _names(best, question)):
-        return names, [best]
-    return _phrase(best, question), [best]
+def _cut_to_question(question: str, ranked: list[_Unit]) -> tuple[str, list[_Unit]]:
+    """Cut the best sentences down to what the question asks for; return it with the sentences that it rests on."""
+    lower, best = question.lower(), ranked[0]
+    if re.match(r"(?:when\b|(?:what|which|on what|in what|in which) (?:\w+ )?(?:date|day|year|month)\b)", lower):
+        dates = mentioned(best.text) or ([day(best.memory.at)] if best.memory.at else [_short(best.text)])
+        return dates[0], [best]
+    if thing := re.search(r"how many (?:different )?(\w+)", lower):
+        return _count(thing[1], ranked)
+    if "how old" in lower and (age := re.search(r"\b\d{1,3}\b", best.text)):
+        return age[0], [best]
+    if "how long" in lower:
+        pattern = _AGO if "how long ago" in lower else _DURATION
+        for unit in ranked[:5]:
+            if duration := pattern.search(unit.text):
+                return duration[0], [unit]
+    if _YES_NO.match(lower):
+        # From a sentence without one of the telling words nothing follows for what was asked.
+        telling = _telling(question, {unit.memory.speaker for unit in ranked if unit.memory.speaker})
+        for unit in ranked:
+            if all(unit.match(word) for word in telling):
+                return ("No" if bool(_NOT.search(unit.text)) != bool(_NOT.search(question)) else "Yes"), [unit]
+        return UNKNOWN, []
+    if re.search(r"\bnames\b", lower):
+        fitting = [unit for unit in ranked if unit.memory == best.memory or unit.score > _FITS * best.score]
+        units_named = [unit for unit in fitting if unit.memory.speaker == best.memory.speaker]
+        units_named.sort(key=lambda unit: (unit.index, unit.memory.text.find(unit.text)))  # in the order of saying
+        names = list(dict.fromkeys(name for unit in units_named for name in unit.names(question)))
+        if names:
+            return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])), units_named
+    if lower.startswith("where"):
+        asked = set(terms(question))
+        places = [name for name in _PLACE.findall(best.text) if not _is_time(name) and not set(terms(name)) <= asked]
+        if places:
+            return ", ".join(dict.fromkeys(places)), [best]
+    if lower.startswith("who") and (people := best.names(question)):
+        return ", ".join(people), [best]
+    return best.phrase(question), [best]
 
 
 def _ranked(question: str, memories: Sequence[Memory]) -> list[_Unit]:
-    """The sentences that share enough telling words with the question, best first."""
-    found = [unit for index, memory in enumerate(memories) for unit in _units(index, memory)]
+    """Return the sentences that share enough telling words with the question, best first."""
+    all_units: list[_Unit] = []
+    for index, memory in enumerate(memories):
+        for text in units(memory.text):
+            filled = slot(text, memory.speaker)
+            # Also the words by which one asks for the value that it gives: "work" for "got a job at ...".
+            by_slot = _ASKED_FOR.get(filled[0], frozenset()) if filled else frozenset()
+            all_units.append(_Unit(text, index, memory, frozenset(terms(text)) | by_slot))
+    asked = set(terms(question))
     speakers = {memory.speaker for memory in memories if memory.speaker}
-    named = {speaker for speaker in speakers if set(terms(speaker)) & set(terms(question))}
-    spread = Counter(word for unit in found for word in unit.words)
-    rarity = {word: math.log(1 + len(found) / (0.5 + spread[word])) for word in _telling(question, speakers)}
-    scored = [_scored(unit, rarity, named, question) for unit in found]
-    return sorted((unit for unit in scored if unit.score > 0), key=lambda unit: -unit.score)
-
-
-def _units(index: int, memory: Memory) -> list[_Unit]:
-    return [_Unit(text, index, memory, _meaning(text, memory.speaker)) for text in units(memory.text)]
-
-
-def _meaning(text: str, speaker: str | None) -> frozenset[str]:
-    """The words of a sentence, and those by which one asks for the value that it gives."""
-    found = slot(text, speaker)
-    return frozenset(terms(text)) | _ASKED_FOR.get(found[0] if found else "", frozenset())
+    speakers_named = {speaker for speaker in speakers if set(terms(speaker)) & asked}
+    spread = Counter(word for unit in all_units for word in unit.words)
+    rarity = {word: math.log(1 + len(all_units) / (0.5 + spread[word])) for word in _telling(question, speakers)}
+    scored: list[_Unit] = []
+    for unit in all_units:
+        shared = {word: weight for word, rare in rarity.items() if (weight := unit.match(word) * rare)}
+        if sum(rarity[word] for word in shared) < _ENOUGH * sum(rarity.values()):
+            continue
+        score = sum(shared.values()) / (1 + 0.02 * len(unit.words))
+        if speakers_named and unit.memory.speaker not in speakers_named:
+            score *= _OTHER
+        about = subject(unit.text, unit.memory.speaker)
+        if about and not about & asked and not _WHO.match(question):
+            score *= _ABOUT_OTHER
+        if _PHOTO in unit.text:
+            score *= _CAPTION
+        if score > 0:
+            scored.append(replace(unit, score=score))
+    return sorted(scored, key=lambda unit: -unit.score)
 
 
 def _telling(question: str, speakers: set[str]) -> list[str]:
-    """The words of a question that say what it is about."""
+    """Return the words of a question that say what it is about."""
     names = {word for speaker in speakers for word in terms(speaker)}
     words = [word for word in terms(question) if word not in names]
     return [word for word in words if word not in _ASKED] or words or list(terms(question))
 
 
-def _scored(unit: _Unit, rarity: dict[str, float], named: set[str], question: str) -> _Unit:
-    """The unit with its score; none where too little of the question is in it."""
-    shared = {word: weight for word, rare in rarity.items() if (weight := _match(word, unit) * rare)}
-    if sum(rarity[word] for word in shared) < _ENOUGH * sum(rarity.values()):
-        return unit
-    score = sum(shared.values()) / (1 + 0.02 * len(unit.words))
-    if named and unit.memory.speaker not in named:
-        score *= _OTHER
-    about = subject(unit.text, unit.memory.speaker)
-    if about and not about.intersection(terms(question)) and not _WHO.match(question):
-        score *= _ABOUT_OTHER
-    return replace(unit, score=score * (_CAPTION if _PHOTO in unit.text else 1))
-
-
-def _match(word: str, unit: _Unit) -> float:
-    if word in unit.words:
-        return 1
-    return _NEAR if unit.words.intersection(_RELATED.get(word, "").split()) else 0
-
-
-def _duration(asked: str, ranked: list[_Unit]) -> tuple[str, list[_Unit]] | None:
-    pattern = _AGO if "how long ago" in asked else _DURATION
-    return next(((found[0], [unit]) for unit in ranked[:5] if (found := pattern.search(unit.text))), None)
-
-
-def _date(unit: _Unit) -> str:
-    dates = mentioned(unit.text)
-    if dates:
-        return dates[0]
-    return day(unit.memory.at) if unit.memory.at else _short(unit.text)
-
-
 def _count(thing: str, ranked: list[_Unit]) -> tuple[str, list[_Unit]]:
-    """A number that stands before the thing, or else how often one more of it is named."""
+    """Return a number that stands before the thing, or else how often one more of it is named."""
     word = re.escape(thing.removesuffix("ies").removesuffix("s"))
     stated = re.compile(rf"\b({_NUMBER}) (?:\w+ )?{word}\w*", re.IGNORECASE)
     for unit in ranked[:3]:
-        if found := stated.search(unit.text):
-            return found[1], [unit]
+        if number := stated.search(unit.text):
+            return number[1], [unit]
     one = re.compile(
         rf"\b(?:an?|another|one|(?:a )?(?:second|third|new)|(?:my|their)) (?:\w+ )?{word}\b", re.IGNORECASE
     )
@@ -194,61 +225,8 @@ def _count(thing: str, ranked: list[_Unit]) -> tuple[str, list[_Unit]]:
     return _short(ranked[0].text), ranked[:1]
 
 
-def _yes_or_no(question: str, ranked: list[_Unit]) -> tuple[str, list[_Unit]]:
-    """Yes or no where one sentence holds every telling word of the question; else it is not known."""
-    wanted = _telling(question, {unit.memory.speaker for unit in ranked if unit.memory.speaker})
-    for unit in ranked:
-        if all(_match(word, unit) for word in wanted):
-            return ("No" if bool(_NOT.search(unit.text)) != bool(_NOT.search(question)) else "Yes"), [unit]
-    return UNKNOWN, []
-
-
-def _places(unit: _Unit, question: str) -> str:
-    asked = set(terms(question))
-    found = [place for place in _PLACE.findall(unit.text) if not _is_time(place) and not set(terms(place)) <= asked]
-    return ", ".join(dict.fromkeys(found))
-
-
-def _names(unit: _Unit, question: str) -> str:
-    known = set(terms(question)) | set(terms(unit.memory.speaker or ""))
-    found = [name for name in _NAME.findall(unit.text) if not _is_time(name) and not set(terms(name)) <= known]
-    return ", ".join(dict.fromkeys(found))
-
-
-def _several(ranked: list[_Unit], question: str) -> tuple[str, list[_Unit]]:
-    """The names in all sentences of the best one's speaker that fit about as well, in the order of their saying."""
-    best = ranked[0]
-    fitting = [unit for unit in ranked if unit.memory == best.memory or unit.score > _FITS * best.score]
-    named = [unit for unit in fitting if unit.memory.speaker == best.memory.speaker]
-    named.sort(key=lambda unit: (unit.index, unit.memory.text.find(unit.text)))
-    found = dict.fromkeys(name for unit in named for name in _names(unit, question).split(", ") if name)
-    *names, last = found or [""]
-    return (f"{', '.join(names)} and {last}" if names else last), named
-
-
 def _is_time(name: str) -> bool:
     return name.split()[-1] in MONTHS or name.lower().endswith("day")
-
-
-def _phrase(unit: _Unit, question: str) -> str:
-    """What follows the last word that the sentence shares with the question, if that is short; else the sentence."""
-    asked = set(terms(question))
-    text = re.sub(r" \([^()]*\)", "", unit.text)
-    end = max((found.end() for found in re.finditer(r"[\w'-]+", text) if set(terms(found[0])) & asked), default=0)
-    rest = re.split(r"[.;!?]| - | \u2013 | \u2014 |, (?:and|but|so|which)\b", text[end:].lstrip(" ,:"), maxsplit=1)[0]
-    rest = re.sub(rf"^{preposition[1]} ", "", rest) if (preposition := _LAST_WORD.search(question)) else rest
-    rest = re.sub(r"^(?:(?:is|are|was|were|named|called|name is|as|that|the|an?) )+", "", rest.strip(" ,"))
-    return (
-        _short(rest)
-        if terms(rest) and len(rest.split()) <= _SHORT and not _LOOSE.match(rest)
-        else _short(_main(unit, asked))
-    )
-
-
-def _main(unit: _Unit, asked: set[str]) -> str:
-    """The one sentence of a memory that shares most with the question, without the speaker's name before it."""
-    best = max(sentences(unit.text), key=lambda text: len(set(terms(text)) & asked))
-    return best.removeprefix(f"{unit.memory.speaker}: ")
 
 
 def _short(text: str) -> str:

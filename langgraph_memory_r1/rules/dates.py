@@ -50,63 +50,58 @@ _DATE = re.compile(
 
 
 def day(at: datetime) -> str:
-    """A day as people write it: 7 May 2023."""
+    """Format a day as people write it: 7 May 2023."""
     return f"{at.day} {MONTHS[at.month - 1]} {at.year}"
 
 
 def mentioned(text: str) -> list[str]:
-    """The absolute dates that a text names, those that `resolve` wrote first."""
+    """Return the absolute dates that a text names, those that `resolve` wrote first."""
     resolved = [inner for inner in re.findall(r"\(([^()]*)\)", text) if _DATE.fullmatch(inner)]
-    return resolved + [found for found in _DATE.findall(text) if found not in resolved]
+    return resolved + [date for date in _DATE.findall(text) if date not in resolved]
 
 
 def resolve(text: str, at: datetime | None) -> str:
-    """The text with the absolute date behind every relative one; unchanged where `at` is unknown."""
+    """Write the absolute date behind every relative one of a text; unchanged where `at` is unknown."""
     if at is None:
         return text
+
+    def annotated(match: re.Match[str], absolute: _Absolute) -> str:
+        try:
+            date = absolute(match, at)
+        except (OverflowError, ValueError):  # a year that the calendar does not have
+            date = None
+        return f"{match[0]} ({date})" if date else match[0]
+
     for pattern, absolute in _RULES:
-        text = pattern.sub(partial(_annotated, absolute=absolute, at=at), text)
+        text = pattern.sub(partial(annotated, absolute=absolute), text)
     return text
 
 
-def _annotated(found: re.Match[str], absolute: _Absolute, at: datetime) -> str:
-    try:
-        date = absolute(found, at)
-    except (OverflowError, ValueError):  # a year that the calendar does not have
-        date = None
-    return f"{found[0]} ({date})" if date else found[0]
-
-
 def _shifted(days: int) -> _Absolute:
-    return lambda found, at: day(at + timedelta(days=days))
+    return lambda match, at: day(at + timedelta(days=days))
 
 
-def _ago(found: re.Match[str], at: datetime) -> str | None:
-    return _distance(found["count"], found["unit"], at, -1)
-
-
-def _ahead(found: re.Match[str], at: datetime) -> str | None:
-    return _distance(found["count"], found["unit"], at, 1)
-
-
-def _in(found: re.Match[str], at: datetime) -> str | None:
-    """A date in a sentence about the future; a duration ("I read it in two weeks") elsewhere."""
-    return _ahead(found, at) if _FUTURE.search(found.string, 0, found.start()) else None
-
-
-def _distance(count_word: str, unit: str, at: datetime, sign: int) -> str | None:
+def _distant(sign: int, *, future_only: bool = False) -> _Absolute:
+    """Return the rule for so many days, weeks, months or years before (-1) or after (1) the day of speaking."""
     side = "before" if sign < 0 else "after"
-    word = count_word.lower()
-    count = int(word) if word.isdigit() else _COUNTS.get(word)
-    if count is None:
-        return f"a few {unit} {side} {day(at)}" if unit in ("days", "weeks", "weekends") else None
-    if unit.startswith("day"):
-        return day(at + timedelta(days=sign * count))
-    if unit.startswith("week"):
-        return f"{'the' if count == 1 else word} {unit} {side} {day(at)}"
-    if unit.startswith("month"):
-        return _month(at, sign * count)
-    return str(at.year + sign * count)
+
+    def absolute(match: re.Match[str], at: datetime) -> str | None:
+        # "in two weeks" is a date in a sentence about the future, and a duration elsewhere ("I read it in two weeks").
+        if future_only and not _FUTURE.search(match.string, 0, match.start()):
+            return None
+        word, unit = match["count"].lower(), match["unit"]
+        count = int(word) if word.isdigit() else _COUNTS.get(word)
+        if count is None:
+            return f"a few {unit} {side} {day(at)}" if unit in ("days", "weeks", "weekends") else None
+        if unit.startswith("day"):
+            return day(at + timedelta(days=sign * count))
+        if unit.startswith("week"):
+            return f"{'the' if count == 1 else word} {unit} {side} {day(at)}"
+        if unit.startswith("month"):
+            return _month(at, sign * count)
+        return str(at.year + sign * count)
+
+    return absolute
 
 
 def _month(at: datetime, shift: int) -> str:
@@ -114,9 +109,9 @@ def _month(at: datetime, shift: int) -> str:
     return f"{MONTHS[index % 12]} {index // 12}"
 
 
-def _near(found: re.Match[str], at: datetime) -> str | None:
-    """The week, month, year, season or weekday beside this one: "last May", "next Friday"."""
-    which, unit = found["which"].lower(), found["unit"].lower()
+def _near(match: re.Match[str], at: datetime) -> str | None:
+    """Return the week, month, year, season or weekday beside this one: "last May", "next Friday"."""
+    which, unit = match["which"].lower(), match["unit"].lower()
     step = {"next": 1, "coming": 1, "upcoming": 1, "following": 1, "this": 0}.get(which, -1)
     if unit in ("week", "weekend"):
         return f"the {unit} {'before' if step < 0 else 'after' if step else 'of'} {day(at)}"
@@ -126,21 +121,17 @@ def _near(found: re.Match[str], at: datetime) -> str | None:
         return f"{unit.capitalize()} {_year(MONTHS.index(unit.capitalize()) + 1, step, at)}"
     if unit in _SEASON_END:
         return f"{unit} {_year(_SEASON_END[unit], step, at)}"
-    return _weekday(unit, step, at)
+    days_ahead = (_WEEKDAYS.index(unit[:3]) - at.weekday()) % 7
+    if step < 0:
+        return day(at - timedelta(days=(7 - days_ahead) % 7 or 7))
+    return day(at + timedelta(days=days_ahead or (7 if step else 0)))
 
 
 def _year(month: int, step: int, at: datetime) -> int:
-    """The year of the last (-1), this (0) or next (1) time that this month ends."""
+    """Return the year of the last (-1), this (0) or next (1) time that this month ends."""
     if step < 0:
         return at.year if at.month > month else at.year - 1
     return at.year + 1 if step and at.month >= month else at.year
-
-
-def _weekday(name: str, step: int, at: datetime) -> str:
-    ahead = (_WEEKDAYS.index(name[:3]) - at.weekday()) % 7
-    if step < 0:
-        return day(at - timedelta(days=(7 - ahead) % 7 or 7))
-    return day(at + timedelta(days=ahead or (7 if step else 0)))
 
 
 _FUTURE = re.compile(r"'(?:ll|m|re)\b|\b(?:will|going to|gonna|is|are|due|starts?|leaves?|begins?)\b", re.IGNORECASE)
@@ -159,9 +150,9 @@ _RULES = (
     _rule(r"(?<!day before )yesterday|last night", _shifted(-1)),
     _rule(r"(?<!day after )tomorrow", _shifted(1)),
     _rule(r"today|tonight|this (?:morning|afternoon|evening)", _shifted(0)),
-    _rule(rf"(?P<count>{_COUNT}) (?P<unit>{_UNITS}) (?:ago|back)", _ago),
-    _rule(rf"in (?P<count>{_COUNT}) (?P<unit>{_UNITS})", _in),
-    _rule(rf"(?P<count>{_COUNT}) (?P<unit>{_UNITS}) from (?:now|today)", _ahead),
+    _rule(rf"(?P<count>{_COUNT}) (?P<unit>{_UNITS}) (?:ago|back)", _distant(-1)),
+    _rule(rf"in (?P<count>{_COUNT}) (?P<unit>{_UNITS})", _distant(1, future_only=True)),
+    _rule(rf"(?P<count>{_COUNT}) (?P<unit>{_UNITS}) from (?:now|today)", _distant(1)),
     _rule(
         rf"(?:this )?(?P<which>last|past|previous|next|coming|upcoming|following|this)"
         rf" (?P<unit>week|weekend|month|year|{_SEASON}|{_MONTH}|{_WEEKDAY})",

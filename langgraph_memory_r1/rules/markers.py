@@ -88,43 +88,43 @@ COMMON = frozenset(
 
 
 def takes_back(text: str) -> bool:
-    """Whether a speaker asks to forget something or says that it was not so."""
+    """Return whether a speaker asks to forget something or says that it was not so."""
     return _COMMAND.search(text) is not None
 
 
 def ends(text: str) -> bool:
-    """Whether something is over: "stopped", "sold", "not any more"; not "won't stop"."""
+    """Return whether something is over: "stopped", "sold", "not any more"; not "won't stop"."""
     return _STOPPED.search(text) is not None and _GOES_ON.search(text) is None
 
 
 def corrects(text: str) -> bool:
-    """Whether a value is put right: "actually", "instead", "moved to"."""
+    """Return whether a value is put right: "actually", "instead", "moved to"."""
     return _CORRECTION.search(text) is not None
 
 
 def corrects_surely(text: str) -> bool:
-    """`corrects`, by more than a "now"."""
-    return any(not found["weak"] for found in _CORRECTION.finditer(text))
+    """Return whether a value is put right by more than a "now"."""
+    return any(not match["weak"] for match in _CORRECTION.finditer(text))
 
 
 def replaced_value(text: str) -> str:
-    """What is no longer so, where it is named: "Monday" in "on Tuesday, not Monday"."""
-    found = _OLD_VALUE.search(text)
-    return found["old"] if found else ""
+    """Return what is no longer so, where it is named: "Monday" in "on Tuesday, not Monday"."""
+    match = _OLD_VALUE.search(text)
+    return match["old"] if match else ""
 
 
 def added_verb(text: str) -> frozenset[str]:
-    """What is done once more: the verb after "also"."""
-    found = _ALSO_DOES.search(text)
-    return frozenset([stem(found[1].lower())]) - COMMON if found else frozenset()
+    """Return what is done once more: the verb after "also"."""
+    match = _ALSO_DOES.search(text)
+    return frozenset([stem(match[1].lower())]) - COMMON if match else frozenset()
 
 
 def adds(text: str) -> bool:
-    """Whether a statement adds to one before: "also", "too"."""
+    """Return whether a statement adds to one before: "also", "too"."""
     return _ALSO.search(text) is not None and _WISH.search(text) is None
 
 
 def one_more_of(text: str) -> str:
-    """The thing of which there is one more: "dog" in "another dog"."""
-    found = None if _WISH.search(text) else _ANOTHER.search(text)
-    return found[1] if found else ""
+    """Return the thing of which there is one more: "dog" in "another dog"."""
+    match = None if _WISH.search(text) else _ANOTHER.search(text)
+    return match[1] if match else ""

@@ -61,7 +61,7 @@ _PRONOUN = re.compile(
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text, cleaned of control characters; a run without an end is cut at a space."""
+    """Split a text into sentences, cleaned of control characters; a run without an end is cut at a space."""
     clean = "".join(char if char.isprintable() or char == "\n" else " " for char in text.replace("\u2019", "'"))
     joined: list[str] = []
     for piece in filter(None, (part.strip() for part in _PIECE.split(clean))):
@@ -69,36 +69,36 @@ def sentences(text: str) -> list[str]:
             joined[-1] += f" {piece}"
         else:
             joined.append(piece)
-    return [part for piece in joined for part in _cut(" ".join(piece.split()))]
-
-
-def _cut(sentence: str) -> list[str]:
-    parts = []
-    while len(sentence) > _LONGEST:
-        end = sentence.rfind(" ", 1, _LONGEST) if " " in sentence[1:_LONGEST] else _LONGEST
-        parts.append(sentence[:end].strip())
-        sentence = sentence[end:].strip()
-    return [*parts, sentence] if sentence else parts
+    parts: list[str] = []
+    for piece in joined:
+        sentence = " ".join(piece.split())
+        while len(sentence) > _LONGEST:
+            end = sentence.rfind(" ", 1, _LONGEST) if " " in sentence[1:_LONGEST] else _LONGEST
+            parts.append(sentence[:end].strip())
+            sentence = sentence[end:].strip()
+        if sentence:
+            parts.append(sentence)
+    return parts
 
 
 def units(text: str) -> list[str]:
-    """The sentences of a memory; one that leans on the sentence before stays with it."""
-    found: list[str] = []
+    """Split a memory into sentences; one that leans on the sentence before stays with it."""
+    parts: list[str] = []
     for sentence in sentences(text):
-        if found and leans_on_previous(sentence):
-            found[-1] += f" {sentence}"
+        if parts and leans_on_previous(sentence):
+            parts[-1] += f" {sentence}"
         else:
-            found.append(sentence)
-    return found or [text]
+            parts.append(sentence)
+    return parts or [text]
 
 
 def is_question(sentence: str) -> bool:
-    """Whether a sentence asks."""
+    """Return whether a sentence asks."""
     return _QUESTION.search(sentence) is not None
 
 
 def statement_of(sentence: str) -> str:
-    """What a sentence states: itself, what a photo shows, the part of a question before what it asks; or nothing."""
+    """Return what a sentence states: itself, what a photo shows, what stands before the asking in a question, or ""."""
     if photo := _PHOTO.fullmatch(sentence):
         return f"I shared a photo: {photo[1]}."
     if not is_question(sentence):
@@ -108,7 +108,7 @@ def statement_of(sentence: str) -> str:
 
 
 def is_worth_keeping(sentence: str) -> bool:
-    """Whether a statement says anything: one telling word about the speaker, or two about anything but the other."""
+    """Return whether a statement says anything: one telling word about the speaker, or two about anything else."""
     telling = [term for term in terms(sentence) if term not in _SMALL_TALK]
     if _MINE.search(sentence):
         return bool(telling)
@@ -116,23 +116,23 @@ def is_worth_keeping(sentence: str) -> bool:
 
 
 def needs_question(statement: str) -> bool:
-    """Whether a statement says little without the question that it answers."""
+    """Return whether a statement says little without the question that it answers."""
     short = len(statement.split()) <= _SHORT_ANSWER and not _MINE.search(statement)
     return short or leans_on_previous(statement)
 
 
 def leans_on_previous(sentence: str) -> bool:
-    """Whether a sentence begins with a word that stands for something said before."""
+    """Return whether a sentence begins with a word that stands for something said before."""
     return _PRONOUN.match(sentence) is not None
 
 
 def subject(text: str, speaker: str | None) -> frozenset[str]:
-    """What a sentence is about where it is not the speaker: "Ann's sister …", "Ann: Bob …"."""
+    """Return the words for what a sentence is about where it is not the speaker: "Ann's sister …", "Ann: Bob …"."""
     name = re.escape(speaker or "")
-    found = re.match(rf"(?:[^,:]*, )?(?:{name}'s|my|their) (.+)|{name}: (?:\w+, )?(.+)", text, re.IGNORECASE)
-    if not found:
+    match = re.match(rf"(?:[^,:]*, )?(?:{name}'s|my|their) (.+)|{name}: (?:\w+, )?(.+)", text, re.IGNORECASE)
+    if not match:
         return frozenset()
-    words = re.findall(r"[\w'-]+", found[1] or found[2])[:3]
+    words = re.findall(r"[\w'-]+", match[1] or match[2])[:3]
     if not words or words[0].lower() in ("we", "our"):
         return frozenset()
     end = next((n for n, word in enumerate(words) if n and re.fullmatch(r"is|are|was|has|have|\w+(?:s|ed)", word)), 3)
@@ -169,40 +169,33 @@ _COMPANY = re.compile(r"(?:^|[,;:.] )(?!I\b)(?:\w[\w']* ){1,3}and $")
 
 
 def third_person(sentence: str, name: str) -> str:
-    """The sentence about its speaker by name: "I adopted my dog" → "Ann adopted their dog"."""
-    said = _named(sentence, name)
-    if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", said):
-        return said[:1].upper() + said[1:]
-    return f"{name}: {said}"
+    """Put a sentence about its speaker into the third person: "I adopted my dog" → "Ann adopted their dog"."""
+    mentioned = False
 
-
-def _named(sentence: str, name: str) -> str:
-    seen = False
-
-    def replace(found: re.Match[str]) -> str:
-        nonlocal seen
-        first, seen = not seen, True
-        if found["other"]:
-            return _owned(found["other"].lower(), name, first=first)
-        if found["short"]:
-            return f"{name} {_SHORT[found['short']]}"
-        if found[0][1:3] == "'d":
-            return f"{name} {'had' if found['had'] else 'would'}{found['had'] or ''}"
-        if not found["verb"]:
+    def replace(match: re.Match[str]) -> str:
+        nonlocal mentioned
+        first, mentioned = not mentioned, True
+        if word := (match["other"] or "").lower():
+            if word in ("me", "myself"):
+                return name if word == "me" else "themselves"
+            return f"{name}'s" if first or word == "mine" else "their"
+        if match["short"]:
+            return f"{name} {_SHORT[match['short']]}"
+        if match[0][1:3] == "'d":
+            return f"{name} {'had' if match['had'] else 'would'}{match['had'] or ''}"
+        if not match["verb"]:
             return name
-        verb = found["verb"] if _COMPANY.search(sentence, 0, found.start()) else _third(found["verb"])
-        return f"{name}{found['adverb']} {verb}"
+        verb = match["verb"] if _COMPANY.search(sentence, 0, match.start()) else _third(match["verb"])
+        return f"{name}{match['adverb']} {verb}"
 
-    return _FIRST.sub(replace, sentence)
-
-
-def _owned(word: str, name: str, *, first: bool) -> str:
-    if word in ("me", "myself"):
-        return name if word == "me" else "themselves"
-    return f"{name}'s" if first or word == "mine" else "their"
+    text = _FIRST.sub(replace, sentence)
+    if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text):
+        return text[:1].upper() + text[1:]
+    return f"{name}: {text}"
 
 
 def _third(verb: str) -> str:
+    """Return the third person of a verb in the present; other forms stay as they are."""
     if verb in _IRREGULAR:
         return _IRREGULAR[verb]
     if verb in _MODAL or verb in _PAST or "'" in verb or (verb.endswith("ed") and verb not in _BASE_ED):

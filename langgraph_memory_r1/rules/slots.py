@@ -60,7 +60,7 @@ _SINGLE = frozenset(
 
 
 def slot(text: str, speaker: str | None, *, marked: bool = False) -> tuple[str, str] | None:
-    """The slot that a sentence fills, as a kind and whose it is; None where it fills none.
+    """Return the slot that a sentence fills, as a kind and whose it is; None where it fills none.
 
     Args:
         text: One sentence, in the third or the first person.
@@ -73,21 +73,20 @@ def slot(text: str, speaker: str | None, *, marked: bool = False) -> tuple[str, 
     own = re.match(rf"{_LEAD}(?:{name}: )?{_LEAD}(?:{name}|I|we|(?<=: ))(?!')\s*{_AUXILIARY}", text, re.IGNORECASE)
     if own and (kind := _kind(text[own.end() :])):
         return kind, ""
+    # Of somebody or something that belongs to the speaker: "Ann's sister lives in …", "my flight is on …".
     other = re.match(rf"{_LEAD}(?:{name}: )?{_LEAD}(?:{name}'s|my|our|their|the) ", text, re.IGNORECASE)
-    return _others(text[other.end() :], marked=marked) if other else None
-
-
-def _kind(rest: str) -> str | None:
-    return next((kind for kind, pattern in _KINDS.items() if pattern.match(rest)), None)
-
-
-def _others(rest: str, *, marked: bool) -> tuple[str, str] | None:
-    """The slot of somebody or something that belongs to the speaker: "sister lives in …", "flight is on …"."""
+    if not other:
+        return None
+    rest = text[other.end() :]
     owner = re.match(
         rf"(?P<who>\w+(?: \w+)??) {_AUXILIARY}(?=liv|mov|reloc|resid|settl|base|work|employ|turn|\d+ years old)", rest
     )
     if owner and " been " not in owner[0] and (kind := _kind(rest[owner.end() :])):
         return kind, " ".join(terms(owner["who"]))
-    found = _ATTRIBUTE.match(rest)
-    thing = terms(found["thing"]) if found else ()
+    attribute = _ATTRIBUTE.match(rest)
+    thing = terms(attribute["thing"]) if attribute else ()
     return ("attribute", " ".join(thing)) if thing and (marked or thing[-1] in _SINGLE) else None
+
+
+def _kind(predicate: str) -> str | None:
+    return next((kind for kind, pattern in _KINDS.items() if pattern.match(predicate)), None)

@@ -44,17 +44,17 @@ _RULES = [
 
 
 def bleu1(prediction: str, gold: str) -> float:
-    """BLEU-1 of one answer against one gold answer; of two texts without a token, 1.0."""
-    said, wanted = treebank_words(prediction.lower()), treebank_words(gold.lower())
-    if not said:
-        return float(not wanted)
-    common = Counter(said) & Counter(wanted)
-    brevity = math.exp(1 - len(wanted) / len(said)) if len(said) < len(wanted) else 1.0
-    return brevity * common.total() / len(said)
+    """Return BLEU-1 of one answer against one gold answer; of two texts without a token, 1.0."""
+    tokens, expected = treebank_words(prediction.lower()), treebank_words(gold.lower())
+    if not tokens:
+        return float(not expected)
+    common = Counter(tokens) & Counter(expected)
+    brevity = math.exp(1 - len(expected) / len(tokens)) if len(tokens) < len(expected) else 1.0
+    return brevity * common.total() / len(tokens)
 
 
 def treebank_words(text: str) -> list[str]:
-    """The Penn Treebank tokens of a lower-case text that is taken as one sentence."""
+    """Return the Penn Treebank tokens of a lower-case text that is taken as one sentence."""
     if _ANY_MARK.search(text):
         for pattern, by in _RULES:
             text = pattern.sub(by, text)

@@ -30,7 +30,7 @@ def recall_at(
     k: int,
     how: Literal["mean", "any", "all"] = "mean",
 ) -> float | None:
-    """How much of the evidence the first `k` items hold; None without evidence.
+    """Return how much of the evidence the first `k` items hold; None without evidence.
 
     Args:
         ranked: The ids that each item holds (a memory: those of its source turns), best item first.
@@ -45,12 +45,14 @@ def recall_at(
     needed = set(evidence)
     if not needed:
         return None
-    found = len(needed & _ids(ranked[:k])) / len(needed)
-    return found if how == "mean" else float(found == 1 if how == "all" else found > 0)
+    # A string is one id, and not a collection of its characters.
+    ids = {name for item in ranked[:k] for name in ([item] if isinstance(item, str) else item)}
+    share = len(needed & ids) / len(needed)
+    return share if how == "mean" else float(share == 1 if how == "all" else share > 0)
 
 
 def token_coverage(gold: str, texts: Iterable[str]) -> float | None:
-    """The share of the gold answer's content words that stand in the texts; None if it has none.
+    """Return the share of the gold answer's content words that stand in the texts; None if it has none.
 
     It needs no model, and shows at once when a deleted or garbled memory has lost an answer. A date counts as found in
     the spelling of the gold answer only, so put the day of a memory into its text (LoCoMo: "7 May 2023").
@@ -65,7 +67,7 @@ def token_coverage(gold: str, texts: Iterable[str]) -> float | None:
 
 
 def content_tokens(text: str) -> frozenset[str]:
-    """The stems of a text without function words; a text of nothing else keeps them."""
+    """Return the stems of a text without function words; a text of nothing else keeps them."""
     return _cached_tokens(text) if len(text) <= _CACHED_TEXT else _content_tokens(text)
 
 
@@ -75,7 +77,3 @@ def _content_tokens(text: str) -> frozenset[str]:
 
 
 _cached_tokens = lru_cache(maxsize=32_768)(_content_tokens)
-
-
-def _ids(items: Iterable[Collection[str]]) -> set[str]:
-    return {name for item in items for name in ([item] if isinstance(item, str) else item)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -42,7 +43,7 @@ def em(prediction: str, gold: Gold) -> float:
         >>> em("The 7 May, 2023.", "7 may 2023"), em("35", "3.5")
         (1.0, 0.0)
     """
-    return _best(lambda said, wanted: float(words.exact_words(said) == words.exact_words(wanted)), prediction, gold)
+    return _best(lambda answer, one: float(words.exact_words(answer) == words.exact_words(one)), prediction, gold)
 
 
 def f1_mem0(prediction: str, gold: Gold) -> float:
@@ -52,12 +53,17 @@ def f1_mem0(prediction: str, gold: Gold) -> float:
         >>> f1_mem0("In 2022", "2022"), f1_mem0("'2022'", "2022")
         (0.6666666666666666, 0.0)
     """
-    return _best(_f1_mem0, prediction, gold)
+
+    def f1(answer: str, one: str) -> float:
+        tokens, expected = words.mem0_words(answer), words.mem0_words(one)
+        return 2 * len(tokens & expected) / (len(tokens) + len(expected)) if tokens or expected else 1.0
+
+    return _best(f1, prediction, gold)
 
 
 def f1_squad(prediction: str, gold: Gold) -> float:
     """F1 over multisets of tokens without punctuation and articles, as in SQuAD."""
-    return _best(lambda said, wanted: _f1(words.squad_words(said), words.squad_words(wanted)), prediction, gold)
+    return _best(lambda answer, one: _f1(words.squad_words(answer), words.squad_words(one)), prediction, gold)
 
 
 def f1_locomo(prediction: str, gold: Gold | None, category: str | int | None = None) -> float:
@@ -78,7 +84,7 @@ def f1_locomo(prediction: str, gold: Gold | None, category: str | int | None = N
         return 1.0
     if gold is None and kind == "adversarial":
         return 0.0
-    return _best(_LOCOMO_RULES.get(str(kind), _f1_stems), prediction, gold)
+    return _best(partial(_f1_locomo, kind=kind), prediction, gold)
 
 
 def bleu1_mem0(prediction: str, gold: Gold) -> float:
@@ -92,12 +98,12 @@ def bleu1_mem0(prediction: str, gold: Gold) -> float:
 
 
 def abstained(prediction: str) -> bool:
-    """Whether an answer says that the answer is not known."""
+    """Return whether an answer says that the answer is not known."""
     return not prediction.strip() or _REFUSAL.search(prediction) is not None
 
 
 def answer_words(text: str) -> int:
-    """How long an answer is. F1 falls with it and a judge's score rises, so it belongs beside both."""
+    """Count the words of an answer. F1 falls with their number and a judge's score rises, so it belongs beside both."""
     return len(text.split())
 
 
@@ -108,7 +114,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 
 
 def answer_scores(prediction: str | None, gold: Gold | None, category: str | None = None) -> dict[str, float | None]:
-    """All scores of one answer; None where there is no answer (it failed) or no gold answer to compare it with.
+    """Return all scores of one answer; None where there is no answer (it failed) or no gold answer to compare it with.
 
     A question that has no answer (its gold is None) is scored by `abstained`, and by LoCoMo's rule if it is one of its
     adversarial questions.
@@ -128,7 +134,7 @@ def answer_scores(prediction: str | None, gold: Gold | None, category: str | Non
 
 
 def _best(metric: Metric, prediction: str, gold: Gold | None) -> float:
-    """The metric against the gold answer that fits best."""
+    """Return the metric against the gold answer that fits best."""
     if isinstance(gold, str):
         return metric(str(prediction), gold)
     return max(metric(str(prediction), text) for text in _texts(gold))
@@ -141,31 +147,16 @@ def _texts(gold: Gold | None) -> list[str]:
     return texts
 
 
-def _f1_mem0(prediction: str, gold: str) -> float:
-    said, wanted = words.mem0_words(prediction), words.mem0_words(gold)
-    return 2 * len(said & wanted) / (len(said) + len(wanted)) if said or wanted else 1.0
+def _f1(tokens: list[str], expected: list[str]) -> float:
+    common = (Counter(tokens) & Counter(expected)).total()
+    return 2 * common / (len(tokens) + len(expected)) if tokens or expected else 1.0
 
 
-def _f1(said: list[str], wanted: list[str]) -> float:
-    common = (Counter(said) & Counter(wanted)).total()
-    return 2 * common / (len(said) + len(wanted)) if said or wanted else 1.0
-
-
-def _f1_stems(prediction: str, gold: str) -> float:
-    return _f1(words.locomo_words(prediction), words.locomo_words(gold))
-
-
-def _f1_parts(prediction: str, gold: str) -> float:
-    wanted = [part for part in map(words.locomo_words, gold.split(",")) if part]
-    if not wanted:
-        return _f1_stems(prediction, gold)
-    said = [words.locomo_words(part) for part in prediction.split(",")]
-    return sum(max(_f1(part, gold_part) for part in said) for gold_part in wanted) / len(wanted)
-
-
-def _f1_before_reason(prediction: str, gold: str) -> float:
-    whole = words.locomo_words(prediction) == words.locomo_words(gold)
-    return 1.0 if whole else _f1_stems(prediction, gold.split(";")[0].strip() or gold)
-
-
-_LOCOMO_RULES: Mapping[str, Metric] = {"multi-hop": _f1_parts, "open-domain": _f1_before_reason}
+def _f1_locomo(prediction: str, gold: str, kind: str | int | None) -> float:
+    stems, expected = words.locomo_words(prediction), words.locomo_words(gold)
+    if kind == "multi-hop" and (gold_parts := [part for part in map(words.locomo_words, gold.split(",")) if part]):
+        parts = [words.locomo_words(part) for part in prediction.split(",")]
+        return sum(max(_f1(part, gold_part) for part in parts) for gold_part in gold_parts) / len(gold_parts)
+    if kind == "open-domain" and stems != expected:  # an answer that is the gold one, reason and all, scores 1.0
+        expected = words.locomo_words(gold.split(";")[0].strip() or gold)
+    return _f1(stems, expected)

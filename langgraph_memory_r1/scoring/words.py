@@ -24,31 +24,34 @@ _EXACT = re.compile(r"(?:(?<!\w)-(?=\d))?\w+(?:(?<=\d)\.\d+)*")  # -5 and 3.5 ar
 
 
 def exact_words(text: str) -> list[str]:
-    """The words that an exact match compares: without case, punctuation, articles and ways to encode a character."""
+    """Return the words that an exact match compares.
+
+    Case, punctuation, articles and the ways to encode a character make no difference.
+    """
     plain = unicodedata.normalize("NFKC", text).casefold()
     return _split(" ".join(_EXACT.findall(_THOUSANDS.sub("", _APOSTROPHE.sub("", plain)))), _ARTICLES, plain)
 
 
 def mem0_words(text: str) -> set[str]:
-    """The set of tokens of mem0's F1: only `. , ! ?` are taken off; quotes and brackets stay on their word."""
+    """Return the set of tokens of mem0's F1: only `. , ! ?` are taken off; quotes and brackets stay on their word."""
     plain = text.lower()
     return set(plain.translate(_SENTENCE_MARKS).split() or plain.split())
 
 
 def squad_words(text: str) -> list[str]:
-    """The tokens of SQuAD's F1."""
+    """Return the tokens of SQuAD's F1."""
     plain = text.lower()
     return _split(plain.translate(_NO_PUNCTUATION), _ARTICLES, plain)
 
 
 def locomo_words(text: str) -> list[str]:
-    """The stemmed tokens of LoCoMo's F1; "and" is no token."""
+    """Return the stemmed tokens of LoCoMo's F1; "and" is no token."""
     plain = text.lower()
     return [stem(word) for word in _split(plain.translate(_NO_PUNCTUATION), _LOCOMO_ARTICLES, plain)]
 
 
 def _split(text: str, articles: re.Pattern[str], plain: str) -> list[str]:
-    """The words that count; a gold answer such as "A" or "?!" has only its articles or its marks to compare."""
+    """Return the words that count; a gold answer such as "A" or "?!" has only its articles or its marks to compare."""
     return articles.sub(" ", text).split() or text.split() or plain.split()
 
 
@@ -64,5 +67,5 @@ _stemmer = _Stemmer()
 
 @lru_cache(maxsize=65_536)
 def stem(word: str) -> str:
-    """Porter's stem of a lower-case word; one or two letters are left alone, as Porter's own program does."""
+    """Return Porter's stem of a lower-case word; one or two letters are left alone, as Porter's own program does."""
     return _stemmer.stem(word) if len(word) > 2 else word
