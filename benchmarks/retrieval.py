@@ -27,7 +27,7 @@ import numpy as np
 from measure import Measure, p50, seconds
 
 from langgraph_memory_r1.evals import locomo
-from langgraph_memory_r1.evals.retrieving import CUTS, PLAIN_BM25, memory_of
+from langgraph_memory_r1.evals.retrieval_only import CUTS, PLAIN_BM25, memory_of
 from langgraph_memory_r1.retrieval import Index, Weights
 from langgraph_memory_r1.schemas import Conversation, Question
 

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.benchmark import Dataset, Source
-from langgraph_memory_r1.evals.fields import contents, decoded, required, typed
+from langgraph_memory_r1.evals.data_file import parse_json, read_bytes, required, typed
 from langgraph_memory_r1.evals.locomo import CONVERSATIONS
 from langgraph_memory_r1.schemas import Conversation, Question
 
@@ -54,7 +54,7 @@ def audited(
     """
     if dataset.benchmark != "locomo":
         raise InputError(f"the audit is about LoCoMo, not {dataset.benchmark}; leave --audit out")
-    content = contents(path, "the audit's errors.json")
+    content = read_bytes(path, "the audit's errors.json")
     digest = hashlib.sha256(content).hexdigest()
     if digest != AUDIT.sha256 and not allow_modified:
         raise InputError(
@@ -78,7 +78,7 @@ def audited(
 def _findings(content: bytes, place: str) -> Mapping[str, dict[str, Any]]:
     """The findings by the id of their question."""
     found = {}
-    for number, raw in enumerate(typed(decoded(content, place), list, place)):
+    for number, raw in enumerate(typed(parse_json(content, place), list, place)):
         where = f"{place}: finding {number}"
         finding = typed(raw, dict, where)
         match = _ID.fullmatch(required(finding, "question_id", str, where))

@@ -19,7 +19,7 @@ from importlib import import_module
 from typing import ClassVar, Final
 
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.evals.fields import contents
+from langgraph_memory_r1.evals.data_file import read_bytes
 from langgraph_memory_r1.schemas import Conversation, Question
 
 __all__ = ["BENCHMARKS", "Benchmark", "Dataset", "Licence", "Skipped", "Source", "benchmark"]
@@ -28,7 +28,7 @@ BENCHMARKS: Final[Mapping[str, str]] = {
     "locomo": "langgraph_memory_r1.evals.locomo:LoCoMo",
     "longmemeval": "langgraph_memory_r1.evals.longmemeval:LongMemEval",
     "msc": "langgraph_memory_r1.evals.msc:MSC",
-    "personaworld": "langgraph_memory_r1.evals.personaworld.benchmark:PersonaWorld",
+    "personaworld": "langgraph_memory_r1.evals.personaworld.world:PersonaWorld",
 }
 """Where each benchmark is implemented; it is imported when it is asked for."""
 
@@ -133,7 +133,7 @@ class Benchmark(ABC):
         """
         if path is None:
             raise InputError(f"name {self.name}'s data file with --data, or fetch it with --download")
-        content = contents(path, f"{self.name}'s data file")
+        content = read_bytes(path, f"{self.name}'s data file")
         digest = hashlib.sha256(content).hexdigest()
         source = next((each for each in self.sources if each.sha256 == digest), None)
         if source is None and not allow_modified:

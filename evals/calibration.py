@@ -1,6 +1,6 @@
 """How far a judge can be trusted: its verdicts on answers of which it is known whether they are right.
 
-    items = known_answers(questions) + read_labelled("predictions.json")
+    items = synthetic_items(questions) + read_labelled_items("predictions.json")
     calibrate(judge, items)
 
 The known answers are made from the questions themselves, without a model: the gold answer (must pass), the gold answer
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -20,23 +21,52 @@ from statistics import mode
 from typing import Any, Literal, TypeAlias
 
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.evals.fields import contents, decoded, required, typed
+from langgraph_memory_r1.evals.data_file import parse_json, read_bytes, required, typed
 from langgraph_memory_r1.evals.intervals import wilson
 from langgraph_memory_r1.evals.judge import Judge, Verdict
 from langgraph_memory_r1.evals.locomo import CATEGORIES
 from langgraph_memory_r1.evals.rubrics import is_unanswerable
-from langgraph_memory_r1.evals.wrong import another, changed, vague
 from langgraph_memory_r1.schemas import Question
+from langgraph_memory_r1.scoring import content_tokens
 
-__all__ = ["Agreement", "Calibration", "Known", "Passed", "calibrate", "known_answers", "read_labelled", "sample"]
+__all__ = [
+    "Agreement",
+    "Calibration",
+    "CalibrationItem",
+    "PassRate",
+    "calibrate",
+    "synthetic_items",
+    "read_labelled_items",
+    "sample_items",
+]
 
 Kind: TypeAlias = Literal["gold", "another's", "changed", "vague", "refusal", "labelled"]
 
 REFUSAL = "I don't know."
 
+_TRIES = 50
+_SHORT = 6
+_DIGITS = re.compile(r"\d+")
+_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_MONTHS = "January February March April May June July August September October November December".split()
+_ROUNDS = (
+    _MONTHS,
+    "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split(),
+    "two three four five six seven eight nine ten eleven twelve".split(),
+    ["yes", "no"],
+)
+_NEXT = {word: words[(place + 1) % len(words)] for words in _ROUNDS for place, word in enumerate(words)}
+_NEXT |= {word.capitalize(): other.capitalize() for word, other in _NEXT.items()}
+_NO_TOPIC = frozenset(
+    "a about after an and any are as at be been before being besides both by can could did do does doing during for "
+    "from had has have he her hers him his how in instead into is it its kind kinds likely many might more most much "
+    "not of on or other out over s she since so some someone something still than that the their them then they this "
+    "to type up was were what when where whether which while who whom whose why will with would you your".split()
+)
+
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class CalibrationItem:
     """An answer of which it is known whether it is right."""
 
     question: Question
@@ -46,7 +76,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
+class PassRate:
     """How many answers of a kind the judge called right."""
 
     kind: Kind
@@ -79,7 +109,7 @@ class Calibration:
     """What is known about a judge."""
 
     judge: Mapping[str, str | None]
-    passed: tuple[Passed, ...]
+    passed: tuple[PassRate, ...]
     agreement: Agreement | None
     """With the labels of answers that others have judged, where there are any."""
 
@@ -88,29 +118,29 @@ class Calibration:
         return asdict(self)
 
 
-def known_answers(questions: Iterable[Question], *, seed: int = 0) -> list[Known]:
+def synthetic_items(questions: Iterable[Question], *, seed: int = 0) -> list[CalibrationItem]:
     """Right and wrong answers to every question that has a gold answer."""
     asked = [question for question in questions if question.gold and not is_unanswerable(question)]
     return [known for question in asked for known in _known(question, asked, random.Random(f"{seed} {question.text}"))]
 
 
-def sample(items: Sequence[Known], per_kind: int, *, seed: int = 0) -> list[Known]:
+def sample_items(items: Sequence[CalibrationItem], per_kind: int, *, seed: int = 0) -> list[CalibrationItem]:
     """At most so many items of each kind, drawn by chance."""
-    chosen: list[Known] = []
+    chosen: list[CalibrationItem] = []
     for kind in dict.fromkeys(item.kind for item in items):
         of_kind = [item for item in items if item.kind == kind]
         chosen += random.Random(seed).sample(of_kind, min(per_kind, len(of_kind)))
     return chosen
 
 
-def read_labelled(path: str | os.PathLike[str]) -> list[Known]:
+def read_labelled_items(path: str | os.PathLike[str]) -> list[CalibrationItem]:
     """Answers to LoCoMo that others have judged, in the format of the public audit; the majority of its labels counts.
 
     Raises:
         InputError: The file cannot be read, or is of another format; the message names the place.
     """
     place = str(path)
-    raw = typed(decoded(contents(path, "a predictions file of the audit of LoCoMo"), place), dict, place)
+    raw = typed(parse_json(read_bytes(path, "a predictions file of the audit of LoCoMo"), place), dict, place)
     users = required(raw, "detailed_results", dict, place)
     return [
         _labelled(typed(row, dict, f"{place} {user} answer {number}"), f"{place} {user} answer {number}")
@@ -120,7 +150,7 @@ def read_labelled(path: str | os.PathLike[str]) -> list[Known]:
 
 
 def calibrate(
-    judge: Judge, items: Sequence[Known], *, concurrency: int = 8, on_done: Callable[[], None] | None = None
+    judge: Judge, items: Sequence[CalibrationItem], *, concurrency: int = 8, on_done: Callable[[], None] | None = None
 ) -> Calibration:
     """Let the judge mark all items, and count.
 
@@ -147,7 +177,7 @@ def calibrate(
 
 
 def _verdicts(
-    judge: Judge, items: Sequence[Known], concurrency: int, on_done: Callable[[], None]
+    judge: Judge, items: Sequence[CalibrationItem], concurrency: int, on_done: Callable[[], None]
 ) -> dict[int, Verdict]:
     verdicts: dict[int, Verdict] = {}
     with ThreadPoolExecutor(concurrency) as threads:
@@ -161,21 +191,21 @@ def _verdicts(
     return verdicts
 
 
-def _known(question: Question, asked: Sequence[Question], chance: random.Random) -> Iterator[Known]:
+def _known(question: Question, asked: Sequence[Question], chance: random.Random) -> Iterator[CalibrationItem]:
     gold = str(question.gold)
-    yield Known(question, gold, True, "gold")
-    yield Known(question, REFUSAL, False, "refusal")
+    yield CalibrationItem(question, gold, True, "gold")
+    yield CalibrationItem(question, REFUSAL, False, "refusal")
     made: dict[Kind, str | None] = {
-        "another's": another(question, asked, chance),
-        "changed": changed(gold),
-        "vague": vague(question),
+        "another's": another_answer(question, asked, chance),
+        "changed": changed_answer(gold),
+        "vague": vague_answer(question),
     }
     for kind, answer in made.items():
         if answer is not None:
-            yield Known(question, answer, False, kind)
+            yield CalibrationItem(question, answer, False, kind)
 
 
-def _labelled(row: dict[str, Any], place: str) -> Known:
+def _labelled(row: dict[str, Any], place: str) -> CalibrationItem:
     question, gold, answer = (
         required(row, key, str, place) for key in ("question", "golden_answer", "generated_answer")
     )
@@ -185,15 +215,15 @@ def _labelled(row: dict[str, Any], place: str) -> Known:
     if not labels or category is None:
         raise InputError(f"{place}: an answer needs labels and a category of LoCoMo")
     named = Question(question, gold, (), category, str(row.get("question_id", "")))
-    return Known(named, answer, mode(labels), "labelled")
+    return CalibrationItem(named, answer, mode(labels), "labelled")
 
 
-def _passed(kind: Kind, marked: Sequence[tuple[Known, bool | None]]) -> Passed:
+def _passed(kind: Kind, marked: Sequence[tuple[CalibrationItem, bool | None]]) -> PassRate:
     found = [verdict for _, verdict in marked if verdict is not None]
     rights = {item.right for item, _ in marked}
     low, high = wilson(sum(found), len(found)) if found else (0.0, 1.0)
     right = rights.pop() if len(rights) == 1 else None
-    return Passed(kind, right, len(found), sum(found), len(marked) - len(found), low, high)
+    return PassRate(kind, right, len(found), sum(found), len(marked) - len(found), low, high)
 
 
 def _agreement(pairs: Sequence[tuple[bool, bool]]) -> Agreement:
@@ -204,3 +234,52 @@ def _agreement(pairs: Sequence[tuple[bool, bool]]) -> Agreement:
     chance = labelled * called + (1 - labelled) * (1 - called)
     kappa = (agreed / n - chance) / (1 - chance) if 0 < labelled < 1 and 0 < called < 1 else None
     return Agreement(n, agreed, counts[False, True], counts[True, False], kappa)
+
+
+def another_answer(question: Question, asked: Sequence[Question], chance: random.Random) -> str | None:
+    """The gold answer of another question, where possible a similar one; None if none is without common words.
+
+    It is a definite, plausible answer to the wrong question.
+    """
+    own = content_tokens(str(question.gold))
+    alike = [other for other in asked if other.gold and other.category == question.category]
+    nearest = [other for other in alike if _first_word(other) == _first_word(question)]
+    for others in (nearest, alike):
+        for other in chance.sample(others, min(_TRIES, len(others))):
+            if not own & content_tokens(str(other.gold)):
+                return str(other.gold)
+    return None
+
+
+def changed_answer(gold: str) -> str | None:
+    """The gold answer with its month changed to the next one, else its first number, weekday or yes; None without any.
+
+    A month goes first: the 27th in place of the 28th would not make "the week before 28 June" wrong. Nor would a
+    changed detail make a long answer wrong.
+    """
+    if len(gold.split()) > _SHORT:
+        return None
+    words = [match for match in _WORD.finditer(gold) if match[0] in _NEXT]
+    months = [match for match in words if match[0] in _MONTHS]
+    found = months or sorted([*words, *_DIGITS.finditer(gold)], key=lambda match: match.start())
+    if not found:
+        return None
+    word = found[0][0]
+    other = _NEXT.get(word) or str(int(word) + 1)
+    return gold[: found[0].start()] + other + gold[found[0].end() :]
+
+
+def vague_answer(question: Question) -> str | None:
+    """A remark on the question's topic that answers nothing; None for a yes or no, which any remark seems to imply."""
+    said = content_tokens(str(question.gold))
+    if said & {"yes", "no"}:
+        return None
+    words = dict.fromkeys(word for word in _WORD.findall(question.text) if word.lower() not in _NO_TOPIC)
+    topic = [word for word in words if not said & content_tokens(word)]
+    return (
+        f"They talked about it, something to do with {' and '.join(topic[:3]) or 'that'}, and it meant a lot to them."
+    )
+
+
+def _first_word(question: Question) -> str:
+    return question.text.partition(" ")[0].lower()

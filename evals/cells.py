@@ -14,16 +14,16 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import TypeAdapter
 
-from langgraph_memory_r1.evals.answering import Answerer, Said
+from langgraph_memory_r1.evals.answerer import Answerer, MeteredAnswer
 from langgraph_memory_r1.evals.benchmark import Dataset
-from langgraph_memory_r1.evals.calls import Cost, key_of, metered
-from langgraph_memory_r1.evals.failures import Failures, ends_the_run, told
-from langgraph_memory_r1.evals.records import Records, Stage
-from langgraph_memory_r1.evals.streaming import Step, steps
-from langgraph_memory_r1.evals.systems.base import Bank, Finder, Found, Listener, System
+from langgraph_memory_r1.evals.call_cache import Cost, key_of, metered
+from langgraph_memory_r1.evals.failures import Failures, ends_the_run, one_line
+from langgraph_memory_r1.evals.stages import Stage, StageLog
+from langgraph_memory_r1.evals.stops import Stop, stops
+from langgraph_memory_r1.evals.systems.system import BankSnapshot, ConversationMemory, Retrieved, Retriever, System
 from langgraph_memory_r1.schemas import Conversation, Question
 
-__all__ = ["Asked", "Cell", "Failed", "Job", "Remembered", "Todo"]
+__all__ = ["QuestionOutcome", "Cell", "Failure", "Job", "FilledBank", "Todo"]
 
 Advance: TypeAlias = Callable[[str, int, str], None]
 """Told what is done: "turns" or "questions", how many more, and where."""
@@ -31,7 +31,7 @@ Advance: TypeAlias = Callable[[str, int, str], None]
 Todo: TypeAlias = Literal["all", "failed", "nothing"]
 """What may be asked of models: what is not done yet, only what failed, or nothing (scoring anew)."""
 
-_BANK = TypeAdapter(Bank)
+_BANK = TypeAdapter(BankSnapshot)
 _NAME = 24
 """So much of a key names a file."""
 
@@ -44,7 +44,7 @@ class Job:
     systems: tuple[System, ...]
     answerers: Mapping[str, Answerer]
     """Who answers, by the name of the system."""
-    records: Records
+    records: StageLog
     banks: Path
     """Where what is remembered is kept."""
     code: str
@@ -63,31 +63,31 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class Failure:
     """Why something could not be done."""
 
     error: str
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class FilledBank:
     """A bank that questions can be asked of."""
 
     step: int
-    bank: Bank | Failed | None
+    bank: BankSnapshot | Failure | None
     """None: it has not been filled yet, and nothing new is to be done."""
     anew: bool = False
     """Whether an earlier try to fill it failed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class QuestionOutcome:
     """A question and what came of it."""
 
     question: Question
     step: int
-    found: Found | None = None
-    said: Said | None = None
+    found: Retrieved | None = None
+    said: MeteredAnswer | None = None
     error: str | None = None
     cached: bool = False
     """Whether the answer was there before."""
@@ -110,11 +110,11 @@ class Cell:
     cost: Cost = field(default_factory=Cost, init=False)
     seconds: float = field(default=0.0, init=False)
     """What filling the memory has taken in this run, beside its calls."""
-    _listener: Listener | None = field(default=None, init=False)
+    _listener: ConversationMemory | None = field(default=None, init=False)
     _heard: int = field(default=0, init=False)
     """How many steps the listener has heard."""
-    _failed: Failed | None = field(default=None, init=False)
-    _finders: dict[int, Finder] = field(default_factory=dict, init=False)
+    _failed: Failure | None = field(default=None, init=False)
+    _finders: dict[int, Retriever] = field(default_factory=dict, init=False)
     _building: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack, init=False)
 
@@ -124,9 +124,9 @@ class Cell:
         return self.job.answerers[self.system.name]
 
     @cached_property
-    def steps(self) -> tuple[Step, ...]:
+    def stops(self) -> tuple[Stop, ...]:
         """When questions are asked."""
-        return steps(self.conversation, self.job.every)
+        return stops(self.conversation, self.job.every)
 
     @cached_property
     def _key(self) -> str:
@@ -140,27 +140,27 @@ class Cell:
     async def __aexit__(self, *error: Any) -> None:
         await self._stack.aclose()
 
-    async def remember(self, step: Step) -> Remembered:
+    async def remember(self, step: Stop) -> FilledBank:
         """The bank after the turns of this step and of those before it."""
         key = key_of("ingest", self._key, step.turns)
         known = (self.job.records.get(key) or {}).get("error")
-        bank: Bank | Failed | None = self._kept(key)
+        bank: BankSnapshot | Failure | None = self._kept(key)
         if bank is None and (not self.system.learns or self._may(known, failed=known is not None)):
             bank = self._failed or await self._filled(step, key)
         elif bank is None and known is not None:
-            bank = Failed(known)
+            bank = Failure(known)
         if self.system.learns:
             self.job.advance("turns", sum(map(len, step.sessions)), self.where)
-        return Remembered(step.number, bank, anew=known is not None)
+        return FilledBank(step.number, bank, anew=known is not None)
 
-    async def find(self, question: Question, remembered: Remembered) -> Found | Failed | None:
+    async def find(self, question: Question, remembered: FilledBank) -> Retrieved | Failure | None:
         """The memories for a question, None where there is no bank yet."""
-        if not isinstance(remembered.bank, Bank):
+        if not isinstance(remembered.bank, BankSnapshot):
             return remembered.bank
         key = self._question_key("retrieve", question, remembered.bank)
         kept = self.job.records.get(key)
         if kept is not None:
-            return Found(tuple(kept["places"]), kept["ranked"])
+            return Retrieved(tuple(kept["places"]), kept["ranked"])
         try:
             finder = await self._finder(remembered.step, remembered.bank)
             found = await finder.find(question, self.job.k)
@@ -169,7 +169,9 @@ class Cell:
         self.job.records.put(key, "retrieve", asdict(found))
         return found
 
-    async def ask(self, question: Question, remembered: Remembered, found: Found | Failed | None) -> Asked:
+    async def ask(
+        self, question: Question, remembered: FilledBank, found: Retrieved | Failure | None
+    ) -> QuestionOutcome:
         """The answer to a question from what was found for it."""
         asked = await self._asked(question, remembered, found)
         self.job.advance("questions", 1, self.where)
@@ -180,20 +182,24 @@ class Cell:
         """What is being worked on, for people."""
         return f"{self.system.name} {self.conversation.id}"
 
-    async def _asked(self, question: Question, remembered: Remembered, found: Found | Failed | None) -> Asked:
-        if not isinstance(found, Found) or not isinstance(remembered.bank, Bank):
-            return Asked(question, remembered.step, error=found.error if isinstance(found, Failed) else None)
+    async def _asked(
+        self, question: Question, remembered: FilledBank, found: Retrieved | Failure | None
+    ) -> QuestionOutcome:
+        if not isinstance(found, Retrieved) or not isinstance(remembered.bank, BankSnapshot):
+            return QuestionOutcome(question, remembered.step, error=found.error if isinstance(found, Failure) else None)
         key = self._question_key("answer", question, remembered.bank, found.places, self.answerer.identity)
         kept = self.job.records.get(key) or {}
         if self._may(kept or None, failed="error" in kept or remembered.anew):
             new = await self._answered(question, remembered.bank, found, key)
-            if isinstance(new, Failed):
-                return Asked(question, remembered.step, found, error=new.error)
-            return Asked(question, remembered.step, found, new)
-        said = Said.from_dict(kept) if kept and "error" not in kept else None
-        return Asked(question, remembered.step, found, said, kept.get("error"), cached=True)
+            if isinstance(new, Failure):
+                return QuestionOutcome(question, remembered.step, found, error=new.error)
+            return QuestionOutcome(question, remembered.step, found, new)
+        said = MeteredAnswer.from_dict(kept) if kept and "error" not in kept else None
+        return QuestionOutcome(question, remembered.step, found, said, kept.get("error"), cached=True)
 
-    async def _answered(self, question: Question, bank: Bank, found: Found, key: str) -> Said | Failed:
+    async def _answered(
+        self, question: Question, bank: BankSnapshot, found: Retrieved, key: str
+    ) -> MeteredAnswer | Failure:
         places = sorted(found.places)
         try:
             async with self.job.slots:
@@ -205,7 +211,7 @@ class Cell:
         self.job.records.put(key, "answer", said.as_dict())
         return said
 
-    async def _filled(self, step: Step, key: str) -> Bank | Failed:
+    async def _filled(self, step: Stop, key: str) -> BankSnapshot | Failure:
         start = time.perf_counter()
         try:
             with metered() as meter:
@@ -222,13 +228,13 @@ class Cell:
         self._keep(key, bank)
         return bank
 
-    async def _learned(self, step: Step) -> Bank:
+    async def _learned(self, step: Stop) -> BankSnapshot:
         """Lets the system hear what it has not heard yet, from the beginning where an earlier run broke off."""
         async with self.job.slots:
             if self._listener is None:
                 memory = self.system.memory(self.conversation, self.job.banks / self._key[:_NAME])
                 self._listener = await self._stack.enter_async_context(memory)
-            for session in chain.from_iterable(each.sessions for each in self.steps[self._heard : step.number + 1]):
+            for session in chain.from_iterable(each.sessions for each in self.stops[self._heard : step.number + 1]):
                 await self._listener.hear(session)
             self._heard = step.number + 1
             return await self._listener.bank()
@@ -236,16 +242,16 @@ class Cell:
     @property
     def file(self) -> Path:
         """Where the bank is kept as it is at the end."""
-        return self._place(key_of("ingest", self._key, self.steps[-1].turns))
+        return self._place(key_of("ingest", self._key, self.stops[-1].turns))
 
     def _place(self, key: str) -> Path:
         return self.job.banks / f"{key[:_NAME]}.json"
 
-    def _kept(self, key: str) -> Bank | None:
+    def _kept(self, key: str) -> BankSnapshot | None:
         place = self._place(key)
         return _BANK.validate_json(place.read_bytes()) if self.system.learns and place.exists() else None
 
-    def _keep(self, key: str, bank: Bank) -> None:
+    def _keep(self, key: str, bank: BankSnapshot) -> None:
         if self.system.learns:
             place = self._place(key)
             fresh = place.with_suffix(".new")
@@ -256,18 +262,18 @@ class Cell:
         """Whether something is to be done: it is not done yet, or it failed and is to be tried again."""
         return kept is None if self.job.todo == "all" else self.job.todo == "failed" and failed
 
-    def _failure(self, stage: Stage, key: str, error: Exception) -> Failed:
+    def _failure(self, stage: Stage, key: str, error: Exception) -> Failure:
         if ends_the_run(error):
             raise error
-        failed = Failed(f"{stage}: {told(error)}")
+        failed = Failure(f"{stage}: {one_line(error)}")
         self.job.failures.failure(error, partial(self.job.records.put, key, stage, {"error": failed.error}))
         return failed
 
-    async def _finder(self, step: int, bank: Bank) -> Finder:
+    async def _finder(self, step: int, bank: BankSnapshot) -> Retriever:
         async with self._building:
             if step not in self._finders:
                 self._finders[step] = await asyncio.to_thread(self.system.finder, self.conversation, bank)
         return self._finders[step]
 
-    def _question_key(self, stage: Stage, question: Question, bank: Bank, *more: Any) -> str:
+    def _question_key(self, stage: Stage, question: Question, bank: BankSnapshot, *more: Any) -> str:
         return key_of(stage, self._key, bank.digest, question.id, question.text, self.job.k, *more)

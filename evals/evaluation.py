@@ -22,10 +22,9 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, Send
 from typing_extensions import TypedDict  # pydantic makes no schema of typing's own before Python 3.12
 
-from langgraph_memory_r1.evals.cells import Asked, Cell, Failed, Job, Remembered
-from langgraph_memory_r1.evals.costs import cost_lines
-from langgraph_memory_r1.evals.results import Scorer
-from langgraph_memory_r1.evals.systems.base import Found
+from langgraph_memory_r1.evals.cells import Cell, Failure, FilledBank, Job, QuestionOutcome
+from langgraph_memory_r1.evals.scorer import Scorer, cost_lines
+from langgraph_memory_r1.evals.systems.system import Retrieved
 from langgraph_memory_r1.schemas import Question
 
 __all__ = ["Outcome", "evaluate"]
@@ -39,8 +38,8 @@ class CellState(TypedDict, total=False):
     """What flows through the graph."""
 
     step: int
-    remembered: Remembered
-    asked: Annotated[list[Asked], operator.add]
+    remembered: FilledBank
+    asked: Annotated[list[QuestionOutcome], operator.add]
     results: list[dict[str, Any]]
     """Of the last step."""
     curve: Annotated[list[dict[str, Any]], operator.add]
@@ -50,8 +49,8 @@ class Task(TypedDict, total=False):
     """One question on its way."""
 
     question: Question
-    remembered: Remembered
-    found: Found | Failed | None
+    remembered: FilledBank
+    found: Retrieved | Failure | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +106,13 @@ def create_cell_graph(scorer: Scorer) -> CellGraph:
 
 async def _run(graph: CellGraph, cell: Cell, gate: asyncio.Semaphore) -> dict[str, Any]:
     async with gate, cell:
-        limit = _SUPERSTEPS * (len(cell.steps) + 1)
+        limit = _SUPERSTEPS * (len(cell.stops) + 1)
         state: dict[str, Any] = await graph.ainvoke({"step": 0}, {"recursion_limit": limit}, context=cell)
     return state
 
 
 async def _ingest(state: CellState, runtime: Runtime[Cell]) -> Command[Any]:
-    cell, step = runtime.context, runtime.context.steps[state["step"]]
+    cell, step = runtime.context, runtime.context.stops[state["step"]]
     remembered = await cell.remember(step)
     asked = [Send("retrieve", Task(question=each, remembered=remembered)) for each in step.questions]
     return Command(update={"remembered": remembered}, goto=asked or "score")
@@ -130,14 +129,14 @@ async def _answer(state: Task, runtime: Runtime[Cell]) -> CellState:
 
 async def _score(scorer: Scorer, state: CellState, cell: Cell) -> Command[Any]:
     """Scores the answers of this step; once the conversation has ended they are the results."""
-    step = cell.steps[state["step"]]
+    step = cell.stops[state["step"]]
     order = {question.id: place for place, question in enumerate(step.questions)}
     asked = [each for each in state.get("asked", []) if each.step == step.number and not each.missing]
     asked.sort(key=lambda each: order[each.question.id])
     results = await scorer.lines(cell, state["remembered"], asked)
     point = scorer.curve_point(cell, step, state["remembered"], results)
     update = {"results": results, "curve": [point], "step": step.number + 1}
-    return Command(update=update, goto="ingest" if step.number + 1 < len(cell.steps) else END)
+    return Command(update=update, goto="ingest" if step.number + 1 < len(cell.stops) else END)
 
 
 async def _together(runs: Sequence[Coroutine[Any, Any, dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from langgraph_memory_r1.errors import InputError, MemoryR1Error, MissingDependencyError
 
-__all__ = ["Failures", "ends_the_run", "told"]
+__all__ = ["Failures", "ends_the_run", "one_line"]
 
 
 class Failures:
@@ -33,7 +33,7 @@ class Failures:
         self._waiting.append(note)
         if len(self._waiting) >= self._most:
             raise MemoryR1Error(
-                f"Stopped after {self._most} failures in a row, the last one: {told(error)}. What is done is kept; "
+                f"Stopped after {self._most} failures in a row, the last one: {one_line(error)}. What is done is kept; "
                 "the same command goes on from there."
             ) from error
 
@@ -49,7 +49,7 @@ def ends_the_run(error: Exception) -> bool:
     return isinstance(error, (InputError, MissingDependencyError))
 
 
-def told(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """An error in one line."""
     first = str(error).strip().partition("\n")[0]
     return first if isinstance(error, MemoryR1Error) else f"{type(error).__name__}: {first}"

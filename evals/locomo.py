@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Final
 from langgraph_memory_r1.conversations import dated
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.benchmark import Benchmark, Licence, Skipped, Source
-from langgraph_memory_r1.evals.fields import contents, decoded, required, typed
+from langgraph_memory_r1.evals.data_file import parse_json, read_bytes, required, typed
 from langgraph_memory_r1.schemas import Conversation, Question, Turn
 
 __all__ = ["CATEGORIES", "CONVERSATIONS", "PAPER_LABELS", "SHA256", "SPLITS", "TRAIN", "LoCoMo", "load"]
@@ -96,7 +96,7 @@ class LoCoMo(Benchmark):
 
     def parse(self, content: bytes, place: str, skipped: Skipped) -> Iterator[Conversation]:
         """All ten conversations, each with all of its questions."""
-        for number, sample in enumerate(typed(decoded(content, place), list, place)):
+        for number, sample in enumerate(typed(parse_json(content, place), list, place)):
             yield _conversation(sample, f"{place}: sample {number}", skipped)
 
     def select(self, conversations: Sequence[Conversation], split: str) -> tuple[Conversation, ...]:
@@ -123,7 +123,7 @@ def load(path: str | os.PathLike[str], *, on_skip: Callable[[str], None] | None 
         InputError: The file is missing, is not JSON, or is not LoCoMo; the message names the place.
     """
     skipped = Skipped(on_skip)
-    conversations = list(LoCoMo().parse(contents(path, "LoCoMo's locomo10.json"), str(path), skipped))
+    conversations = list(LoCoMo().parse(read_bytes(path, "LoCoMo's locomo10.json"), str(path), skipped))
     if skipped.kinds and on_skip is None:
         logger.info("%s: %d malformed piece(s) passed over", path, skipped.kinds.total())
     return conversations

@@ -20,7 +20,7 @@ from typing import Any
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.benchmark import Benchmark, Licence, Skipped, Source
-from langgraph_memory_r1.evals.fields import decoded, required, typed
+from langgraph_memory_r1.evals.data_file import parse_json, required, typed
 from langgraph_memory_r1.schemas import Conversation, Question, Turn
 
 __all__ = ["ABSTENTION", "CATEGORIES", "LongMemEval"]
@@ -80,7 +80,7 @@ class LongMemEval(Benchmark):
 
     def parse(self, content: bytes, place: str, skipped: Skipped) -> Iterator[Conversation]:
         """One conversation for each question; a question of an unknown type is passed over."""
-        for number, raw in enumerate(typed(decoded(content, place), list, place)):
+        for number, raw in enumerate(typed(parse_json(content, place), list, place)):
             instance = typed(raw, dict, f"{place}: instance {number}")
             conversation = _conversation(instance, f"{place}: instance {number}", skipped)
             if conversation is not None:

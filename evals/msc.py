@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from langgraph_memory_r1.evals.benchmark import Benchmark, Licence, Skipped, Source
-from langgraph_memory_r1.evals.fields import decoded, required, typed
+from langgraph_memory_r1.evals.data_file import parse_json, required, typed
 from langgraph_memory_r1.schemas import Conversation, Question, Turn
 
 __all__ = ["MSC", "NOW"]
@@ -85,12 +85,12 @@ class MSC(Benchmark):
 def _records(content: bytes, place: str) -> Iterator[tuple[str, Any]]:
     """The records of a JSON list or of JSON lines, each with its place."""
     if content.lstrip().startswith(b"["):
-        for number, record in enumerate(typed(decoded(content, place), list, place)):
+        for number, record in enumerate(typed(parse_json(content, place), list, place)):
             yield f"{place}: record {number}", record
         return
     for number, line in enumerate(content.split(b"\n"), 1):
         if line.strip():
-            yield f"{place}:{number}", decoded(line, f"{place}:{number}")
+            yield f"{place}:{number}", parse_json(line, f"{place}:{number}")
 
 
 def _asked(record: dict[str, Any]) -> tuple[str, str] | None:

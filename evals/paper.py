@@ -1,7 +1,7 @@
 """What Memory-R1 printed, as data (paper.json): for rows beside measured ones, never among them.
 
-    quoted("locomo", "test")     Table 1: every system, by category and over all questions
-    quoted("locomo", "test", table="Table 3")
+    paper_table("locomo", "test")     Table 1: every system, by category and over all questions
+    paper_table("locomo", "test", table="Table 3")
 
 Categories have the names that are true of the benchmark; what the paper calls them is `printed`. Scores are times 100,
 as printed. They compare with a measured number only for the same split, metric, judge and about the same answer length.
@@ -18,7 +18,7 @@ from typing import Any
 
 from langgraph_memory_r1.errors import InputError
 
-__all__ = ["ALL", "Column", "PaperTable", "Quoted", "paper_tables", "quoted"]
+__all__ = ["ALL", "Column", "PaperTable", "PaperRow", "paper_tables", "paper_table"]
 
 ALL = "all"
 """In place of a category: the mean over all questions."""
@@ -37,7 +37,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Quoted:
+class PaperRow:
     """A row of a table."""
 
     system: str
@@ -60,7 +60,7 @@ class PaperTable:
     note: str
     """What one must know before comparing."""
     columns: tuple[Column, ...]
-    rows: tuple[Quoted, ...]
+    rows: tuple[PaperRow, ...]
 
 
 @cache
@@ -70,7 +70,7 @@ def paper_tables() -> tuple[PaperTable, ...]:
     return tuple(_table(raw, found["paper"], found["metrics"]) for raw in found["tables"])
 
 
-def quoted(benchmark: str, split: str, *, table: str | None = None) -> PaperTable | None:
+def paper_table(benchmark: str, split: str, *, table: str | None = None) -> PaperTable | None:
     """What the paper printed about a split: its main results, or the named table; None if it says nothing about it.
 
     Raises:
@@ -93,7 +93,9 @@ def _table(raw: Mapping[str, Any], paper: Mapping[str, str], metrics: list[str])
         note=raw["note"],
         columns=tuple(Column(**column) for column in raw["columns"]),
         rows=tuple(
-            Quoted(row["system"], row["backbone"], {key: _named(metrics, row["values"][key]) for key in row["values"]})
+            PaperRow(
+                row["system"], row["backbone"], {key: _named(metrics, row["values"][key]) for key in row["values"]}
+            )
             for row in raw["rows"]
         ),
     )

@@ -198,10 +198,9 @@ def test_a_judge_gives_a_score_of_its_own(evaluation: Evaluation) -> None:
 
 
 def test_two_commands_do_not_share_a_folder(evaluation: Evaluation) -> None:
-    from langgraph_memory_r1.evals.runs import RunFolder
-    from langgraph_memory_r1.evals.workplace import workplace
+    from langgraph_memory_r1.evals.run_folder import RunFolder
 
-    with workplace(RunFolder(evaluation.out)):
+    with RunFolder(evaluation.out).locked():
         done = evaluation(systems="bm25")
     assert done.code == 1 and "Another run works in" in done.err
 

@@ -11,9 +11,17 @@ import pytest
 from langchain_core.messages import BaseMessage
 
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.evals.calibration import Known, calibrate, known_answers, read_labelled, sample
+from langgraph_memory_r1.evals.calibration import (
+    CalibrationItem,
+    another_answer,
+    calibrate,
+    changed_answer,
+    read_labelled_items,
+    sample_items,
+    synthetic_items,
+    vague_answer,
+)
 from langgraph_memory_r1.evals.judge import Judge
-from langgraph_memory_r1.evals.wrong import another, changed, vague
 from langgraph_memory_r1.schemas import Question
 from langgraph_memory_r1.scoring import em, f1_locomo
 from langgraph_memory_r1.testing import ScriptedChatModel
@@ -35,13 +43,13 @@ def _answer(messages: list[BaseMessage]) -> str:
 
 
 def test_known_answers_are_right_or_wrong_as_they_say() -> None:
-    items = known_answers(QUESTIONS)
+    items = synthetic_items(QUESTIONS)
     assert {item.kind for item in items} == {"gold", "another's", "changed", "vague", "refusal"}
     assert len([item for item in items if item.kind == "gold"]) == 5  # the adversarial question has no answer
     assert len([item for item in items if item.kind == "vague"]) == 4  # a yes or no has no vague answer
     for item in items:
         assert em(item.answer, str(item.question.gold)) == float(item.right)
-    assert items == known_answers(QUESTIONS)
+    assert items == synthetic_items(QUESTIONS)
 
 
 @pytest.mark.parametrize(
@@ -59,36 +67,37 @@ def test_known_answers_are_right_or_wrong_as_they_say() -> None:
     ],
 )
 def test_changed(gold: str, other: str | None) -> None:
-    assert changed(gold) == other
+    assert changed_answer(gold) == other
 
 
 def test_a_vague_answer_does_not_hold_the_gold_answer() -> None:
     asked = Question("Did Ana choose the red or the blue kayak?", "blue", (), "single-hop")
     assert (
-        vague(asked) == "They talked about it, something to do with Ana and choose and red, and it meant a lot to them."
+        vague_answer(asked)
+        == "They talked about it, something to do with Ana and choose and red, and it meant a lot to them."
     )
 
 
 def test_another_answer_shares_no_word() -> None:
     chance = random.Random(0)
     asked = [Question("What pet?", "a red cat"), Question("What car?", "a red car"), Question("Who?", "Ben")]
-    assert another(asked[0], asked, chance) == "Ben"
-    assert another(asked[0], asked[:2], chance) is None
+    assert another_answer(asked[0], asked, chance) == "Ben"
+    assert another_answer(asked[0], asked[:2], chance) is None
 
 
 def test_calibrate_counts_by_kind_and_agreement() -> None:
     """A judge that passes all but refusals: gold 2 of 2, vague 1 of 1, refusal 0 of 1; labels: 3 of 4 agree."""
     asked = QUESTIONS[2]
     items = [
-        Known(asked, "a lighthouse", True, "gold"),
-        Known(QUESTIONS[3], "rye bread", True, "gold"),
-        Known(asked, "something nice", False, "vague"),
-        Known(asked, "I don't know.", False, "refusal"),
-        Known(asked, "lighthouse", True, "labelled"),
-        Known(asked, "the lighthouse", True, "labelled"),
-        Known(asked, "a ship", False, "labelled"),
-        Known(asked, "don't know", False, "labelled"),
-        Known(asked, "mumble", True, "labelled"),
+        CalibrationItem(asked, "a lighthouse", True, "gold"),
+        CalibrationItem(QUESTIONS[3], "rye bread", True, "gold"),
+        CalibrationItem(asked, "something nice", False, "vague"),
+        CalibrationItem(asked, "I don't know.", False, "refusal"),
+        CalibrationItem(asked, "lighthouse", True, "labelled"),
+        CalibrationItem(asked, "the lighthouse", True, "labelled"),
+        CalibrationItem(asked, "a ship", False, "labelled"),
+        CalibrationItem(asked, "don't know", False, "labelled"),
+        CalibrationItem(asked, "mumble", True, "labelled"),
     ]
     done: list[int] = []
 
@@ -117,17 +126,17 @@ def test_calibrate_counts_by_kind_and_agreement() -> None:
 def test_a_failing_model_ends_the_calibration() -> None:
     model = ScriptedChatModel([RuntimeError("down")] * 50)
     with pytest.raises(RuntimeError, match="down"):
-        calibrate(Judge(model), known_answers(QUESTIONS), concurrency=1)
+        calibrate(Judge(model), synthetic_items(QUESTIONS), concurrency=1)
     assert len(model.calls) < 5
     with pytest.raises(InputError, match="nothing to judge"):
         calibrate(Judge(model), [])
 
 
 def test_sample_takes_as_many_of_each_kind() -> None:
-    chosen = sample(known_answers(QUESTIONS), 2)
+    chosen = sample_items(synthetic_items(QUESTIONS), 2)
     kinds = [item.kind for item in chosen]
     assert {kind: kinds.count(kind) for kind in kinds} == dict.fromkeys(kinds, 2)
-    assert chosen == sample(known_answers(QUESTIONS), 2)
+    assert chosen == sample_items(synthetic_items(QUESTIONS), 2)
 
 
 def _written(tmp_path: Path, row: dict[str, Any]) -> Path:
@@ -143,8 +152,8 @@ ROW: dict[str, Any] = {
 
 
 def test_read_labelled(tmp_path: Path) -> None:
-    (item,) = read_labelled(_written(tmp_path, ROW))
-    assert item == Known(Question("When?", "2022", (), "temporal", "q1"), "in 2022", True, "labelled")
+    (item,) = read_labelled_items(_written(tmp_path, ROW))
+    assert item == CalibrationItem(Question("When?", "2022", (), "temporal", "q1"), "in 2022", True, "labelled")
 
 
 @pytest.mark.parametrize(
@@ -152,14 +161,14 @@ def test_read_labelled(tmp_path: Path) -> None:
 )
 def test_read_labelled_names_the_broken_place(tmp_path: Path, change: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="user_0 answer 0"):
-        read_labelled(_written(tmp_path, {**ROW, **change}))
+        read_labelled_items(_written(tmp_path, {**ROW, **change}))
 
 
 @pytest.mark.skipif(not PREDICTIONS.exists(), reason=f"needs {PREDICTIONS}: published predictions with labels")
 def test_the_published_predictions() -> None:
-    items = read_labelled(PREDICTIONS)
+    items = read_labelled_items(PREDICTIONS)
     assert (len(items), sum(item.right for item in items)) == (1540, 1264)
-    known = known_answers(item.question for item in items[:300])
+    known = synthetic_items(item.question for item in items[:300])
     assert not [
         item
         for item in known

@@ -12,7 +12,7 @@ import pytest
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.benchmark import Dataset, benchmark
-from langgraph_memory_r1.evals.licences import cache_folder
+from langgraph_memory_r1.evals.downloads import cache_folder
 from langgraph_memory_r1.schemas import Question, Turn
 
 INSTANCE: dict[str, Any] = {

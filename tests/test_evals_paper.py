@@ -6,14 +6,14 @@ import pytest
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.benchmark import benchmark
-from langgraph_memory_r1.evals.paper import ALL, PaperTable, paper_tables, quoted
+from langgraph_memory_r1.evals.paper import ALL, PaperTable, paper_table, paper_tables
 
 MISPRINTED = {("A-Mem", "Llama-3.1-8B-Instruct"), ("A-Mem", "Qwen-2.5-7B-Instruct"), ("Mem0", "Qwen-2.5-7B-Instruct")}
 """Rows of Table 1 whose overall judge score is not the mean of its columns; the table's note says so."""
 
 
 def _main() -> PaperTable:
-    table = quoted("locomo", "test")
+    table = paper_table("locomo", "test")
     assert table is not None
     return table
 
@@ -36,7 +36,7 @@ def test_its_columns_have_true_names_and_the_printed_ones() -> None:
     assert sum(column.n for column in _main().columns if column.category != ALL) == 1307
 
 
-@pytest.mark.parametrize("table", [quoted("locomo", "test"), quoted("longmemeval", "oracle")])
+@pytest.mark.parametrize("table", [paper_table("locomo", "test"), paper_table("longmemeval", "oracle")])
 def test_the_overall_score_is_the_mean_of_the_columns_by_their_questions(table: PaperTable) -> None:
     """It is so only under the true names, so that a swapped or mistyped column fails."""
     sizes = {column.category: column.n for column in table.columns if column.category != ALL}
@@ -54,18 +54,18 @@ def test_the_overall_score_is_the_mean_of_the_columns_by_their_questions(table: 
 
 
 def test_other_tables_have_names() -> None:
-    sizes = quoted("locomo", "test", table="Table 3")
+    sizes = paper_table("locomo", "test", table="Table 3")
     assert sizes is not None
     assert [row.scores[ALL]["f1_mem0"] for row in sizes.rows if row.system == "Memory-R1-GRPO"] == [40.45, 41.31, 44.4]
     assert len({table.name for table in paper_tables()}) == len(paper_tables()) == 5
     with pytest.raises(InputError, match="Table 1, Table 3"):
-        quoted("locomo", "test", table="Table 9")
+        paper_table("locomo", "test", table="Table 9")
 
 
 def test_the_paper_says_nothing_about_other_splits() -> None:
-    assert quoted("locomo", "full") is None
-    assert quoted("msc", "test") is None
-    assert quoted("longmemeval", "s") is None
+    assert paper_table("locomo", "full") is None
+    assert paper_table("msc", "test") is None
+    assert paper_table("longmemeval", "s") is None
 
 
 def test_every_category_and_split_exists_in_its_benchmark() -> None:

@@ -15,7 +15,7 @@ from langgraph_memory_r1.evals.personaworld import (
     Story,
     demonstrate,
     generate,
-    note,
+    memory_text,
 )
 from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.rules import extract_facts
@@ -109,7 +109,7 @@ def test_a_manager_without_mistakes_ends_with_a_bank_that_holds_every_gold_answe
             assert [type(operation) for operation in step.operations] == [RIGHT[step.event.kind]]
         texts = {memory.text for memory in bank.all()}
         now = {(event.owner, event.attribute): event for event in story.events if event.attribute}
-        right = {note(e.owner, e.attribute, e.values) for e in now.values() if e.attribute and e.values}
+        right = {memory_text(e.owner, e.attribute, e.values) for e in now.values() if e.attribute and e.values}
         assert texts == right
         for question in story.conversation.questions:
             if question.category in ("single-hop", "multi-hop"):
@@ -134,7 +134,7 @@ def test_long_conversations_have_8_16_and_32_sessions() -> None:
 
 def test_harder_conversations_have_more_speakers_and_more_to_remember() -> None:
     easy = generate("test", conversations=10)
-    hard = generate("test", conversations=10, how=Difficulty(sessions=6, speakers=4, attributes=10))
+    hard = generate("test", conversations=10, difficulty=Difficulty(sessions=6, speakers=4, attributes=10))
 
     def size(stories: list[Story]) -> float:
         banks = [MemoryFork(Index()) for _ in stories]
@@ -147,7 +147,7 @@ def test_harder_conversations_have_more_speakers_and_more_to_remember() -> None:
 
 
 def test_without_hops_and_times_every_question_asks_for_a_value() -> None:
-    stories = generate("test", conversations=30, how=Difficulty(hops=0.0, times=0.0))
+    stories = generate("test", conversations=30, difficulty=Difficulty(hops=0.0, times=0.0))
 
     asked = [question for story in stories for question in story.conversation.questions]
     assert {question.category for question in asked} == {"single-hop", "multi-hop", "retracted"}
@@ -158,4 +158,4 @@ def test_an_unknown_split_and_too_short_conversations_are_refused() -> None:
     with pytest.raises(InputError, match="no split 'dev'"):
         generate("dev")
     with pytest.raises(InputError, match="give more turns"):
-        generate("test", how=Difficulty(sessions=1, turns=2))
+        generate("test", difficulty=Difficulty(sessions=1, turns=2))

@@ -16,13 +16,12 @@ import pytest
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.report import read_run, summary, write_report
-from langgraph_memory_r1.evals.report.curves import curves_of
-from langgraph_memory_r1.evals.report.diagnosis import DIAGNOSES, diagnose, diagnoses_of, verdict_of
-from langgraph_memory_r1.evals.report.embedded import embedded
-from langgraph_memory_r1.evals.report.estimates import Estimate, Estimates
-from langgraph_memory_r1.evals.report.plots import Line, bars, lines, scatter
-from langgraph_memory_r1.evals.report.run import Run
-from langgraph_memory_r1.evals.report.tables import answers, by_category, operations, outcomes
+from langgraph_memory_r1.evals.report.diagnosis import DIAGNOSES, count_diagnoses, diagnose, verdict_metric
+from langgraph_memory_r1.evals.report.means import Mean, Means, saturation_curves
+from langgraph_memory_r1.evals.report.question_data import questions_json
+from langgraph_memory_r1.evals.report.result_tables import answers, by_category, operations, outcomes
+from langgraph_memory_r1.evals.report.results import Run
+from langgraph_memory_r1.evals.report.svg import Line, bars, lines, scatter
 from support.runs import memory, result, write_lines, write_run
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)> & | `code` *x* \u202e\ud800"
@@ -85,21 +84,21 @@ def test_it_is_said_where_an_answer_went_wrong(
     tmp_path: Path, expected: str, score: float | None, changes: dict[str, Any]
 ) -> None:
     run = read_run(write_run(tmp_path / "run", [result("a", "c1/0", score, **changes)]))
-    assert diagnose(run.results[0], verdict_of(run)) == expected
+    assert diagnose(run.results[0], verdict_metric(run)) == expected
     assert expected in DIAGNOSES
 
 
 def test_a_judge_decides_where_there_is_one(tmp_path: Path) -> None:
     scores = {"f1_locomo": 1.0, "judge_generous": 0.0}
     run = read_run(write_run(tmp_path / "run", [result("a", "c1/0", 1.0, scores=scores)]))
-    assert verdict_of(run) == "judge_generous"
-    assert diagnoses_of(run)["a"] == {"misread": 1}
+    assert verdict_metric(run) == "judge_generous"
+    assert count_diagnoses(run)["a"] == {"misread": 1}
 
 
 def test_means_leave_out_what_was_not_measured(tmp_path: Path) -> None:
     found = [result("a", f"c{place % 6}/{place}", score) for place, score in enumerate([1.0, 0.5, 0.0] * 4)]
     failed = result("a", "c1/99", None, error="gone")
-    estimates = Estimates(read_run(write_run(tmp_path / "run", [*found, failed])))
+    estimates = Means(read_run(write_run(tmp_path / "run", [*found, failed])))
     f1, em = estimates.of("a", "f1_locomo"), estimates.of("a", "em")
     assert f1 is not None and em is not None
     assert (f1.mean, f1.n) == (0.5, 12)
@@ -120,7 +119,7 @@ def test_what_stands_in_for_the_official_metric_is_not_called_official(
 ) -> None:
     lines = [result("a", "c1/0", 1.0, scores=scores)]
     run = read_run(write_run(tmp_path / "run", lines, benchmark="longmemeval", official_metric="f1_mem0"))
-    table = answers(run, Estimates(run))
+    table = answers(run, Means(run))
     assert table.titles[3 : 3 + len(titles)] == titles
     assert table.note.startswith(note)
 
@@ -128,14 +127,14 @@ def test_what_stands_in_for_the_official_metric_is_not_called_official(
 def test_few_conversations_do_not_make_intervals_short(tmp_path: Path) -> None:
     """Two conversations with the same mean say nothing about how much conversations differ."""
     found = [result("a", f"c{place % 2}/{place}", float(place % 4 > 1)) for place in range(40)]
-    estimate = Estimates(read_run(write_run(tmp_path / "run", found))).of("a", "f1_locomo")
+    estimate = Means(read_run(write_run(tmp_path / "run", found))).of("a", "f1_locomo")
     assert estimate is not None
     assert estimate.high - estimate.low > 0.2
 
 
 def test_the_tables_count_what_the_results_say(tmp_path: Path) -> None:
     run = small(tmp_path)
-    estimates = Estimates(run)
+    estimates = Means(run)
     overall = answers(run, estimates)
     assert overall.titles[:5] == ("system", "n", "errors", "f1_locomo (official)", "em")
     assert [row[:3] for row in overall.rows] == [("memory-r1", "4", "0"), ("bm25", "4", "0")]
@@ -168,9 +167,9 @@ def test_a_conversation_that_has_ended_keeps_its_last_values(tmp_path: Path) -> 
         return {"system": "bm25", "conversation": conversation, "session": session, "accuracy": accuracy}
 
     curve = [point("c1", 2, 1.0), point("c1", 4, 0.5), point("c2", 2, None), point("c2", 4, 0.1), point("c2", 6, 0.3)]
-    points = curves_of(small(tmp_path, curve=curve))["bm25"]
+    points = saturation_curves(small(tmp_path, curve=curve))["bm25"]
     assert [(each.session, each.values.get("accuracy")) for each in points] == [(2, 1.0), (4, 0.3), (6, 0.4)]
-    assert curves_of(small(tmp_path, curve=curve[:1])) == {}
+    assert saturation_curves(small(tmp_path, curve=curve[:1])) == {}
 
 
 def whole_test_split(folder: Path, **manifest: Any) -> str:
@@ -319,7 +318,7 @@ def test_a_large_page_keeps_fewer_memories_but_all_evidence(tmp_path: Path) -> N
         memory(number, f"D1:{number}", hit=number == 50, text=f"memory {number} {'x' * 900}") for number in range(60)
     ]
     run = read_run(write_run(tmp_path / "run", [result("a", "c1/0", 0.0, retrieved=many, evidence=["D1:50"])]))
-    full, small_one = (json.loads(embedded(run, most_bytes)) for most_bytes in (1_000_000, 1))
+    full, small_one = (json.loads(questions_json(run, most_bytes)) for most_bytes in (1_000_000, 1))
     answer = small_one["questions"][0]["answers"][0]
     assert len(full["questions"][0]["answers"][0]["retrieved"]) == 60
     assert (len(answer["retrieved"]), answer["hits"], answer["later"], answer["looked_at"]) == (4, [3], [51], 60)
@@ -332,7 +331,7 @@ def shapes(svg: str, kind: str) -> list[ElementTree.Element]:
 
 
 def test_bars_are_as_long_as_their_means() -> None:
-    svg = bars("t <", [("a & b", 0, Estimate(0.5, 0.4, 0.6, 9)), ("c", 1, None), ("d", 2, Estimate(1.0, 1.0, 1.0, 9))])
+    svg = bars("t <", [("a & b", 0, Mean(0.5, 0.4, 0.6, 9)), ("c", 1, None), ("d", 2, Mean(1.0, 1.0, 1.0, 9))])
     first, second = (float(bar.get("width", 0)) for bar in shapes(svg, "bar"))
     assert second == pytest.approx(2 * first, abs=0.2)
     assert len(shapes(svg, "whisker")) == 2
@@ -342,7 +341,7 @@ def test_bars_are_as_long_as_their_means() -> None:
 
 def test_long_names_have_room_beside_their_bars() -> None:
     """At the page's 12.5 pixels a character is some 7 wide."""
-    svg = bars("t", [("memory-r1, qwen-7b, adapter 3", 0, Estimate(0.5, 0.4, 0.6, 9)), ("bm25", 1, None)])
+    svg = bars("t", [("memory-r1, qwen-7b, adapter 3", 0, Mean(0.5, 0.4, 0.6, 9)), ("bm25", 1, None)])
     (name, *_), (bar,) = shapes(svg, "name"), shapes(svg, "bar")
     assert name.text == "memory-r1, qwen-7b, ada…"
     assert float(name.get("x", 0)) >= 6.5 * len(name.text)
@@ -362,7 +361,7 @@ def test_curves_stay_in_their_frame(points: tuple[tuple[float, float], ...]) -> 
 
 @pytest.mark.parametrize("tokens", [[0.0], [1.0, 24_000.0], [900.0, 950.0], []])
 def test_points_stay_in_their_frame(tokens: Sequence[float]) -> None:
-    points = [(f"s{n}", n, x, Estimate(0.3, 0.2, 0.9, 5)) for n, x in enumerate(tokens)]
+    points = [(f"s{n}", n, x, Mean(0.3, 0.2, 0.9, 5)) for n, x in enumerate(tokens)]
     svg = scatter("t", points, x_name="tokens", y_name="f1")
     places = [each.get("transform", "") for each in ElementTree.fromstring(svg).iter() if each.get("transform")]
     assert len(places) == len(tokens)

@@ -81,7 +81,7 @@ def test_rows_that_nothing_can_be_judged_by_are_named(tmp_path: Path) -> None:
 
 def test_a_curriculum_goes_from_short_conversations_to_long_ones(tmp_path: Path) -> None:
     """Of one's own conversations as of PersonaWorld's: banks grow, and what is left out is counted."""
-    stories = generate("train", conversations=4, questions=8, how=Difficulty(sessions=8))
+    stories = generate("train", conversations=4, questions=8, difficulty=Difficulty(sessions=8))
     write_conversations(tmp_path / "mine.jsonl", [story.conversation for story in stories])
     mine, counts = str(tmp_path / "mine.jsonl"), (2, 4, 8)
     for curriculum in (

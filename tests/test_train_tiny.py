@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from langgraph_memory_r1.evals.personaworld.words import part_of
+from langgraph_memory_r1.evals.personaworld.names import part_of
 from langgraph_memory_r1.prompts import AnswerInput, ManageInput, parse, render
 from langgraph_memory_r1.schemas import Add, Delete, Noop, Update
 from langgraph_memory_r1.train.tiny import BASE

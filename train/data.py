@@ -117,7 +117,7 @@ def _source(data: Data, left_out: Counter[str]) -> list[Conversation]:
 def stories_of(data: Data) -> list[Story]:
     """The stories behind conversations of PersonaWorld."""
     asked = QUESTIONS if data.questions is None else data.questions
-    return generate(data.split, seed=data.seed, conversations=data.limit, questions=asked, how=data.world)
+    return generate(data.split, seed=data.seed, conversations=data.limit, questions=asked, difficulty=data.world)
 
 
 def _extractor(recipe: Recipe) -> Deciding | None:

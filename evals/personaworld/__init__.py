@@ -1,7 +1,7 @@
 """PersonaWorld: invented people tell, add to, correct, take back and repeat things; questions with gold answers.
 
     stories = generate("train")                          38 conversations, 152 questions
-    stories = generate("test", seed=1, how=Difficulty(sessions=16), conversations=12)
+    stories = generate("test", seed=1, difficulty=Difficulty(sessions=16), conversations=12)
 
 A synthetic benchmark, made here and without data: seeded, and in three splits that share no name, no value and no
 frame of a sentence. Each story carries what every turn means, so that the right operations are known (`demonstrate`).
@@ -17,18 +17,18 @@ from typing import Any, Final
 from langgraph_memory_r1.bank.base import MemoryFork
 from langgraph_memory_r1.conversations import dated
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.evals.personaworld.phrases import Kind
-from langgraph_memory_r1.evals.personaworld.questions import CATEGORIES, UNKNOWN, ask
-from langgraph_memory_r1.evals.personaworld.story import Difficulty, Event, invent, note
-from langgraph_memory_r1.evals.personaworld.words import Part, names
+from langgraph_memory_r1.evals.personaworld.names import Part, names
+from langgraph_memory_r1.evals.personaworld.phrases import EventKind
+from langgraph_memory_r1.evals.personaworld.questions import CATEGORIES, UNKNOWN, make_questions
+from langgraph_memory_r1.evals.personaworld.story import Difficulty, Event, invent_plot, memory_text
 from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.rules import extract_facts
 from langgraph_memory_r1.schemas import Add, Conversation, Delete, Fact, Memory, Noop, Operation, Turn, Update
 
 __all__ = [
     "CATEGORIES", "LONG", "SPLITS", "UNKNOWN",
-    "Difficulty", "Event", "Kind", "Step", "Story",
-    "demonstrate", "generate", "note",
+    "Difficulty", "Event", "EventKind", "Demonstration", "Story",
+    "demonstrate", "generate", "memory_text",
 ]  # fmt: skip
 
 SPLITS: Final[dict[str, tuple[Part, int]]] = {
@@ -59,7 +59,7 @@ class Story:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Demonstration:
     """One decision of a Memory Manager that makes no mistake."""
 
     turn: Turn
@@ -76,7 +76,7 @@ def generate(
     seed: int = 0,
     conversations: int | None = None,
     questions: int = QUESTIONS,
-    how: Difficulty | None = None,
+    difficulty: Difficulty | None = None,
 ) -> list[Story]:
     """The stories of a split; the same ones for the same arguments.
 
@@ -85,12 +85,12 @@ def generate(
         seed: Other stories for another seed; they still share nothing with another split.
         conversations: How many; None is the split's default.
         questions: How many about each conversation.
-        how: How hard they are; a long split says that itself.
+        difficulty: How hard they are; a long split says that itself.
 
     Raises:
         InputError: There is no such split, or so many questions cannot be asked about such conversations.
     """
-    if how is not None and split in (*LONG, "long"):
+    if difficulty is not None and split in (*LONG, "long"):
         raise InputError(f"{split} says itself how hard it is; leave that out, or take the split test with "
                          f"sessions={LONG.get(split, 16)}.")  # fmt: skip
     if split == "long":
@@ -100,13 +100,13 @@ def generate(
     if part is None:
         raise InputError(f"PersonaWorld has no split {split!r}; give one of: {', '.join([*SPLITS, *LONG, 'long'])}")
     if split in LONG:
-        how, count = Difficulty(sessions=LONG[split]), LONG_CONVERSATIONS
-    how = how or Difficulty()
+        difficulty, count = Difficulty(sessions=LONG[split]), LONG_CONVERSATIONS
+    difficulty = difficulty or Difficulty()
     wanted = range(1, (conversations or count) + 1)
-    return [_story(part, f"{split}-{seed}-{number}", questions, how) for number in wanted]
+    return [_story(part, f"{split}-{seed}-{number}", questions, difficulty) for number in wanted]
 
 
-def demonstrate(story: Story, bank: MemoryFork | None = None) -> Iterator[Step]:
+def demonstrate(story: Story, bank: MemoryFork | None = None) -> Iterator[Demonstration]:
     """The story told turn by turn to a Memory Manager that makes no mistake: for imitation, and to compare with.
 
     Args:
@@ -121,7 +121,7 @@ def demonstrate(story: Story, bank: MemoryFork | None = None) -> Iterator[Step]:
             continue
         before = tuple(bank.all())
         operation = _right(event, turn, kept)
-        yield Step(turn, event, facts, before, (operation,))
+        yield Demonstration(turn, event, facts, before, (operation,))
         [change] = bank.apply([operation])
         if event.attribute and change.memory_id:
             kept[event.owner, event.attribute.noun] = change.memory_id
@@ -132,17 +132,19 @@ def _right(event: Event, turn: Turn, kept: dict[tuple[str, str], str]) -> Operat
         return Noop(source=(turn.id,))
     if event.kind == "retraction":
         return Delete(kept[event.owner, event.attribute.noun], (turn.id,))
-    text = note(event.owner, event.attribute, event.values)
+    text = memory_text(event.owner, event.attribute, event.values)
     if event.kind == "new":
         return Add(text, turn.speaker, turn.at, (turn.id,), turn.session)
     return Update(kept[event.owner, event.attribute.noun], text, (turn.id,), turn.at)
 
 
-def _story(part: Part, name: str, count: int, how: Difficulty) -> Story:
+def _story(part: Part, name: str, count: int, difficulty: Difficulty) -> Story:
     for attempt in range(_ATTEMPTS):
         rng = random.Random(f"{name}/{attempt}")
-        plot = invent(part, how, rng, names(part, rng))
+        plot = invent_plot(part, difficulty, rng, names(part, rng))
         if len(plot.items) >= count:
-            asked = ask(part, plot, how, count, rng, name)
+            asked = make_questions(part, plot, difficulty, count, rng, name)
             return Story(dated(Conversation(name, plot.turns, asked)), plot.events)
-    raise InputError(f"{how.sessions} sessions of {how.turns} turns do not hold {count} questions; give more turns.")
+    raise InputError(
+        f"{difficulty.sessions} sessions of {difficulty.turns} turns do not hold {count} questions; give more turns."
+    )

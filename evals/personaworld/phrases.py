@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final, Literal, TypeAlias
 
-from langgraph_memory_r1.evals.personaworld.words import Part, part_of
+from langgraph_memory_r1.evals.personaworld.names import Part, part_of
 
-Kind: TypeAlias = Literal["new", "additive", "correction", "retraction", "repetition", "small-talk"]
+EventKind: TypeAlias = Literal["new", "additive", "correction", "retraction", "repetition", "small-talk"]
 """What a turn means for the memories; the right operations are ADD, UPDATE, UPDATE, DELETE, NOOP, NOOP."""
 
-Ask: TypeAlias = Literal["value", "bridge", "time"]
+QuestionForm: TypeAlias = Literal["value", "bridge", "time"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ ATTRIBUTES: Final = (
     Attribute("trip", False, (*_PLACE, "I am planning a trip to {new}")),
 )
 
-_CORES: Final[dict[Kind, tuple[str, ...]]] = {
+_CORES: Final[dict[EventKind, tuple[str, ...]]] = {
     "new": (
         "my {noun} is called {new}",
         "my {noun} is {new}",
@@ -116,7 +116,7 @@ _TAILS: Final = (
     " and I wanted you to know", " and I am fine with that", ", just saying", ", that is all",
 )  # fmt: skip
 
-_ASKED: Final[dict[Ask, tuple[str, ...]]] = {
+_ASKED: Final[dict[QuestionForm, tuple[str, ...]]] = {
     "value": (
         "what is {owner}'s {noun} called?",
         "what is the name of {owner}'s {noun}?",
@@ -144,14 +144,14 @@ _ASKING: Final = (
 
 
 @cache
-def said(part: Part, kind: Kind, attribute: Attribute | None = None) -> tuple[str, ...]:
+def turn_frames(part: Part, kind: EventKind, attribute: Attribute | None = None) -> tuple[str, ...]:
     """The frames of turns that a split may use."""
     own = {"new": attribute.new, "additive": attribute.more}.get(kind, ()) if attribute else ()
     return _frames(part, _OPENERS, (*_CORES[kind], *own), tuple(f"{tail}." for tail in _TAILS))
 
 
 @cache
-def asked(part: Part, ask: Ask) -> tuple[str, ...]:
+def question_frames(part: Part, ask: QuestionForm) -> tuple[str, ...]:
     """The frames of questions that a split may use."""
     return _frames(part, _ASKING, _ASKED[ask], ("",))
 

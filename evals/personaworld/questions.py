@@ -7,19 +7,21 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Final
 
-from langgraph_memory_r1.evals.personaworld.phrases import asked, fill
-from langgraph_memory_r1.evals.personaworld.story import Difficulty, Item, Plot, listed
-from langgraph_memory_r1.evals.personaworld.words import Part
+from langgraph_memory_r1.evals.personaworld.names import Part
+from langgraph_memory_r1.evals.personaworld.phrases import fill, question_frames
+from langgraph_memory_r1.evals.personaworld.story import Difficulty, Item, Plot, join_values
 from langgraph_memory_r1.schemas import Question
 
 UNKNOWN: Final = "I don't know"
 CATEGORIES: Final = ("single-hop", "multi-hop", "temporal", "retracted")
 
 
-def ask(part: Part, plot: Plot, how: Difficulty, count: int, rng: random.Random, name: str) -> tuple[Question, ...]:
+def make_questions(
+    part: Part, plot: Plot, difficulty: Difficulty, count: int, rng: random.Random, name: str
+) -> tuple[Question, ...]:
     """So many questions as the conversation holds at most; what was last said about a thing takes turns."""
     chosen = [item for _, item in zip(range(count), _in_turns(plot.items, rng), strict=False)]
-    return tuple(_question(part, item, plot, how, rng, f"{name}:q{n}") for n, item in enumerate(chosen, 1))
+    return tuple(_question(part, item, plot, difficulty, rng, f"{name}:q{n}") for n, item in enumerate(chosen, 1))
 
 
 def _in_turns(items: Sequence[Item], rng: random.Random) -> Iterator[Item]:
@@ -30,23 +32,27 @@ def _in_turns(items: Sequence[Item], rng: random.Random) -> Iterator[Item]:
     return (item for layer in zip_longest(*piles) for item in layer if item is not None)
 
 
-def _question(part: Part, item: Item, plot: Plot, how: Difficulty, rng: random.Random, name: str) -> Question:
+def _question(part: Part, item: Item, plot: Plot, difficulty: Difficulty, rng: random.Random, name: str) -> Question:
     owner, noun = item.owner, item.attribute.noun
     evidence = item.evidence()
     known = _landmarks(item, plot.items)
-    if item.values and known and rng.random() < how.hops:
+    if item.values and known and rng.random() < difficulty.hops:
         other = rng.choice(known)
-        text = fill(asked(part, "bridge"), rng, noun=noun, other=other.attribute.noun, known=listed(other.values))
+        text = fill(
+            question_frames(part, "bridge"), rng, noun=noun, other=other.attribute.noun, known=join_values(other.values)
+        )
         both = tuple(dict.fromkeys([*other.evidence(), *evidence]))
-        return Question(text, listed(item.values), both, "multi-hop", name)
-    if len(item.values) == 1 and item.last in ("new", "correction") and rng.random() < how.times:
-        text = fill(asked(part, "time"), rng, owner=owner, noun=noun, known=item.values[0])
+        return Question(text, join_values(item.values), both, "multi-hop", name)
+    if len(item.values) == 1 and item.last in ("new", "correction") and rng.random() < difficulty.times:
+        text = fill(question_frames(part, "time"), rng, owner=owner, noun=noun, known=item.values[0])
         day = next(turn.at.date().isoformat() for turn in plot.turns if turn.id == evidence[-1] and turn.at)
         return Question(text, day, evidence, "temporal", name)
-    text = fill(asked(part, "value"), rng, owner=owner, noun=noun)
+    text = fill(question_frames(part, "value"), rng, owner=owner, noun=noun)
     if not item.values:
         return Question(text, UNKNOWN, evidence, "retracted", name)
-    return Question(text, listed(item.values), evidence, "multi-hop" if len(item.values) > 1 else "single-hop", name)
+    return Question(
+        text, join_values(item.values), evidence, "multi-hop" if len(item.values) > 1 else "single-hop", name
+    )
 
 
 def _landmarks(item: Item, items: Sequence[Item]) -> list[Item]:

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.evals.personaworld.phrases import ATTRIBUTES, Attribute, Kind, fill, said
-from langgraph_memory_r1.evals.personaworld.words import Part
+from langgraph_memory_r1.evals.personaworld.names import Part
+from langgraph_memory_r1.evals.personaworld.phrases import ATTRIBUTES, Attribute, EventKind, fill, turn_frames
 from langgraph_memory_r1.schemas import Turn
 
 MOST_VALUES: Final = 2
@@ -55,7 +55,7 @@ class Event:
     """What one turn means, and how things are after it."""
 
     turn: str
-    kind: Kind
+    kind: EventKind
     owner: str = ""
     attribute: Attribute | None = None
     values: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ class Item:
     events: list[Event] = field(default_factory=list)
 
     @property
-    def last(self) -> Kind:
+    def last(self) -> EventKind:
         """What was last said about it."""
         return self.events[-1].kind
 
@@ -98,27 +98,27 @@ class Plot:
     items: tuple[Item, ...]
 
 
-def note(owner: str, attribute: Attribute, values: tuple[str, ...]) -> str:
+def memory_text(owner: str, attribute: Attribute, values: tuple[str, ...]) -> str:
     """How a good memory says it, as in "Kamo's dog: Biru and Sefa."."""
-    return f"{owner}'s {attribute.noun}: {listed(values)}."
+    return f"{owner}'s {attribute.noun}: {join_values(values)}."
 
 
-def listed(values: tuple[str, ...]) -> str:
+def join_values(values: tuple[str, ...]) -> str:
     """Several values as people write them."""
     return " and ".join([", ".join(values[:-1]), values[-1]] if len(values) > 1 else values)
 
 
-def invent(part: Part, how: Difficulty, rng: random.Random, names: Iterator[str]) -> Plot:
+def invent_plot(part: Part, difficulty: Difficulty, rng: random.Random, names: Iterator[str]) -> Plot:
     """A conversation in the words of one part of the world."""
-    people = [next(names) for _ in range(how.speakers)]
-    topics = {person: rng.sample(ATTRIBUTES, min(how.attributes, len(ATTRIBUTES))) for person in people}
+    people = [next(names) for _ in range(difficulty.speakers)]
+    topics = {person: rng.sample(ATTRIBUTES, min(difficulty.attributes, len(ATTRIBUTES))) for person in people}
     items: dict[tuple[str, str], Item] = {}
     turns: list[Turn] = []
     events: list[Event] = []
-    for number, at in enumerate(_moments(how.sessions, rng), 1):
-        for place in range(1, how.turns + 1):
+    for number, at in enumerate(_moments(difficulty.sessions, rng), 1):
+        for place in range(1, difficulty.turns + 1):
             owner, mark = rng.choice(people), f"D{number}:{place}"
-            event, text = _happen(part, how, rng, names, mark, owner, topics[owner], items)
+            event, text = _happen(part, difficulty, rng, names, mark, owner, topics[owner], items)
             moment = at + timedelta(minutes=place)
             turns.append(Turn(owner, text, moment, mark, f"session_{number}"))
             events.append(event)
@@ -132,7 +132,7 @@ def _moments(sessions: int, rng: random.Random) -> list[datetime]:
 
 def _happen(
     part: Part,
-    how: Difficulty,
+    difficulty: Difficulty,
     rng: random.Random,
     names: Iterator[str],
     turn: str,
@@ -141,25 +141,25 @@ def _happen(
     items: dict[tuple[str, str], Item],
 ) -> tuple[Event, str]:
     """One turn: the event, and how it is said."""
-    if rng.random() < how.small_talk:
-        return Event(turn, "small-talk"), fill(said(part, "small-talk"), rng)
+    if rng.random() < difficulty.small_talk:
+        return Event(turn, "small-talk"), fill(turn_frames(part, "small-talk"), rng)
     known = [item for (person, _), item in items.items() if person == owner and item.values]
     fresh = _untold(owner, topics, items)
-    if known and (not fresh or rng.random() < how.changes):
+    if known and (not fresh or rng.random() < difficulty.changes):
         item = rng.choice(known)
         kind = _change(item, rng)
     elif fresh:
         attribute = rng.choice(fresh)
         kind, item = "new", items.setdefault((owner, attribute.noun), Item(owner, attribute, ()))
     else:
-        return Event(turn, "small-talk"), fill(said(part, "small-talk"), rng)
+        return Event(turn, "small-talk"), fill(turn_frames(part, "small-talk"), rng)
     old = item.values
     new = next(names) if kind in ("new", "additive", "correction") else ""
     item.values = _after(kind, old, new)
     event = Event(turn, kind, owner, item.attribute, item.values)
     item.events.append(event)
-    frames = said(part, kind, item.attribute)
-    return event, fill(frames, rng, noun=item.attribute.noun, new=new, old=listed(old) if old else "")
+    frames = turn_frames(part, kind, item.attribute)
+    return event, fill(frames, rng, noun=item.attribute.noun, new=new, old=join_values(old) if old else "")
 
 
 def _untold(owner: str, topics: list[Attribute], items: dict[tuple[str, str], Item]) -> list[Attribute]:
@@ -168,8 +168,8 @@ def _untold(owner: str, topics: list[Attribute], items: dict[tuple[str, str], It
     return never or [attribute for attribute in topics if not items[owner, attribute.noun].values]
 
 
-def _change(item: Item, rng: random.Random) -> Kind:
-    kinds: list[Kind] = ["repetition", "repetition", "retraction"]
+def _change(item: Item, rng: random.Random) -> EventKind:
+    kinds: list[EventKind] = ["repetition", "repetition", "retraction"]
     if len(item.values) == 1:
         kinds += ["correction", "correction"]
     if item.attribute.several and len(item.values) < MOST_VALUES:
@@ -177,5 +177,5 @@ def _change(item: Item, rng: random.Random) -> Kind:
     return rng.choice(kinds)
 
 
-def _after(kind: Kind, old: tuple[str, ...], new: str) -> tuple[str, ...]:
+def _after(kind: EventKind, old: tuple[str, ...], new: str) -> tuple[str, ...]:
     return {"additive": (*old, new), "retraction": (), "repetition": old}.get(kind, (new,))

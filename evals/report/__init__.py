@@ -1,8 +1,8 @@
 """Reports of evaluations: from a run folder to tables, Markdown, one HTML page, and the comparison of two runs.
 
-    run ─► diagnosis, estimates ─► tables, plots ─► sections ─► markdown | page
+    run ─► diagnosis, means ─► result_tables, figures ─► sections ─► markdown | page
 
-Numbers are computed once and only in `estimates` and `tables`; the rest is about how they look.
+Numbers are computed once and only in `means` and `result_tables`; the rest is about how they look.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from pathlib import Path
 from langgraph_memory_r1.evals.report.compare import Comparison, Flip, compare
 from langgraph_memory_r1.evals.report.markdown import markdown
 from langgraph_memory_r1.evals.report.page import page
-from langgraph_memory_r1.evals.report.run import Run, read_run
-from langgraph_memory_r1.evals.report.sections import sections_of, summary
-from langgraph_memory_r1.evals.report.tables import Table
+from langgraph_memory_r1.evals.report.result_tables import Table
+from langgraph_memory_r1.evals.report.results import Run, read_run
+from langgraph_memory_r1.evals.report.sections import report_sections, summary
 
-__all__ = ["write_report", "Written", "read_run", "Run", "summary", "Table", "compare", "Comparison", "Flip"]
+__all__ = ["write_report", "ReportFiles", "read_run", "Run", "summary", "Table", "compare", "Comparison", "Flip"]
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class ReportFiles:
     """Where a report lies."""
 
     markdown: Path
     html: Path
 
 
-def write_report(run: str | os.PathLike[str] | Run, *, paper_labels: str | None = None) -> Written:
+def write_report(run: str | os.PathLike[str] | Run, *, paper_labels: str | None = None) -> ReportFiles:
     """Write `report.md` and `report.html` into a run folder.
 
     Args:
@@ -41,8 +41,8 @@ def write_report(run: str | os.PathLike[str] | Run, *, paper_labels: str | None 
     """
     if not isinstance(run, Run):
         run = read_run(run)
-    sections = sections_of(run, paper_labels=paper_labels)
-    written = Written(run.folder / "report.md", run.folder / "report.html")
+    sections = report_sections(run, paper_labels=paper_labels)
+    written = ReportFiles(run.folder / "report.md", run.folder / "report.html")
     _write(written.markdown, markdown(run, sections))
     _write(written.html, page(run, sections))
     return written

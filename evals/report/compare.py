@@ -15,9 +15,9 @@ from typing import Any
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.intervals import Paired, paired
-from langgraph_memory_r1.evals.report.diagnosis import RIGHT, verdict_of
-from langgraph_memory_r1.evals.report.run import Result, Run, read_run
-from langgraph_memory_r1.evals.report.tables import Row, Table, answer_metrics, recall_families
+from langgraph_memory_r1.evals.report.diagnosis import RIGHT, verdict_metric
+from langgraph_memory_r1.evals.report.result_tables import Row, Table, answer_metrics, recall_families
+from langgraph_memory_r1.evals.report.results import Result, Run, read_run
 
 __all__ = ["Comparison", "Flip", "compare"]
 
@@ -102,7 +102,7 @@ def compare(
     found = {metric: both for metric in named if (both := _scores(pairs, metric))}
     if missing := [metric for metric in metrics if metric not in found]:
         raise InputError(f"no question has {missing[0]} on both sides; there are: {', '.join(found) or 'none'}")
-    verdict = named[0] if metrics else verdict_of(first)
+    verdict = named[0] if metrics else verdict_metric(first)
     names = _names(*sides)
     tables = (_overall(found), *_by_category(pairs, verdict, first.categories))
     differences = {metric: _numbers(both) for metric, both in found.items()}

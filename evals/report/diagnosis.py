@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from langgraph_memory_r1.evals.report.run import Result, Run
+from langgraph_memory_r1.evals.report.results import Result, Run
 
-__all__ = ["DIAGNOSES", "diagnose", "diagnoses_of", "verdict_of"]
+__all__ = ["DIAGNOSES", "diagnose", "count_diagnoses", "verdict_metric"]
 
 RIGHT = 0.5
 
@@ -24,7 +24,7 @@ DIAGNOSES = {
 """What can become of a question, with its meaning; a run shows those that occur."""
 
 
-def verdict_of(run: Run) -> str:
+def verdict_metric(run: Run) -> str:
     """The metric that decides between right and wrong: a judge where there is one, else the official metric."""
     judges = [name for name in run.scored if name.startswith("judge")]
     return run.headline if run.headline in judges or not judges else judges[0]
@@ -46,9 +46,9 @@ def diagnose(result: Result, verdict: str) -> str:
     return "found" if score is None else "misread"
 
 
-def diagnoses_of(run: Run) -> dict[str, Counter[str]]:
+def count_diagnoses(run: Run) -> dict[str, Counter[str]]:
     """How often each one occurs, by system."""
-    verdict = verdict_of(run)
+    verdict = verdict_metric(run)
     counts: dict[str, Counter[str]] = {system: Counter() for system in run.systems}
     for result in run.results:
         counts[result.system][diagnose(result, verdict)] += 1

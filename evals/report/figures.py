@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from langgraph_memory_r1.evals.report import plots
-from langgraph_memory_r1.evals.report.curves import Point
-from langgraph_memory_r1.evals.report.estimates import Estimates
-from langgraph_memory_r1.evals.report.facts import GLOSSARY
-from langgraph_memory_r1.evals.report.run import Run
+from langgraph_memory_r1.evals.report import svg
+from langgraph_memory_r1.evals.report.means import Means, Point
+from langgraph_memory_r1.evals.report.results import Run
+from langgraph_memory_r1.evals.report.run_description import GLOSSARY
 
 __all__ = ["Figure", "against_tokens", "bars", "recall_curve", "saturation"]
 
@@ -23,15 +22,15 @@ class Figure:
     caption: str
 
 
-def bars(run: Run, estimates: Estimates, metric: str, category: str | None = None, label: str = "") -> Figure:
+def bars(run: Run, estimates: Means, metric: str, category: str | None = None, label: str = "") -> Figure:
     """One metric of all systems; `label` is what the category is called."""
     rows = [(system, number, estimates.of(system, metric, category)) for number, system in enumerate(run.systems)]
     count = max((estimate.n for *_, estimate in rows if estimate), default=0)
     name = label or category or "all questions"
-    return Figure(plots.bars(f"{metric}, {name}", rows), f"{metric} × 100, {name}, n {count:,}")
+    return Figure(svg.bars(f"{metric}, {name}", rows), f"{metric} × 100, {name}, n {count:,}")
 
 
-def against_tokens(run: Run, estimates: Estimates, metric: str) -> Figure:
+def against_tokens(run: Run, estimates: Means, metric: str) -> Figure:
     """What the answers cost in context."""
     points = []
     for number, system in enumerate(run.systems):
@@ -40,23 +39,23 @@ def against_tokens(run: Run, estimates: Estimates, metric: str) -> Figure:
         there = [size for size in sizes if size is not None]
         if estimate and there:
             points.append((system, number, fmean(there), estimate))
-    svg = plots.scatter(f"{metric} against context tokens", points, x_name="context tokens", y_name=f"{metric} × 100")
-    names = plots.legend([(system, number) for system, number, *_ in points], dashes=False)
+    drawing = svg.scatter(f"{metric} against context tokens", points, x_name="context tokens", y_name=f"{metric} × 100")
+    names = svg.legend([(system, number) for system, number, *_ in points], dashes=False)
     return Figure(
-        svg + names, f"{metric} against the mean tokens of context in an answer's prompt; up and left is better"
+        drawing + names, f"{metric} against the mean tokens of context in an answer's prompt; up and left is better"
     )
 
 
-def recall_curve(run: Run, estimates: Estimates, family: str, cuts: Sequence[int]) -> Figure:
+def recall_curve(run: Run, estimates: Means, family: str, cuts: Sequence[int]) -> Figure:
     """Evidence recall over k."""
     series = []
     for number, system in enumerate(run.systems):
         points = [(float(cut), estimates.of(system, f"{family}@{cut}")) for cut in cuts]
-        series.append(plots.Line(system, number, tuple((cut, found.mean) for cut, found in points if found)))
+        series.append(svg.Line(system, number, tuple((cut, found.mean) for cut, found in points if found)))
     there = [line for line in series if line.points]
-    svg = plots.lines(f"{family}@k", there, x_name="k, memories looked at", y_name=f"{family}@k × 100")
-    names = plots.legend([(line.name, line.colour) for line in there])
-    return Figure(svg + names, f"{family}@k: {GLOSSARY.get(f'{family}@k', 'evidence recall')}")
+    drawing = svg.lines(f"{family}@k", there, x_name="k, memories looked at", y_name=f"{family}@k × 100")
+    names = svg.legend([(line.name, line.colour) for line in there])
+    return Figure(drawing + names, f"{family}@k: {GLOSSARY.get(f'{family}@k', 'evidence recall')}")
 
 
 def saturation(run: Run, curves: Mapping[str, Sequence[Point]], quantity: str, title: str, *, percent: bool) -> Figure:
@@ -64,8 +63,8 @@ def saturation(run: Run, curves: Mapping[str, Sequence[Point]], quantity: str, t
     series = []
     for system, points in curves.items():
         there = tuple((point.session, point.values[quantity]) for point in points if quantity in point.values)
-        series.append(plots.Line(system, run.systems.index(system) if system in run.systems else 0, there))
+        series.append(svg.Line(system, run.systems.index(system) if system in run.systems else 0, there))
     y_name = f"{title} × 100" if percent else title
-    svg = plots.lines(f"{title} over sessions", series, x_name="sessions remembered", y_name=y_name, percent=percent)
-    names = plots.legend([(line.name, line.colour) for line in series])
-    return Figure(svg + names, f"{title} while the bank is being built, the mean over the conversations")
+    drawing = svg.lines(f"{title} over sessions", series, x_name="sessions remembered", y_name=y_name, percent=percent)
+    names = svg.legend([(line.name, line.colour) for line in series])
+    return Figure(drawing + names, f"{title} while the bank is being built, the mean over the conversations")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from langgraph_memory_r1.evals.report.facts import licence_of, overview, title_of, warnings_of
-from langgraph_memory_r1.evals.report.run import Run
+from langgraph_memory_r1.evals.report.result_tables import Table
+from langgraph_memory_r1.evals.report.results import Run
+from langgraph_memory_r1.evals.report.run_description import licence_of, overview, title_of, warnings_of
 from langgraph_memory_r1.evals.report.sections import Section
-from langgraph_memory_r1.evals.report.tables import Table
 
 __all__ = ["markdown", "table"]
 

@@ -14,12 +14,12 @@ from importlib.resources import files
 from string import Template
 
 from langgraph_memory_r1 import __version__
-from langgraph_memory_r1.evals.report.embedded import embedded
-from langgraph_memory_r1.evals.report.facts import licence_of, overview, title_of, warnings_of
 from langgraph_memory_r1.evals.report.figures import Figure
-from langgraph_memory_r1.evals.report.run import Run
+from langgraph_memory_r1.evals.report.question_data import questions_json
+from langgraph_memory_r1.evals.report.result_tables import Row, Table, rule_of
+from langgraph_memory_r1.evals.report.results import Run
+from langgraph_memory_r1.evals.report.run_description import licence_of, overview, title_of, warnings_of
 from langgraph_memory_r1.evals.report.sections import Section
-from langgraph_memory_r1.evals.report.tables import Row, Table, rule_of
 
 __all__ = ["page"]
 
@@ -43,7 +43,7 @@ def page(run: Run, sections: Sequence[Section]) -> str:
         style=_part("page.css"),
         script=script,
         script_hash=f"sha256-{b64encode(sha256(script.encode()).digest()).decode()}",
-        data=embedded(run),
+        data=questions_json(run),
     )
 
 

@@ -6,17 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from langgraph_memory_r1.evals.benchmark import benchmark
-from langgraph_memory_r1.evals.report import figures, tables
-from langgraph_memory_r1.evals.report.curves import curves_of
-from langgraph_memory_r1.evals.report.diagnosis import verdict_of
-from langgraph_memory_r1.evals.report.estimates import Estimates
-from langgraph_memory_r1.evals.report.facts import glossary, settings
+from langgraph_memory_r1.evals.report import figures, result_tables
+from langgraph_memory_r1.evals.report.diagnosis import verdict_metric
 from langgraph_memory_r1.evals.report.figures import Figure
-from langgraph_memory_r1.evals.report.quotes import with_paper
-from langgraph_memory_r1.evals.report.run import Run
-from langgraph_memory_r1.evals.report.tables import Table
+from langgraph_memory_r1.evals.report.means import Means, saturation_curves
+from langgraph_memory_r1.evals.report.paper_rows import add_paper_rows
+from langgraph_memory_r1.evals.report.result_tables import Table
+from langgraph_memory_r1.evals.report.results import Run
+from langgraph_memory_r1.evals.report.run_description import glossary, settings
 
-__all__ = ["Section", "sections_of", "summary"]
+__all__ = ["Section", "report_sections", "summary"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +29,15 @@ class Section:
     tables: tuple[Table, ...] = ()
 
 
-def sections_of(run: Run, *, paper_labels: str | None = None) -> tuple[Section, ...]:
+def report_sections(run: Run, *, paper_labels: str | None = None) -> tuple[Section, ...]:
     """All parts of the report that this run has something for."""
-    estimates = Estimates(run)
+    estimates = Means(run)
     parts = (
         _answers(run, estimates),
         _categories(run, estimates, _labels(run, paper_labels)),
         _retrieval(run, estimates),
         _memory(run),
-        Section("cost", "Cost", tables=_present(tables.spending(run))),
+        Section("cost", "Cost", tables=_present(result_tables.spending(run))),
         Section("settings", "What was run", tables=(settings(run), glossary(run))),
     )
     return tuple(part for part in parts if part.tables or part.figures)
@@ -46,55 +45,60 @@ def sections_of(run: Run, *, paper_labels: str | None = None) -> tuple[Section, 
 
 def summary(run: Run) -> tuple[Table, ...]:
     """What the console shows."""
-    estimates = Estimates(run)
-    recalls = [tables.recall(run, estimates, family, cuts) for family, cuts in tables.recall_families(run).items()]
-    headline = tables.headline_metrics(run)[:1] if len(run.categories) > 1 else ()
-    by_category = [tables.by_category(run, estimates, metric) for metric in headline]
-    if not tables.answer_metrics(run):
+    estimates = Means(run)
+    recalls = [
+        result_tables.recall(run, estimates, family, cuts)
+        for family, cuts in result_tables.recall_families(run).items()
+    ]
+    headline = result_tables.headline_metrics(run)[:1] if len(run.categories) > 1 else ()
+    by_category = [result_tables.by_category(run, estimates, metric) for metric in headline]
+    if not result_tables.answer_metrics(run):
         return (*recalls, *by_category)
-    outcomes = (tables.outcomes(run), *_present(tables.operations(run)))
-    return (tables.answers(run, estimates), *by_category, *recalls[:1], *outcomes)
+    outcomes = (result_tables.outcomes(run), *_present(result_tables.operations(run)))
+    return (result_tables.answers(run, estimates), *by_category, *recalls[:1], *outcomes)
 
 
-def _answers(run: Run, estimates: Estimates) -> Section:
-    metrics = tables.headline_metrics(run)
-    heads = dict.fromkeys(name for name in (*metrics[:1], verdict_of(run)) if name in metrics)
+def _answers(run: Run, estimates: Means) -> Section:
+    metrics = result_tables.headline_metrics(run)
+    heads = dict.fromkeys(name for name in (*metrics[:1], verdict_metric(run)) if name in metrics)
     shown = [figures.bars(run, estimates, metric) for metric in heads]
-    answered = tables.answer_metrics(run)
+    answered = result_tables.answer_metrics(run)
     shown += [figures.against_tokens(run, estimates, metric) for metric in answered[:1]]
-    numbers = [tables.answers(run, estimates)] if answered else []
-    return Section("summary", "Summary", "", tuple(shown), (*numbers, tables.outcomes(run)))
+    numbers = [result_tables.answers(run, estimates)] if answered else []
+    return Section("summary", "Summary", "", tuple(shown), (*numbers, result_tables.outcomes(run)))
 
 
-def _categories(run: Run, estimates: Estimates, labels: Mapping[str, str]) -> Section:
-    metrics = tables.headline_metrics(run) if len(run.categories) > 1 else ()
+def _categories(run: Run, estimates: Means, labels: Mapping[str, str]) -> Section:
+    metrics = result_tables.headline_metrics(run) if len(run.categories) > 1 else ()
     shown = [
         figures.bars(run, estimates, metric, category, labels.get(category, ""))
         for metric in metrics[:1]
         for category in run.categories
     ]
-    numbers = [with_paper(tables.by_category(run, estimates, metric, labels), run, metric) for metric in metrics]
+    numbers = [
+        add_paper_rows(result_tables.by_category(run, estimates, metric, labels), run, metric) for metric in metrics
+    ]
     note = "The names of the categories are the paper's, which differ from the benchmark's own." if labels else ""
     return Section("categories", "By category", note, tuple(shown), tuple(numbers))
 
 
-def _retrieval(run: Run, estimates: Estimates) -> Section:
-    families = tables.recall_families(run)
+def _retrieval(run: Run, estimates: Means) -> Section:
+    families = result_tables.recall_families(run)
     shown = [figures.recall_curve(run, estimates, family, cuts) for family, cuts in families.items()]
     shown += [figures.bars(run, estimates, name) for name in ("evidence_in_bank", "coverage") if name in run.scored]
-    numbers = [tables.recall(run, estimates, family, cuts) for family, cuts in families.items()]
+    numbers = [result_tables.recall(run, estimates, family, cuts) for family, cuts in families.items()]
     if "recall" in families and len(run.categories) > 1:
-        numbers += [tables.recall(run, estimates, "recall", families["recall"], name) for name in run.categories]
-    numbers += _present(tables.coverage(run, estimates))
+        numbers += [result_tables.recall(run, estimates, "recall", families["recall"], name) for name in run.categories]
+    numbers += _present(result_tables.coverage(run, estimates))
     return Section("retrieval", "Retrieval", "", tuple(shown), tuple(table for table in numbers if table.rows))
 
 
 def _memory(run: Run) -> Section:
-    curves = curves_of(run)
+    curves = saturation_curves(run)
     metric = run.curve[0].get("metric", run.headline) if run.curve else ""
     wanted = (("accuracy", metric, True), ("lost", "lost facts", True), ("memories", "memories", False))
     shown = [figures.saturation(run, curves, name, title, percent=percent) for name, title, percent in wanted if curves]
-    numbers = _present(tables.operations(run), tables.streaming(run, curves))
+    numbers = _present(result_tables.operations(run), result_tables.streaming(run, curves))
     return Section("memory", "Memory", "", tuple(shown), numbers)
 
 

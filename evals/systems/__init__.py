@@ -8,11 +8,8 @@ from typing import Final
 
 from langgraph_memory_r1.batches import Limits
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.evals.calls import CachedChatModel, CachedEmbeddings
-from langgraph_memory_r1.evals.systems.base import System
-from langgraph_memory_r1.evals.systems.memory_r1 import MemoryR1
-from langgraph_memory_r1.evals.systems.others import LangMem, Mem0
-from langgraph_memory_r1.evals.systems.turns import (
+from langgraph_memory_r1.evals.call_cache import CachedChatModel, CachedEmbeddings
+from langgraph_memory_r1.evals.systems.baselines import (
     BM25,
     Dense,
     FullContext,
@@ -21,6 +18,9 @@ from langgraph_memory_r1.evals.systems.turns import (
     Oracle,
     RankedTurns,
 )
+from langgraph_memory_r1.evals.systems.libraries import LangMem, Mem0
+from langgraph_memory_r1.evals.systems.memory_r1 import MemoryR1
+from langgraph_memory_r1.evals.systems.system import System
 from langgraph_memory_r1.prompts import Style
 
 __all__ = ["SYSTEMS", "Parts", "systems"]

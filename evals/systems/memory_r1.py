@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 from langgraph_memory_r1.bank import MemoryBank
 from langgraph_memory_r1.batches import Limits
-from langgraph_memory_r1.evals.calls import CachedChatModel, CachedEmbeddings
-from langgraph_memory_r1.evals.systems.base import Bank, Finder, Listener, System
-from langgraph_memory_r1.evals.systems.turns import IndexFinder
+from langgraph_memory_r1.evals.call_cache import CachedChatModel, CachedEmbeddings
+from langgraph_memory_r1.evals.systems.baselines import IndexRetriever
+from langgraph_memory_r1.evals.systems.system import BankSnapshot, ConversationMemory, Retriever, System
 from langgraph_memory_r1.graph import MemoryGraph, create_memory_graph
 from langgraph_memory_r1.prompts import PROMPT_VERSION, Style
 from langgraph_memory_r1.schemas import Conversation, Turn
@@ -60,7 +60,7 @@ class MemoryR1(System):
         }
 
     @asynccontextmanager
-    async def memory(self, conversation: Conversation, folder: Path) -> AsyncIterator[Listener]:
+    async def memory(self, conversation: Conversation, folder: Path) -> AsyncIterator[ConversationMemory]:
         """A bank in a folder of its own; what an earlier, unfinished try left there is thrown away."""
         shutil.rmtree(folder, ignore_errors=True)
         with LanceDBStore(str(folder), index=self._index()) as store:
@@ -71,9 +71,9 @@ class MemoryR1(System):
             )  # the answerer is never asked  # fmt: skip
             yield _Listener(bank, graph)
 
-    def finder(self, conversation: Conversation, bank: Bank) -> Finder:
+    def finder(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
         """The ranking of `MemoryBank.search`, as the answer node uses it."""
-        return IndexFinder(bank.memories, self._embeddings)
+        return IndexRetriever(bank.memories, self._embeddings)
 
     def _index(self) -> Any:
         if self._embeddings is None:
@@ -101,6 +101,6 @@ class _Listener:
         self._operations.update(operation["event"] for operation in state["memory_ops"])
         self._turns += len(turns)
 
-    async def bank(self) -> Bank:
+    async def bank(self) -> BankSnapshot:
         memories = await self._bank.aall()
-        return Bank(tuple(memories), self._turns, self._facts, dict(sorted(self._operations.items())))
+        return BankSnapshot(tuple(memories), self._turns, self._facts, dict(sorted(self._operations.items())))

@@ -63,15 +63,15 @@ def _show_flips(flips: Sequence[Flip]) -> None:
 def show_calibration(trial: Trial, *, as_data: bool) -> None:
     """Try a judge on known answers."""
     from langgraph_memory_r1.evals.benchmark import benchmark
-    from langgraph_memory_r1.evals.calibration import calibrate, known_answers, read_labelled, sample
+    from langgraph_memory_r1.evals.calibration import calibrate, read_labelled_items, sample_items, synthetic_items
     from langgraph_memory_r1.evals.judge import Judge
 
     kind: Any = trial.kind
     judge = Judge(trial.judge, kind)
     dataset = benchmark(trial.benchmark).load(trial.data, trial.split)
-    items = known_answers(question for each in dataset.conversations for question in each.questions)
-    items += [item for path in trial.labelled for item in read_labelled(path)]
-    chosen = sample(items, trial.per_kind)
+    items = synthetic_items(question for each in dataset.conversations for question in each.questions)
+    items += [item for path in trial.labelled for item in read_labelled_items(path)]
+    chosen = sample_items(items, trial.per_kind)
     with progress(len(chosen), "verdicts", shown=not as_data) as advance:
         found = calibrate(judge, chosen, concurrency=trial.concurrency, on_done=lambda: advance(1, judge.id))
     if as_data:

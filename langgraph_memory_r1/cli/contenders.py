@@ -16,9 +16,9 @@ from langgraph_memory_r1.cli.trained import RULES, recipe_of
 from langgraph_memory_r1.errors import InputError
 
 if TYPE_CHECKING:
-    from langgraph_memory_r1.evals.answering import Answerer
-    from langgraph_memory_r1.evals.models import Chosen, Models
-    from langgraph_memory_r1.evals.systems.base import System
+    from langgraph_memory_r1.evals.answerer import Answerer
+    from langgraph_memory_r1.evals.model_loader import ModelLoader, ModelSpec
+    from langgraph_memory_r1.evals.systems.system import System
 
 ROLES: Final = ("extractor", "manager", "answerer")
 _TRAINED_AS: Final = {"manager": "manage", "answerer": "answer"}
@@ -88,7 +88,7 @@ def casting(wanted: WantedModels) -> Casting:
     )
 
 
-def contenders(names: Sequence[str], cast: Casting, models: Models) -> list[tuple[System, Answerer]]:
+def contenders(names: Sequence[str], cast: Casting, models: ModelLoader) -> list[tuple[System, Answerer]]:
     """The systems of these names, each with who answers from its memory.
 
     Raises:
@@ -98,9 +98,9 @@ def contenders(names: Sequence[str], cast: Casting, models: Models) -> list[tupl
     return [_contender(name, cast, models, embedder) for name in dict.fromkeys(names)]
 
 
-def _contender(name: str, cast: Casting, models: Models, embedder: Any) -> tuple[System, Answerer]:
+def _contender(name: str, cast: Casting, models: ModelLoader, embedder: Any) -> tuple[System, Answerer]:
     from langgraph_memory_r1.batches import Limits
-    from langgraph_memory_r1.evals.answering import Answerer
+    from langgraph_memory_r1.evals.answerer import Answerer
     from langgraph_memory_r1.evals.systems import Parts, systems
 
     kind, colon, suffix = name.partition(":")
@@ -130,10 +130,10 @@ def _worn(name: str, suffix: str, cast: Casting) -> Sequence[str]:
     return () if suffix == _BARE else (suffix,)
 
 
-def _chosen(role: str, cast: Casting, worn: Sequence[str]) -> Chosen:
-    from langgraph_memory_r1.evals.models import Chosen
+def _chosen(role: str, cast: Casting, worn: Sequence[str]) -> ModelSpec:
+    from langgraph_memory_r1.evals.model_loader import ModelSpec
 
-    return Chosen(cast.models[role], cast.adapters.get(role) if role in worn else None, cast.settings)
+    return ModelSpec(cast.models[role], cast.adapters.get(role) if role in worn else None, cast.settings)
 
 
 def _trained(wanted: WantedModels) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from langgraph_memory_r1.errors import InputError
 
 if TYPE_CHECKING:
     from langgraph_memory_r1.evals.benchmark import Benchmark, Dataset
-    from langgraph_memory_r1.evals.runs import RunFolder
+    from langgraph_memory_r1.evals.run_folder import RunFolder
 
 _MOST_LISTED = 20
 _HOW = ("drop", "correct")
@@ -56,7 +56,7 @@ def material(wanted: WantedData) -> Material:
     Raises:
         InputError: an option names something that is not there; the message lists what is.
     """
-    from langgraph_memory_r1.evals.runs import RunFolder
+    from langgraph_memory_r1.evals.run_folder import RunFolder
 
     bench = _benchmark(wanted)
     if wanted.paper_labels is not None and wanted.paper_labels not in bench.paper_labels:
@@ -70,7 +70,7 @@ def material(wanted: WantedData) -> Material:
 
 def about(wanted: WantedData, found: Material) -> dict[str, Any]:
     """What a manifest says about data and circumstances."""
-    from langgraph_memory_r1.evals.runs import git_commit, versions
+    from langgraph_memory_r1.evals.run_folder import git_commit, versions
 
     bench, dataset, licence = found.bench, found.dataset, found.bench.licence
     return {
@@ -88,7 +88,7 @@ def about(wanted: WantedData, found: Material) -> dict[str, Any]:
 
 def _benchmark(wanted: WantedData) -> Benchmark:
     from langgraph_memory_r1.evals.benchmark import benchmark
-    from langgraph_memory_r1.evals.personaworld.benchmark import PersonaWorld
+    from langgraph_memory_r1.evals.personaworld.world import PersonaWorld
 
     found = benchmark(wanted.benchmark)
     if not wanted.world:
@@ -99,7 +99,7 @@ def _benchmark(wanted: WantedData) -> Benchmark:
 
 
 def _loaded(bench: Benchmark, wanted: WantedData) -> Dataset:
-    from langgraph_memory_r1.evals.licences import licence_notice
+    from langgraph_memory_r1.evals.downloads import licence_notice
 
     path = _downloaded(bench, wanted) if wanted.download else wanted.data
     if path is not None and bench.sources and not path.exists():
@@ -123,8 +123,7 @@ def _loaded(bench: Benchmark, wanted: WantedData) -> Dataset:
 def _downloaded(bench: Benchmark, wanted: WantedData) -> Path:
     """The file that --data names if it is there; else it is fetched, to there or to the user's cache."""
     from langgraph_memory_r1.cli.progress import progress
-    from langgraph_memory_r1.evals.download import fetch
-    from langgraph_memory_r1.evals.licences import cache_folder
+    from langgraph_memory_r1.evals.downloads import cache_folder, fetch
 
     if wanted.data is not None and wanted.data.is_file():
         return wanted.data

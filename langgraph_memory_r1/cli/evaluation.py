@@ -19,15 +19,15 @@ from langgraph_memory_r1.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from langgraph_memory_r1.evals.calls import CallCache
+    from langgraph_memory_r1.evals.call_cache import CallCache
     from langgraph_memory_r1.evals.cells import Job
     from langgraph_memory_r1.evals.evaluation import Outcome
     from langgraph_memory_r1.evals.judge import Judge
-    from langgraph_memory_r1.evals.models import Models
-    from langgraph_memory_r1.evals.records import Records
+    from langgraph_memory_r1.evals.model_loader import ModelLoader
     from langgraph_memory_r1.evals.report import Run
-    from langgraph_memory_r1.evals.results import Scorer
-    from langgraph_memory_r1.evals.runs import RunFolder
+    from langgraph_memory_r1.evals.run_folder import RunFolder
+    from langgraph_memory_r1.evals.scorer import Scorer
+    from langgraph_memory_r1.evals.stages import StageLog
 
 _INTERRUPTED = 130
 
@@ -61,12 +61,11 @@ def run_benchmark(wanted: Wanted) -> None:
 
 
 def _run_systems(wanted: Wanted) -> None:
-    from langgraph_memory_r1.evals.workplace import workplace
 
     _check(wanted)
     cast = casting(wanted)
     start, found = time.perf_counter(), material(wanted)
-    with workplace(found.folder) as (records, calls):
+    with found.folder.locked() as (records, calls):
         job, scorer = _job(wanted, cast, found, records, calls)
         outcome = _evaluated(job, scorer, wanted)
         files = {"banks": outcome.banks, "costs": outcome.costs, "curve": outcome.curve if wanted.every else []}
@@ -92,14 +91,14 @@ def _check(wanted: Wanted) -> None:
         raise InputError("--judge-kind needs a judge; name its model with --judge provider:model.")
 
 
-def _job(wanted: Wanted, cast: Casting, found: Material, records: Records, calls: CallCache) -> tuple[Job, Scorer]:
+def _job(wanted: Wanted, cast: Casting, found: Material, records: StageLog, calls: CallCache) -> tuple[Job, Scorer]:
     from langgraph_memory_r1.evals.cells import Job
     from langgraph_memory_r1.evals.failures import Failures
-    from langgraph_memory_r1.evals.models import Models
-    from langgraph_memory_r1.evals.results import Scorer
-    from langgraph_memory_r1.evals.runs import code_digest
+    from langgraph_memory_r1.evals.model_loader import ModelLoader
+    from langgraph_memory_r1.evals.run_folder import code_digest
+    from langgraph_memory_r1.evals.scorer import Scorer
 
-    models = Models(calls)
+    models = ModelLoader(calls)
     rows = contenders(_names(wanted, found), cast, models)
     last = found.folder.manifest()
     job = Job(
@@ -130,14 +129,14 @@ def _names(wanted: Wanted, found: Material) -> list[str]:
     return names
 
 
-def _judge(wanted: Wanted, found: Material, models: Models, last: Mapping[str, Any] | None) -> Judge | None:
+def _judge(wanted: Wanted, found: Material, models: ModelLoader, last: Mapping[str, Any] | None) -> Judge | None:
     if wanted.judge is None:
         return None
     from langgraph_memory_r1.evals.judge import Judge
-    from langgraph_memory_r1.evals.models import Chosen
+    from langgraph_memory_r1.evals.model_loader import ModelSpec
 
     kind: Any = wanted.judge_kind or found.bench.judge
-    judge = Judge(models.chat(Chosen(wanted.judge, None, {"temperature": 0})), kind)
+    judge = Judge(models.chat(ModelSpec(wanted.judge, None, {"temperature": 0})), kind)
     if last and last.get("id") == judge.id:
         judge.assert_same(last)
     return judge
@@ -161,10 +160,10 @@ def _evaluated(job: Job, scorer: Scorer, wanted: Wanted) -> Outcome:
 
 def _totals(job: Job, scorer: Scorer) -> dict[str, int]:
     """How much there is to do, for the progress bars."""
-    from langgraph_memory_r1.evals.streaming import steps
+    from langgraph_memory_r1.evals.stops import stops
 
     held = job.dataset.conversations
-    questions = sum(len(step.questions) for each in held for step in steps(each, job.every)) * len(job.systems)
+    questions = sum(len(step.questions) for each in held for step in stops(each, job.every)) * len(job.systems)
     learners = sum(system.learns for system in job.systems)
     turns = learners * sum(len(each.turns) for each in held)
     return {"turns": turns, "questions": questions, "verdicts": questions if scorer.judge else 0}

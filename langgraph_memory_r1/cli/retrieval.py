@@ -30,8 +30,8 @@ FOLDER = "retrieval"
 def run_retrieval(wanted: WantedData, embedder: str | None) -> None:
     """Rank the turns, and the memories that an earlier run left in the folder; write a report of its own, show it."""
     from langgraph_memory_r1.evals.report import read_run, write_report
-    from langgraph_memory_r1.evals.retrieving import retrieve
-    from langgraph_memory_r1.evals.runs import RunFolder
+    from langgraph_memory_r1.evals.retrieval_only import retrieve
+    from langgraph_memory_r1.evals.run_folder import RunFolder
 
     embedder = None if embedder == "none" else embedder
     start, found = time.perf_counter(), material(wanted)
@@ -65,11 +65,11 @@ def _embeddings(spec: str | None, out: Path) -> Iterator[Embeddings | None]:
     if spec is None:
         yield None
         return
-    from langgraph_memory_r1.evals.calls import CallCache
-    from langgraph_memory_r1.evals.models import Models
+    from langgraph_memory_r1.evals.call_cache import CallCache
+    from langgraph_memory_r1.evals.model_loader import ModelLoader
 
     with closing(CallCache(out / "calls.sqlite")) as calls:
-        yield Models(calls).embedder(spec)
+        yield ModelLoader(calls).embedder(spec)
 
 
 def _banks(out: Path) -> Banks:
@@ -96,7 +96,7 @@ def _memories(path: Path) -> tuple[Memory, ...]:
 
 
 def _configuration(embedder: str | None, banks: Banks) -> dict[str, Any]:
-    from langgraph_memory_r1.evals.retrieving import DESCRIPTIONS
+    from langgraph_memory_r1.evals.retrieval_only import DESCRIPTIONS
 
     shown = [name for name in DESCRIPTIONS if embedder or name not in ("dense", "hybrid")]
     systems = {name: {"description": DESCRIPTIONS[name], "baseline": True} for name in shown}

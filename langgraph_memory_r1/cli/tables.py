@@ -54,7 +54,7 @@ def _width(rows: Rows) -> int:
 def show_run(run: Path | Run, took: str, *, as_data: bool) -> None:
     """Print what a run folder holds, and where the report lies."""
     from langgraph_memory_r1.evals.report import read_run, summary
-    from langgraph_memory_r1.evals.report.tables import spending
+    from langgraph_memory_r1.evals.report.result_tables import spending
 
     run = read_run(run) if isinstance(run, Path) else run
     tables = [table for table in (*(summary(run) if run.results else ()), spending(run)) if table]

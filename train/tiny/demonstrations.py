@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from langgraph_memory_r1.bank.base import MemoryFork
-from langgraph_memory_r1.evals.personaworld.phrases import ATTRIBUTES, Attribute, asked, fill
+from langgraph_memory_r1.evals.personaworld.names import Part, names
+from langgraph_memory_r1.evals.personaworld.phrases import ATTRIBUTES, Attribute, fill, question_frames
 from langgraph_memory_r1.evals.personaworld.questions import UNKNOWN
-from langgraph_memory_r1.evals.personaworld.story import Difficulty, Event, Plot, invent, listed, note
-from langgraph_memory_r1.evals.personaworld.words import Part, names
+from langgraph_memory_r1.evals.personaworld.story import Difficulty, Event, Plot, invent_plot, join_values, memory_text
 from langgraph_memory_r1.prompts import AnswerInput, ManageInput, RoleInput, write
 from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.roles import related, retrieve
@@ -80,7 +80,7 @@ def demonstrations(seed: int, part: Part = "base") -> Iterator[Demonstration]:
             sessions=rng.randint(1, 4), turns=rng.randint(2, 5), speakers=rng.choice((2, 2, 3)),
             attributes=rng.randint(3, 7), changes=rng.uniform(0.4, 0.8),
         )  # fmt: skip
-        yield from _told(invent(part, how, rng, names(part, rng)), part, rng)
+        yield from _told(invent_plot(part, how, rng, names(part, rng)), part, rng)
 
 
 def _told(plot: Plot, part: Part, rng: random.Random) -> Iterator[Demonstration]:
@@ -125,7 +125,7 @@ def _operation(
     target = next(iter(bank.about(event.owner, event.attribute, given.memories)[::-1]), None)
 
     def text(values: tuple[str, ...]) -> str:
-        return note(event.owner, event.attribute, values) if event.attribute else ""
+        return memory_text(event.owner, event.attribute, values) if event.attribute else ""
 
     def update(values: tuple[str, ...]) -> tuple[Operation, tuple[str, ...]]:
         return (Update(target.id, text(values), source, turn.at), values) if target else noop
@@ -176,23 +176,23 @@ def _asked(
     if luck < 0.25 and landmarks:
         other = rng.choice(landmarks)
         noun = entry.attribute.noun
-        text = fill(asked(part, "bridge"), rng, noun=noun, other=other.attribute.noun, known=other.values[0])
+        text = fill(question_frames(part, "bridge"), rng, noun=noun, other=other.attribute.noun, known=other.values[0])
         return "bridge", entry.attribute, text, entry.owner, "", other
     if luck < 0.5 and len(entry.values) == 1:
         known = entry.values[0]
-        text = fill(asked(part, "time"), rng, owner=entry.owner, noun=entry.attribute.noun, known=known)
+        text = fill(question_frames(part, "time"), rng, owner=entry.owner, noun=entry.attribute.noun, known=known)
         return "time", entry.attribute, text, entry.owner, known, None
     owner, attribute = entry.owner, entry.attribute
     if luck > 0.82:
         owner, attribute = rng.choice(people), rng.choice(ATTRIBUTES)
-    text = fill(asked(part, "value"), rng, owner=owner, noun=attribute.noun)
+    text = fill(question_frames(part, "value"), rng, owner=owner, noun=attribute.noun)
     return "value", attribute, text, owner, "", None
 
 
 def _value(form: str, found: Sequence[Entry], shown: Sequence[Memory]) -> str:
     if form == "time":
         return next(memory.at.date().isoformat() for memory in shown if memory.id == found[0].id and memory.at)
-    return listed(tuple(dict.fromkeys(value for entry in found for value in entry.values)))
+    return join_values(tuple(dict.fromkeys(value for entry in found for value in entry.values)))
 
 
 def _said(
@@ -203,13 +203,13 @@ def _said(
         return (right[0], ()) if rng.random() < UNSELECTED else right
     if habit == "sentence" and found:
         entry = found[0]
-        text = note(entry.owner, entry.attribute, entry.values)
+        text = memory_text(entry.owner, entry.attribute, entry.values)
         return (f"It was {right[0]}." if form == "time" else text), right[1]
     others = [memory for memory in shown if memory.id in bank.entries and bank.entries[memory.id] not in found]
     if habit == "other" and others:
         memory = rng.choice(others)
         date = memory.at.date().isoformat() if memory.at else ""
-        return (date if form == "time" else listed(bank.entries[memory.id].values)), (shown.index(memory),)
+        return (date if form == "time" else join_values(bank.entries[memory.id].values)), (shown.index(memory),)
     return UNKNOWN, ()
 
 

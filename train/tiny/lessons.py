@@ -13,10 +13,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from langgraph_memory_r1.evals.personaworld.phrases import ATTRIBUTES, Attribute, Kind, asked, fill, said
+from langgraph_memory_r1.evals.personaworld.names import Part, names
+from langgraph_memory_r1.evals.personaworld.phrases import (
+    ATTRIBUTES,
+    Attribute,
+    EventKind,
+    fill,
+    question_frames,
+    turn_frames,
+)
 from langgraph_memory_r1.evals.personaworld.questions import UNKNOWN
-from langgraph_memory_r1.evals.personaworld.story import listed, note
-from langgraph_memory_r1.evals.personaworld.words import Part, names
+from langgraph_memory_r1.evals.personaworld.story import join_values, memory_text
 from langgraph_memory_r1.prompts import AnswerInput, ManageInput, RoleInput, render, write
 from langgraph_memory_r1.rules import extract_facts
 from langgraph_memory_r1.schemas import Add, Delete, Memory, Noop, Operation, Turn, Update
@@ -56,7 +63,7 @@ class _Room:
         self.values = [self._values(attribute) for _, attribute in self.told]
         days = sorted(rng.choices(range(360), k=len(self.told)))
         self.memories = tuple(
-            Memory(str(n), note(owner, attribute, values), owner, _AT + timedelta(days=day))
+            Memory(str(n), memory_text(owner, attribute, values), owner, _AT + timedelta(days=day))
             for n, ((owner, attribute), values, day) in enumerate(zip(self.told, self.values, days, strict=True))
         )
 
@@ -96,7 +103,7 @@ class _Room:
     def _drill(self, n: int) -> Exercise:
         (owner, attribute), values = self.told[n], self.values[n]
         read = self.rng.choice((f"{owner}'s {attribute.noun}", f"{attribute.noun} of {owner}"))
-        return f"{USER}{read}", f"{n}: {listed(values)}.{END}"
+        return f"{USER}{read}", f"{n}: {join_values(values)}.{END}"
 
     def _question(self, n: int | None, *, short: bool) -> tuple[RoleInput, str]:
         rng = self.rng
@@ -106,16 +113,16 @@ class _Room:
             return given, write((UNKNOWN, ()), given)
         (owner, attribute), values, memory = self.told[n], self.values[n], self.memories[n]
         hops = [k for k, (person, _) in enumerate(self.told) if person == owner and k != n and len(self.values[k]) == 1]
-        text, answer = self._asked(owner, attribute, short), listed(values)
+        text, answer = self._asked(owner, attribute, short), join_values(values)
         chosen: tuple[int, ...] = (n,)
         if not short and hops and rng.random() < 0.35:
             k = rng.choice(hops)
             other, known = self.told[k][1].noun, self.values[k][0]
-            text = fill(asked(self.part, "bridge"), rng, noun=attribute.noun, other=other, known=known)
+            text = fill(question_frames(self.part, "bridge"), rng, noun=attribute.noun, other=other, known=known)
             chosen = (k, n)
         elif not short and rng.random() < 0.3 and memory.at:
             noun, known = attribute.noun, rng.choice(values)
-            text = fill(asked(self.part, "time"), rng, owner=owner, noun=noun, known=known)
+            text = fill(question_frames(self.part, "time"), rng, owner=owner, noun=noun, known=known)
             answer = memory.at.date().isoformat()
         given = AnswerInput(text, self.memories)
         return given, write((answer, chosen), given)
@@ -123,38 +130,38 @@ class _Room:
     def _asked(self, owner: str, attribute: Attribute, short: bool) -> str:
         if short:
             return f"{owner}'s {attribute.noun}?"
-        frames = asked(self.part, "value")
+        frames = question_frames(self.part, "value")
         return fill(frames, self.rng, owner=owner, noun=attribute.noun)
 
     def _fact(self, n: int | None) -> tuple[RoleInput, str]:
         rng = self.rng
-        kind: Kind = "new" if self.untold and rng.random() < 0.6 else "small-talk"
+        kind: EventKind = "new" if self.untold and rng.random() < 0.6 else "small-talk"
         owner, attribute = rng.choice(self.untold or self.told)
         values: tuple[str, ...] = ()
         if n is not None:
             (owner, attribute), values = self.told[n], self.values[n]
-            kinds: list[Kind] = ["retraction", "repetition"]
+            kinds: list[EventKind] = ["retraction", "repetition"]
             if len(values) == 1:
-                additive: list[Kind] = ["additive"] * (_ADDITIVE * attribute.several)
+                additive: list[EventKind] = ["additive"] * (_ADDITIVE * attribute.several)
                 kinds += ["correction", *additive]
             kind = rng.choice(kinds)
         new = next(self.names)
-        frames = said(self.part, kind, attribute)
-        text = fill(frames, rng, noun=attribute.noun, new=new, old=listed(values) if values else "")
+        frames = turn_frames(self.part, kind, attribute)
+        text = fill(frames, rng, noun=attribute.noun, new=new, old=join_values(values) if values else "")
         facts = tuple(extract_facts([Turn(owner, text, _AT, "t")]))
         given = ManageInput(facts, self.memories)
         return given, write((self._right(kind, n or 0, owner, attribute, values, new),), given)
 
     def _right(
-        self, kind: Kind, n: int, owner: str, attribute: Attribute, values: tuple[str, ...], new: str
+        self, kind: EventKind, n: int, owner: str, attribute: Attribute, values: tuple[str, ...], new: str
     ) -> Operation:
         source = ("t",)
         if kind == "new":
-            return Add(note(owner, attribute, (new,)), owner, source=source)
+            return Add(memory_text(owner, attribute, (new,)), owner, source=source)
         if kind == "additive":
-            return Update(str(n), note(owner, attribute, (*values, new)), source)
+            return Update(str(n), memory_text(owner, attribute, (*values, new)), source)
         if kind == "correction":
-            return Update(str(n), note(owner, attribute, (new,)), source)
+            return Update(str(n), memory_text(owner, attribute, (new,)), source)
         return Delete(str(n), source) if kind == "retraction" else Noop(source=source)
 
     def _text(self, given: RoleInput, reply: str) -> Exercise:

@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from itertools import chain
 from typing import Any, Final
 
-from langgraph_memory_r1.evals.personaworld.words import every_name
+from langgraph_memory_r1.evals.personaworld.names import all_names
 from langgraph_memory_r1.prompts import answer, manage
 
 PAD, END, SYSTEM, USER, ASSISTANT = SPECIAL = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
@@ -53,7 +53,7 @@ def train_tokenizer(texts: Iterable[str]) -> Any:
     trainer = trainers.BpeTrainer(
         vocab_size=_MOST, min_frequency=2, special_tokens=list(SPECIAL), initial_alphabet=alphabet, show_progress=False
     )
-    tokenizer.train_from_iterator(chain(texts, every_name(), every_name()), trainer)
+    tokenizer.train_from_iterator(chain(texts, all_names(), all_names()), trainer)
     days = ((_YEAR + timedelta(days=number)).isoformat() for number in range(_DAYS))
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in (*_FIXED, *days)])
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, model_max_length=1024)

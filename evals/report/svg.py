@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from langgraph_memory_r1.evals.report.estimates import Estimate
+from langgraph_memory_r1.evals.report.means import Mean
 
 __all__ = ["Line", "bars", "legend", "lines", "scatter"]
 
@@ -43,7 +43,7 @@ class Line:
     points: tuple[tuple[float, float], ...]
 
 
-def bars(title: str, rows: Sequence[tuple[str, int, Estimate | None]]) -> str:
+def bars(title: str, rows: Sequence[tuple[str, int, Mean | None]]) -> str:
     """Horizontal bars with intervals, from 0 to 100 per cent."""
     left, right, step = _margin([name for name, *_ in rows]), 310.0, 22
     parts = []
@@ -75,7 +75,7 @@ def lines(title: str, series: Sequence[Line], *, x_name: str, y_name: str, perce
     return _svg(380, 280, title, frame + "".join(_curve(line, lambda x: at[x], _scale(top)) for line in series))
 
 
-def scatter(title: str, points: Sequence[tuple[str, int, float, Estimate]], *, x_name: str, y_name: str) -> str:
+def scatter(title: str, points: Sequence[tuple[str, int, float, Mean]], *, x_name: str, y_name: str) -> str:
     """Points with vertical intervals over a logarithmic axis; their names belong in a legend."""
     low, high = _decades([x for _, _, x, _ in points])
     top = _round_up(max((estimate.high for *_, estimate in points), default=1.0))

@@ -9,10 +9,10 @@ from typing import Any
 
 from langgraph_memory_r1.errors import InputError
 
-__all__ = ["contents", "decoded", "required", "typed"]
+__all__ = ["read_bytes", "parse_json", "required", "typed"]
 
 
-def contents(path: str | os.PathLike[str], wanted: str) -> bytes:
+def read_bytes(path: str | os.PathLike[str], wanted: str) -> bytes:
     """The bytes of a file; `wanted` says which file it should have been.
 
     Raises:
@@ -24,7 +24,7 @@ def contents(path: str | os.PathLike[str], wanted: str) -> bytes:
         raise InputError(f"{path} cannot be read ({error.strerror}); name {wanted}") from error
 
 
-def decoded(content: bytes, place: str) -> Any:
+def parse_json(content: bytes, place: str) -> Any:
     """The value that JSON text stands for.
 
     Raises:

@@ -11,7 +11,7 @@ from langgraph_memory_r1 import scoring
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.benchmark import Dataset, benchmark
 from langgraph_memory_r1.evals.personaworld import LONG, SPLITS, UNKNOWN, Difficulty
-from langgraph_memory_r1.evals.personaworld.benchmark import PersonaWorld
+from langgraph_memory_r1.evals.personaworld.world import PersonaWorld
 from support.command import Command, Done
 
 
@@ -65,7 +65,7 @@ def test_a_seed_makes_the_same_world_and_another_one_another() -> None:
 
 
 def test_difficulty_is_told_by_arguments_or_by_words() -> None:
-    told = PersonaWorld(seed=2, conversations=2, how=Difficulty(sessions=5, hops=0.0)).load(None)
+    told = PersonaWorld(seed=2, conversations=2, difficulty=Difficulty(sessions=5, hops=0.0)).load(None)
     assert PersonaWorld.of(["seed=2", "conversations=2", "sessions=5", "hops=0"]).load(None) == told
     assert {turn.session for turn in told.conversations[0].turns} == {f"session_{n}" for n in range(1, 6)}
 

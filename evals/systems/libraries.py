@@ -24,9 +24,9 @@ from typing import Any, ClassVar
 from langgraph.store.memory import InMemoryStore
 
 from langgraph_memory_r1.errors import MissingDependencyError
-from langgraph_memory_r1.evals.calls import CachedChatModel, CachedEmbeddings
-from langgraph_memory_r1.evals.systems.base import Bank, Finder, Listener, System
-from langgraph_memory_r1.evals.systems.turns import Cosine
+from langgraph_memory_r1.evals.call_cache import CachedChatModel, CachedEmbeddings
+from langgraph_memory_r1.evals.systems.baselines import Cosine
+from langgraph_memory_r1.evals.systems.system import BankSnapshot, ConversationMemory, Retriever, System
 from langgraph_memory_r1.schemas import Conversation, Memory, Turn
 
 __all__ = ["LangMem", "Mem0"]
@@ -55,12 +55,12 @@ class _Library(System):
         """The library's version, the model and the embedder."""
         return {"version": version(self.package), "model": self.model.identity, "embedder": self.embeddings.model}
 
-    def finder(self, conversation: Conversation, bank: Bank) -> Finder:
+    def finder(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
         """Ranks by cosine."""
         return Cosine(bank.memories, self.embeddings, named=False)
 
     @asynccontextmanager
-    async def memory(self, conversation: Conversation, folder: Path) -> AsyncIterator[Listener]:
+    async def memory(self, conversation: Conversation, folder: Path) -> AsyncIterator[ConversationMemory]:
         """A new memory; what an earlier, unfinished try left is thrown away."""
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -92,7 +92,7 @@ class _Listener:
         """Hands turns to the library."""
 
     @abstractmethod
-    async def bank(self) -> Bank: ...
+    async def bank(self) -> BankSnapshot: ...
 
     def close(self) -> None: ...
 
@@ -132,9 +132,9 @@ class _Mem0Listener(_Listener):
             said = [{"role": "user", "content": _told(turn)} for turn in pair]
             await asyncio.to_thread(partial(self._memory.add, said, user_id=_OWNER, metadata=about))
 
-    async def bank(self) -> Bank:
+    async def bank(self) -> BankSnapshot:
         found = self._memory.get_all(filters={"user_id": _OWNER}, top_k=_MANY)["results"]
-        return Bank(_in_order(_from_mem0(each) for each in found), self.turns)
+        return BankSnapshot(_in_order(_from_mem0(each) for each in found), self.turns)
 
     def close(self) -> None:
         self._memory.close()
@@ -166,10 +166,10 @@ class _LangMemListener(_Listener):
         for written in await self._manager.ainvoke({"messages": said}):
             self._said[written["key"]] = turns[0].at
 
-    async def bank(self) -> Bank:
+    async def bank(self) -> BankSnapshot:
         items = await self._store.asearch(_SPACE, limit=_MANY)
         held = (Memory(item.key, _content(item.value), at=self._said.get(item.key)) for item in items)
-        return Bank(_in_order(held), self.turns, traced=False)
+        return BankSnapshot(_in_order(held), self.turns, traced=False)
 
 
 _OWNER = "owner"

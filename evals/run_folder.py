@@ -15,6 +15,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,6 +23,9 @@ from typing import Any
 
 import langgraph_memory_r1
 from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.evals.call_cache import CallCache
+from langgraph_memory_r1.evals.stages import StageLog
+from langgraph_memory_r1.store.locks import FileLock
 
 __all__ = ["RunFolder", "code_digest", "git_commit", "versions"]
 
@@ -43,6 +47,27 @@ class RunFolder:
             raise InputError(
                 f"{path} cannot be written to ({error.strerror}); give another folder with --out"
             ) from error
+
+    @contextmanager
+    def locked(self) -> Iterator[tuple[StageLog, CallCache]]:
+        """Open the stages and the model calls that are done, for as long as nobody else works in the folder.
+
+        Raises:
+            InputError: Another run works in it.
+        """
+        lock = FileLock(self.path / "lock")
+        if not lock.acquire(blocking=False):
+            raise InputError(f"Another run works in {self.path}; wait for it, or give another folder with --out.")
+        try:
+            stages, calls = StageLog(self.path / "stages.jsonl"), CallCache(self.path / "calls.sqlite")
+            try:
+                yield stages, calls
+            finally:
+                stages.close()
+                calls.close()
+        finally:
+            lock.release()
+            lock.close()
 
     def manifest(self) -> dict[str, Any]:
         """What the last run was; empty before the first."""
@@ -78,7 +103,7 @@ def _sources() -> Iterator[Path]:
     for place in _CODE.iterdir():
         if place.name not in _NO_PART:
             yield from [place] if place.suffix == ".py" else place.rglob("*.py")
-    for name in ("answering.py", "systems"):
+    for name in ("answerer.py", "systems"):
         place = _CODE / "evals" / name
         yield from [place] if place.suffix == ".py" else place.rglob("*.py")
 

@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from langgraph_memory_r1.evals.calls import CachedChatModel, Cost, key_of, metered
+from langgraph_memory_r1.evals.call_cache import CachedChatModel, Cost, key_of, metered
 from langgraph_memory_r1.models import model_name
 from langgraph_memory_r1.prompts import PROMPT_VERSION, AnswerInput, Style, clean, render
 from langgraph_memory_r1.schemas import Memory, Question
 from langgraph_memory_r1.steps import Agent, RunMonitor, Unreadable, call_role, run_async
 
-__all__ = ["Answerer", "Said", "tokens_in"]
+__all__ = ["Answerer", "MeteredAnswer", "tokens_in"]
 
 DONT_KNOW = "I don't know."
 _LONGEST = 2_000
@@ -22,7 +22,7 @@ _CHARS_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class MeteredAnswer:
     """An answer, and what it took."""
 
     text: str
@@ -42,7 +42,7 @@ class Said:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, kept: dict[str, Any]) -> Said:
+    def from_dict(cls, kept: dict[str, Any]) -> MeteredAnswer:
         """The inverse of `as_dict`."""
         return cls(**{**kept, "selected": tuple(kept["selected"]), "cost": Cost(**kept["cost"])})
 
@@ -64,7 +64,7 @@ class Answerer:
         """A name for the prompt: the same prompt has the same."""
         return key_of([message.text for message in render(_given(question, memories), self._agent.style)])
 
-    async def answer(self, question: Question, memories: Sequence[Memory]) -> Said:
+    async def answer(self, question: Question, memories: Sequence[Memory]) -> MeteredAnswer:
         """Answer from these memories, which are in time order."""
         given = _given(question, memories)
         monitor, start = RunMonitor(), time.perf_counter()
@@ -74,7 +74,7 @@ class Answerer:
         text, selected = _read(output)
         counted = meter.cost.input_tokens > 0
         shown = render(given, self._agent.style)
-        return Said(
+        return MeteredAnswer(
             text=text,
             selected=selected,
             input_tokens=meter.cost.input_tokens if counted else sum(tokens_in(message.text) for message in shown),

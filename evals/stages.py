@@ -17,7 +17,7 @@ from langgraph_memory_r1.errors import InputError
 Stage: TypeAlias = Literal["ingest", "retrieve", "answer", "judge"]
 
 
-class Records:
+class StageLog:
     """The lines of `stages.jsonl`."""
 
     def __init__(self, path: Path) -> None:

@@ -9,11 +9,11 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from langgraph_memory_r1.evals.report.diagnosis import DIAGNOSES, diagnose, verdict_of
-from langgraph_memory_r1.evals.report.run import MOST_SHOWN, Result, Run
-from langgraph_memory_r1.evals.report.tables import headline_metrics
+from langgraph_memory_r1.evals.report.diagnosis import DIAGNOSES, diagnose, verdict_metric
+from langgraph_memory_r1.evals.report.result_tables import headline_metrics
+from langgraph_memory_r1.evals.report.results import MOST_SHOWN, Result, Run
 
-__all__ = ["MOST_BYTES", "embedded"]
+__all__ = ["MOST_BYTES", "questions_json"]
 
 MOST_BYTES = 12_000_000
 """The text stays below; where it would not, fewer retrieved memories and shorter texts are kept."""
@@ -25,7 +25,7 @@ _BESIDE = ("coverage", "evidence_in_bank", "answer_words")
 _OUTCOMES = tuple(DIAGNOSES)
 
 
-def embedded(run: Run, most_bytes: int = MOST_BYTES) -> str:
+def questions_json(run: Run, most_bytes: int = MOST_BYTES) -> str:
     """All questions with the answers of all systems."""
     for depth, longest in _LEVELS:
         text = json.dumps(_Embedding(run, depth, longest).data(), ensure_ascii=False, separators=(",", ":"))
@@ -44,7 +44,7 @@ class _Embedding:
         self._numbers: dict[int, int] = {}
 
     def data(self) -> dict[str, Any]:
-        run, verdict = self._run, verdict_of(self._run)
+        run, verdict = self._run, verdict_metric(self._run)
         answers: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
         for result in run.results:
             outcome = _OUTCOMES.index(diagnose(result, verdict))

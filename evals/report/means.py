@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, TypeAlias
 
 from langgraph_memory_r1.evals.intervals import bootstrap, wilson
-from langgraph_memory_r1.evals.report.run import Run
+from langgraph_memory_r1.evals.report.results import Run
 
-__all__ = ["Estimate", "Estimates", "is_share", "is_yes_or_no"]
+__all__ = ["QUANTITIES", "Mean", "Means", "Point", "is_share", "is_yes_or_no", "saturation_curves"]
 
 ENOUGH = 5
 """With fewer conversations, how much they differ cannot be seen from them alone."""
@@ -17,8 +19,22 @@ ENOUGH = 5
 _COUNTS = ("answer_words",)
 
 
+QUANTITIES = ("accuracy", "lost", "memories")
+
+_Line: TypeAlias = Mapping[str, Any]
+
+
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class Point:
+    """The means over the conversations after so many sessions."""
+
+    session: float
+    values: Mapping[str, float]
+    """By quantity; what was not measured is absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
     """A mean between 0 and 1 with its 95 % interval; written times 100."""
 
     mean: float
@@ -30,18 +46,18 @@ class Estimate:
         return f"{100 * self.mean:.1f} ({100 * self.low:.1f}–{100 * self.high:.1f})"
 
 
-class Estimates:
+class Means:
     """The means of a run, by system, metric and category."""
 
     def __init__(self, run: Run) -> None:
         self._values: dict[tuple[str, str], list[tuple[str, str, float]]] = defaultdict(list)
-        self._known: dict[tuple[str, str, str | None], Estimate | None] = {}
+        self._known: dict[tuple[str, str, str | None], Mean | None] = {}
         for result in run.results:
             for metric, value in result.scores.items():
                 if value is not None:
                     self._values[result.system, metric].append((result.category, result.conversation, value))
 
-    def of(self, system: str, metric: str, category: str | None = None) -> Estimate | None:
+    def of(self, system: str, metric: str, category: str | None = None) -> Mean | None:
         """The mean over a category, or over all questions; None where nothing was measured."""
         key = (system, metric, category)
         if key not in self._known:
@@ -60,10 +76,10 @@ def is_yes_or_no(metric: str) -> bool:
     return metric == "em" or metric.startswith(("judge", "recall_any", "recall_all"))
 
 
-def _estimate(metric: str, values: Sequence[float], conversations: Sequence[str]) -> Estimate:
+def _estimate(metric: str, values: Sequence[float], conversations: Sequence[str]) -> Mean:
     mean = sum(values) / len(values)
     low, high = wilson(sum(values), len(values)) if is_yes_or_no(metric) else _interval(values, conversations)
-    return Estimate(mean, low, high, len(values))
+    return Mean(mean, low, high, len(values))
 
 
 def _interval(values: Sequence[float], conversations: Sequence[str]) -> tuple[float, float]:
@@ -72,3 +88,31 @@ def _interval(values: Sequence[float], conversations: Sequence[str]) -> tuple[fl
     if 1 < len(set(conversations)) < ENOUGH:
         intervals.append(bootstrap(values, ["all"] * len(values)))
     return min(low for low, _ in intervals), max(high for _, high in intervals)
+
+
+def saturation_curves(run: Run) -> dict[str, tuple[Point, ...]]:
+    """The points of every system that was asked more than once on the way.
+
+    A conversation that has ended keeps its last values, so that all points stand for the same conversations.
+    """
+    lines: dict[str, dict[str, dict[float, _Line]]] = defaultdict(lambda: defaultdict(dict))
+    for line in run.curve:
+        lines[line["system"]][line["conversation"]][line["session"]] = line
+    curves = {system: _means(conversations) for system, conversations in lines.items()}
+    return {system: points for system, points in curves.items() if len(points) > 1}
+
+
+def _means(conversations: Mapping[str, Mapping[float, _Line]]) -> tuple[Point, ...]:
+    sessions = sorted({session for lines in conversations.values() for session in lines})
+    return tuple(Point(session, _mean(conversations, session)) for session in sessions)
+
+
+def _mean(conversations: Mapping[str, Mapping[float, _Line]], session: float) -> dict[str, float]:
+    newest = [line for lines in conversations.values() if (line := _newest(lines, session)) is not None]
+    values = {name: [line[name] for line in newest if line.get(name) is not None] for name in QUANTITIES}
+    return {name: fmean(there) for name, there in values.items() if there}
+
+
+def _newest(lines: Mapping[float, _Line], session: float) -> _Line | None:
+    before = [each for each in lines if each <= session]
+    return lines[max(before)] if before else None

@@ -11,15 +11,15 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.evals.calls import CachedChatModel, CachedEmbeddings, CallCache
+from langgraph_memory_r1.evals.call_cache import CachedChatModel, CachedEmbeddings, CallCache
 from langgraph_memory_r1.models import load_chat_model, load_embeddings
 from langgraph_memory_r1.prompts import Role
 
-__all__ = ["Chosen", "Models"]
+__all__ = ["ModelSpec", "ModelLoader"]
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ModelSpec:
     """A chat model as it is named on the command line."""
 
     spec: str | BaseChatModel
@@ -28,13 +28,13 @@ class Chosen:
     """Such as a temperature."""
 
 
-class Models:
+class ModelLoader:
     """Loads models whose finished calls are kept in one cache."""
 
     def __init__(self, calls: CallCache) -> None:
         self._calls = calls
 
-    def chat(self, chosen: Chosen, role: Role | None = None) -> CachedChatModel:
+    def chat(self, chosen: ModelSpec, role: Role | None = None) -> CachedChatModel:
         """A chat model.
 
         Raises:

@@ -25,7 +25,7 @@ from langgraph_memory_r1.schemas import Conversation, Memory, Question, Turn
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
 
-__all__ = ["CUTS", "DESCRIPTIONS", "PLAIN_BM25", "memory_of", "recalls", "retrieve"]
+__all__ = ["CUTS", "DESCRIPTIONS", "PLAIN_BM25", "memory_of", "recall_scores", "retrieve"]
 
 CUTS: Final = (1, 5, 10, 30, 60)
 """After so many memories recall is measured."""
@@ -84,13 +84,15 @@ def retrieve(
                     "system": name,
                     "retrieved": [_shown(memory, question) for memory in found[:_SHOWN]],
                     "looked_at": len(found),
-                    "scores": recalls(found, question.evidence),
+                    "scores": recall_scores(found, question.evidence),
                 }
                 if on_question is not None:
                     on_question(name)
 
 
-def recalls(found: Sequence[Memory], evidence: Sequence[str], cuts: Sequence[int] = CUTS) -> dict[str, float | None]:
+def recall_scores(
+    found: Sequence[Memory], evidence: Sequence[str], cuts: Sequence[int] = CUTS
+) -> dict[str, float | None]:
     """Evidence recall after each cut, as `scoring.recall_at` defines it: the mean share, any, and all.
 
     Args:

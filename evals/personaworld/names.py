@@ -45,7 +45,7 @@ def names(part: Part, rng: random.Random) -> Iterator[str]:
 
 
 @cache
-def every_name() -> tuple[str, ...]:
+def all_names() -> tuple[str, ...]:
     """All names of all parts: two syllables that differ, 7,140 in all."""
     syllables = [consonant + vowel for consonant in CONSONANTS for vowel in VOWELS]
     return tuple(f"{first}{second}".capitalize() for first in syllables for second in syllables if first != second)
@@ -53,4 +53,4 @@ def every_name() -> tuple[str, ...]:
 
 @cache
 def _own(part: Part) -> tuple[str, ...]:
-    return tuple(name for name in every_name() if part_of(name) == part)
+    return tuple(name for name in all_names() if part_of(name) == part)

@@ -1,7 +1,7 @@
 """PersonaWorld as one of the benchmarks: `memory-r1 eval personaworld --split test`, made on the spot.
 
 benchmark("personaworld").load(None, "test")
-PersonaWorld(seed=1, conversations=12, how=Difficulty(sessions=16)).load(None)
+PersonaWorld(seed=1, conversations=12, difficulty=Difficulty(sessions=16)).load(None)
 PersonaWorld.of(["seed=1", "conversations=12", "sessions=16"])
 """
 
@@ -33,7 +33,7 @@ class PersonaWorld(Benchmark):
         seed: Other stories for another seed.
         conversations: How many; None is the split's own number.
         questions: How many about each conversation.
-        how: How hard they are.
+        difficulty: How hard they are.
     """
 
     name: ClassVar = "personaworld"
@@ -53,10 +53,10 @@ class PersonaWorld(Benchmark):
         seed: int = 0,
         conversations: int | None = None,
         questions: int = QUESTIONS,
-        how: Difficulty | None = None,
+        difficulty: Difficulty | None = None,
     ) -> None:
         self._own: dict[str, Any] = {"seed": seed, "conversations": conversations, "questions": questions}
-        self._how = how
+        self._difficulty = difficulty
 
     @classmethod
     def of(cls, changes: Sequence[str]) -> PersonaWorld:
@@ -68,7 +68,7 @@ class PersonaWorld(Benchmark):
         given: dict[str, Any] = dict(_change(change) for change in changes)
         own = {key: value for key, value in given.items() if key in _OWN}
         knobs = {key: value for key, value in given.items() if key in _KNOBS}
-        return cls(**own, how=Difficulty(**knobs) if knobs else None)
+        return cls(**own, difficulty=Difficulty(**knobs) if knobs else None)
 
     def load(
         self,
@@ -86,7 +86,7 @@ class PersonaWorld(Benchmark):
         if path is not None:
             raise self._without_file()
         chosen = self._split(split, None, None)
-        told = tuple(story.conversation for story in generate(chosen, how=self._how, **self._own))
+        told = tuple(story.conversation for story in generate(chosen, difficulty=self._difficulty, **self._own))
         content = json.dumps([asdict(each) for each in told], default=str).encode()
         return Dataset(
             self.name, chosen, hashlib.sha256(content).hexdigest(), modified=False, conversations=told,
@@ -119,7 +119,7 @@ class PersonaWorld(Benchmark):
         return (f"the world is not the default one: {told}",) if told else ()
 
     def _changed(self) -> dict[str, Any]:
-        knobs = asdict(self._how) if self._how else {}
+        knobs = asdict(self._difficulty) if self._difficulty else {}
         return {key: value for key, value in (self._own | knobs).items() if value != (_OWN | _KNOBS)[key]}
 
     def _without_file(self) -> InputError:

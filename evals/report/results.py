@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.benchmark import BENCHMARKS, benchmark
 
-__all__ = ["Result", "Run", "Seen", "read_run"]
+__all__ = ["Result", "Run", "RetrievedMemory", "read_run"]
 
 MOST_SHOWN = 60
 """So many of the retrieved memories of one answer are kept; later ones only where they hold evidence."""
@@ -31,7 +31,7 @@ Line: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class RetrievedMemory:
     """A memory or turn as a system had it before it."""
 
     text: str
@@ -80,7 +80,7 @@ class Run:
     folder: Path
     manifest: Mapping[str, Any]
     results: tuple[Result, ...]
-    memories: tuple[Seen, ...] = ()
+    memories: tuple[RetrievedMemory, ...] = ()
     banks: tuple[Line, ...] = ()
     costs: tuple[Line, ...] = ()
     curve: tuple[Line, ...] = ()
@@ -135,7 +135,7 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
     """
     place = Path(folder)
     manifest = _manifest(place / "manifest.json")
-    memories: dict[Seen, int] = {}
+    memories: dict[RetrievedMemory, int] = {}
     results = tuple(_results(place / "results.jsonl", memories))
     if not results:
         raise InputError(f"{place} holds no results; run `memory-r1 eval` to its end first")
@@ -174,7 +174,7 @@ def _lines(path: Path) -> Iterator[tuple[str, Line]]:
             yield f"{path}:{number}", line
 
 
-def _results(path: Path, memories: dict[Seen, int]) -> Iterator[Result]:
+def _results(path: Path, memories: dict[RetrievedMemory, int]) -> Iterator[Result]:
     for place, line in _lines(path):
         try:
             yield _result(line, memories)
@@ -182,7 +182,7 @@ def _results(path: Path, memories: dict[Seen, int]) -> Iterator[Result]:
             raise InputError(f"{place} has no {error}; run the same evaluation again") from error
 
 
-def _result(line: Line, memories: dict[Seen, int]) -> Result:
+def _result(line: Line, memories: dict[RetrievedMemory, int]) -> Result:
     retrieved = line.get("retrieved") or []
     kept = [each for place, each in enumerate(retrieved) if place < MOST_SHOWN or each.get("hit")]
     evidence = tuple(line["evidence"])
@@ -196,9 +196,11 @@ def _result(line: Line, memories: dict[Seen, int]) -> Result:
     )  # fmt: skip
 
 
-def _numbers(raw: Iterable[Line], memories: dict[Seen, int]) -> Iterator[int]:
+def _numbers(raw: Iterable[Line], memories: dict[RetrievedMemory, int]) -> Iterator[int]:
     for each in raw:
-        seen = Seen(each["text"], each.get("speaker") or "", each.get("at") or "", tuple(each.get("source") or ()))
+        seen = RetrievedMemory(
+            each["text"], each.get("speaker") or "", each.get("at") or "", tuple(each.get("source") or ())
+        )
         yield memories.setdefault(seen, len(memories))
 
 

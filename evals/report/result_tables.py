@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from urllib.parse import urlencode
 
-from langgraph_memory_r1.evals.report.curves import QUANTITIES, Point
-from langgraph_memory_r1.evals.report.diagnosis import DIAGNOSES, RIGHT, diagnoses_of, verdict_of
-from langgraph_memory_r1.evals.report.estimates import Estimates, is_share
-from langgraph_memory_r1.evals.report.run import Line, Run
+from langgraph_memory_r1.evals.report.diagnosis import DIAGNOSES, RIGHT, count_diagnoses, verdict_metric
+from langgraph_memory_r1.evals.report.means import QUANTITIES, Means, Point, is_share
+from langgraph_memory_r1.evals.report.results import Line, Run
 
 __all__ = [
     "Row",
@@ -66,7 +65,7 @@ def headline_metrics(run: Run) -> tuple[str, ...]:
     return answer_metrics(run) or tuple(name for name in (run.headline,) if name in run.scored)
 
 
-def answers(run: Run, estimates: Estimates) -> Table:
+def answers(run: Run, estimates: Means) -> Table:
     """Every metric of the answers over all questions."""
     metrics = answer_metrics(run)
     rows = []
@@ -82,7 +81,7 @@ def answers(run: Run, estimates: Estimates) -> Table:
     return Table("All questions", titles, tuple(rows), f"{_stand_in(run)}{_SCORES_NOTE}")
 
 
-def by_category(run: Run, estimates: Estimates, metric: str, labels: Mapping[str, str] | None = None) -> Table:
+def by_category(run: Run, estimates: Means, metric: str, labels: Mapping[str, str] | None = None) -> Table:
     """One metric in every category, with the number of scored questions; `labels` renames the categories."""
     kinds = (*run.categories, None)
     sizes = [
@@ -110,7 +109,7 @@ def recall_families(run: Run) -> dict[str, tuple[int, ...]]:
     return {name: tuple(sorted(cuts)) for name, cuts in found.items()}
 
 
-def recall(run: Run, estimates: Estimates, family: str, cuts: Sequence[int], category: str | None = None) -> Table:
+def recall(run: Run, estimates: Means, family: str, cuts: Sequence[int], category: str | None = None) -> Table:
     """Evidence recall at every cut."""
     rows = []
     for system in run.systems:
@@ -122,7 +121,7 @@ def recall(run: Run, estimates: Estimates, family: str, cuts: Sequence[int], cat
     return Table(f"{family}@k{where}", ("system", "n", *(f"{family}@{cut}" for cut in cuts)), tuple(rows))
 
 
-def coverage(run: Run, estimates: Estimates) -> Table | None:
+def coverage(run: Run, estimates: Means) -> Table | None:
     """How much of the gold answers and of the evidence the retrieved texts and the banks hold."""
     metrics = [name for name in ("coverage", "bank_coverage", "evidence_in_bank") if name in run.scored]
     rows = [(system, *(str(estimates.of(system, name) or NOTHING) for name in metrics)) for system in run.systems]
@@ -131,7 +130,7 @@ def coverage(run: Run, estimates: Estimates) -> Table | None:
 
 def outcomes(run: Run) -> Table:
     """What became of the questions: right, or where it went wrong."""
-    counts = diagnoses_of(run)
+    counts = count_diagnoses(run)
     kinds = [kind for kind in DIAGNOSES if any(counts[system][kind] for system in run.systems)]
     rows, links = [], {}
     for place, system in enumerate(run.systems):
@@ -147,7 +146,7 @@ def outcomes(run: Run) -> Table:
 
 def rule_of(run: Run) -> str:
     """What is taken as right, in a sentence."""
-    verdict = verdict_of(run)
+    verdict = verdict_metric(run)
     scored = verdict in answer_metrics(run)
     return f"Right means {verdict} of at least {RIGHT}." if scored else "No answer was scored."
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from langgraph_memory_r1.evals.report.estimates import ENOUGH
-from langgraph_memory_r1.evals.report.run import Run
-from langgraph_memory_r1.evals.report.tables import Table, recall_families
+from langgraph_memory_r1.evals.report.means import ENOUGH
+from langgraph_memory_r1.evals.report.result_tables import Table, recall_families
+from langgraph_memory_r1.evals.report.results import Run
 
 __all__ = ["GLOSSARY", "glossary", "licence_of", "overview", "settings", "title_of", "warnings_of"]
 

@@ -20,12 +20,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
-from langgraph_memory_r1.evals.calls import Cost, key_of
+from langgraph_memory_r1.evals.call_cache import Cost, key_of
 from langgraph_memory_r1.schemas import Conversation, Memory, Question, Turn
 
 
 @dataclass(frozen=True)
-class Bank:
+class BankSnapshot:
     """What a system remembers of a conversation at one moment."""
 
     memories: tuple[Memory, ...]
@@ -48,7 +48,7 @@ class Bank:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Retrieved:
     """What was found for a question, best first."""
 
     places: tuple[int, ...]
@@ -57,20 +57,20 @@ class Found:
     """Whether their order says anything."""
 
 
-class Listener(Protocol):
+class ConversationMemory(Protocol):
     """A memory of one conversation while it is being filled."""
 
     async def hear(self, turns: Sequence[Turn]) -> None:
         """Take in the turns of the next session."""
 
-    async def bank(self) -> Bank:
+    async def bank(self) -> BankSnapshot:
         """What is remembered now."""
 
 
-class Finder(Protocol):
+class Retriever(Protocol):
     """Finds memories in a bank that stays as it is."""
 
-    async def find(self, question: Question, k: int) -> Found:
+    async def find(self, question: Question, k: int) -> Retrieved:
         """At most k memories for a question."""
 
 
@@ -96,9 +96,9 @@ class System(ABC):
         return row
 
     @abstractmethod
-    def memory(self, conversation: Conversation, folder: Path) -> AbstractAsyncContextManager[Listener]:
+    def memory(self, conversation: Conversation, folder: Path) -> AbstractAsyncContextManager[ConversationMemory]:
         """A new, empty memory for a conversation; it may keep files in a folder of its own."""
 
     @abstractmethod
-    def finder(self, conversation: Conversation, bank: Bank) -> Finder:
+    def finder(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
         """The search over a bank."""

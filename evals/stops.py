@@ -12,11 +12,11 @@ from itertools import groupby
 
 from langgraph_memory_r1.schemas import Conversation, Question, Turn
 
-__all__ = ["Step", "steps"]
+__all__ = ["Stop", "stops"]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Stop:
     """A stop in a conversation, at which questions are asked."""
 
     number: int
@@ -29,7 +29,7 @@ class Step:
     questions: tuple[Question, ...]
 
 
-def steps(conversation: Conversation, every: int | None = None) -> tuple[Step, ...]:
+def stops(conversation: Conversation, every: int | None = None) -> tuple[Stop, ...]:
     """The stops of a conversation."""
     sessions = [tuple(turns) for _, turns in groupby(conversation.turns, key=lambda turn: turn.session)]
     size = every or max(len(sessions), 1)
@@ -37,11 +37,11 @@ def steps(conversation: Conversation, every: int | None = None) -> tuple[Step, .
     return tuple(_step(conversation, sessions, number, start, size) for number, start in enumerate(starts))
 
 
-def _step(conversation: Conversation, sessions: Sequence[tuple[Turn, ...]], number: int, start: int, size: int) -> Step:
+def _step(conversation: Conversation, sessions: Sequence[tuple[Turn, ...]], number: int, start: int, size: int) -> Stop:
     end = min(start + size, len(sessions))
     last = end == len(sessions)
     asked = conversation.questions if last else tuple(_answerable(conversation.questions, sessions[:end]))
-    return Step(number, end, sum(map(len, sessions[:end])), tuple(sessions[start:end]), asked)
+    return Stop(number, end, sum(map(len, sessions[:end])), tuple(sessions[start:end]), asked)
 
 
 def _answerable(questions: Sequence[Question], sessions: Sequence[tuple[Turn, ...]]) -> Iterator[Question]:

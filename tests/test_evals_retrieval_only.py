@@ -10,7 +10,7 @@ import pytest
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.benchmark import Dataset, benchmark
-from langgraph_memory_r1.evals.retrieving import CUTS, DESCRIPTIONS, recalls, retrieve
+from langgraph_memory_r1.evals.retrieval_only import CUTS, DESCRIPTIONS, recall_scores, retrieve
 from langgraph_memory_r1.schemas import Conversation, Memory, Question, Turn
 from langgraph_memory_r1.scoring import recall_at
 from langgraph_memory_r1.testing import HashEmbeddings
@@ -90,7 +90,7 @@ def test_progress_is_told() -> None:
 def test_recalls_are_those_of_the_metric(evidence: tuple[str, ...]) -> None:
     found = [Memory("a", "", source=("2", "1")), Memory("b", "", source=()), Memory("c", "", source=("1", "3"))]
     ranked = [memory.source for memory in found]
-    scores = recalls(found, evidence, (1, 2, 3, 7))
+    scores = recall_scores(found, evidence, (1, 2, 3, 7))
     for cut in (1, 2, 3, 7):
         assert scores[f"recall@{cut}"] == recall_at(ranked, evidence, cut)
         assert scores[f"recall_any@{cut}"] == recall_at(ranked, evidence, cut, "any")

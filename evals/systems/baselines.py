@@ -14,8 +14,8 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 
-from langgraph_memory_r1.evals.retrieving import DESCRIPTIONS, PLAIN_BM25, memory_of
-from langgraph_memory_r1.evals.systems.base import Bank, Finder, Found, Listener, System
+from langgraph_memory_r1.evals.retrieval_only import DESCRIPTIONS, PLAIN_BM25, memory_of
+from langgraph_memory_r1.evals.systems.system import BankSnapshot, ConversationMemory, Retrieved, Retriever, System
 from langgraph_memory_r1.retrieval import Hit, Index
 from langgraph_memory_r1.schemas import Conversation, Memory, Question, Turn
 
@@ -36,8 +36,8 @@ class _Turns:
         self._kept += [memory_of(turn) for turn in turns if self._keep(turn)]
         self._heard += len(turns)
 
-    async def bank(self) -> Bank:
-        return Bank(tuple(self._kept), self._heard)
+    async def bank(self) -> BankSnapshot:
+        return BankSnapshot(tuple(self._kept), self._heard)
 
 
 class TurnSystem(System):
@@ -48,7 +48,7 @@ class TurnSystem(System):
         return True
 
     @asynccontextmanager
-    async def memory(self, conversation: Conversation, folder: Path) -> AsyncIterator[Listener]:
+    async def memory(self, conversation: Conversation, folder: Path) -> AsyncIterator[ConversationMemory]:
         """A list of turns."""
         yield _Turns(self.keeps)
 
@@ -57,9 +57,9 @@ class _All:
     """Finds everything, in time order."""
 
     def __init__(self, memories: Sequence[Memory]) -> None:
-        self._found = Found(tuple(range(len(memories))), ranked=False)
+        self._found = Retrieved(tuple(range(len(memories))), ranked=False)
 
-    async def find(self, question: Question, k: int) -> Found:
+    async def find(self, question: Question, k: int) -> Retrieved:
         return self._found
 
 
@@ -73,7 +73,7 @@ class NoMemory(TurnSystem):
         """Nothing is."""
         return False
 
-    def finder(self, conversation: Conversation, bank: Bank) -> Finder:
+    def finder(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
         """Finds nothing."""
         return _All(())
 
@@ -84,7 +84,7 @@ class FullContext(TurnSystem):
     name = "full-context"
     description = "the whole conversation in the prompt"
 
-    def finder(self, conversation: Conversation, bank: Bank) -> Finder:
+    def finder(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
         """Finds everything."""
         return _All(bank.memories)
 
@@ -95,17 +95,17 @@ class Oracle(TurnSystem):
     name = "oracle"
     description = "the evidence turns and nothing else"
 
-    def finder(self, conversation: Conversation, bank: Bank) -> Finder:
+    def finder(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
         """Finds what the question's evidence names."""
         return _Evidence(bank)
 
 
 class _Evidence:
-    def __init__(self, bank: Bank) -> None:
+    def __init__(self, bank: BankSnapshot) -> None:
         self._places = places_of(bank.memories)
 
-    async def find(self, question: Question, k: int) -> Found:
-        return Found(tuple(self._places[turn] for turn in question.evidence if turn in self._places))
+    async def find(self, question: Question, k: int) -> Retrieved:
+        return Retrieved(tuple(self._places[turn] for turn in question.evidence if turn in self._places))
 
 
 class BM25(TurnSystem):
@@ -114,7 +114,7 @@ class BM25(TurnSystem):
     name = "bm25"
     description = DESCRIPTIONS["bm25"]
 
-    def finder(self, conversation: Conversation, bank: Bank) -> Finder:
+    def finder(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
         """Ranks every turn for itself."""
         return _Plain(bank.memories)
 
@@ -124,8 +124,8 @@ class _Plain:
         self._places = places_of(memories)
         self._index = Index(memories, weights=PLAIN_BM25)
 
-    async def find(self, question: Question, k: int) -> Found:
-        return Found(tuple(self._places[hit.memory.id] for hit in self._index.rank(question.text, k=k)))
+    async def find(self, question: Question, k: int) -> Retrieved:
+        return Retrieved(tuple(self._places[hit.memory.id] for hit in self._index.rank(question.text, k=k)))
 
 
 class RankedTurns(TurnSystem):
@@ -134,9 +134,9 @@ class RankedTurns(TurnSystem):
     name = "turns"
     description = DESCRIPTIONS["turns"]
 
-    def finder(self, conversation: Conversation, bank: Bank) -> Finder:
+    def finder(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
         """Ranks by words, neighbours, session and speaker."""
-        return IndexFinder(bank.memories, None)
+        return IndexRetriever(bank.memories, None)
 
 
 class EmbeddedTurns(TurnSystem):
@@ -158,12 +158,12 @@ class Hybrid(EmbeddedTurns):
     name = "hybrid"
     description = DESCRIPTIONS["hybrid"]
 
-    def finder(self, conversation: Conversation, bank: Bank) -> Finder:
+    def finder(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
         """Ranks by everything there is."""
-        return IndexFinder(bank.memories, self._embeddings)
+        return IndexRetriever(bank.memories, self._embeddings)
 
 
-class IndexFinder:
+class IndexRetriever:
     """The library's ranking over memories that stay as they are, as the Answer Agent's node uses it."""
 
     def __init__(self, memories: Sequence[Memory], embeddings: Embeddings | None) -> None:
@@ -177,10 +177,10 @@ class IndexFinder:
         vector = np.array(self._embeddings.embed_query(query), np.float32) if self._embeddings else None
         return self._index.rank(query, k=k, vector=vector, per_speaker=(k + 1) // 2, fill=True)
 
-    async def find(self, question: Question, k: int) -> Found:
+    async def find(self, question: Question, k: int) -> Retrieved:
         """The best, half of them from each speaker as far as there are so many."""
         hits = await aside(self._embeddings, partial(self._best, question.text, k))
-        return Found(tuple(self._places[hit.memory.id] for hit in hits))
+        return Retrieved(tuple(self._places[hit.memory.id] for hit in hits))
 
 
 class Dense(EmbeddedTurns):
@@ -189,7 +189,7 @@ class Dense(EmbeddedTurns):
     name = "dense"
     description = DESCRIPTIONS["dense"]
 
-    def finder(self, conversation: Conversation, bank: Bank) -> Finder:
+    def finder(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
         """Ranks by cosine."""
         return Cosine(bank.memories, self._embeddings)
 
@@ -203,15 +203,15 @@ class Cosine:
         vectors = np.array(vectors_of(shown, embeddings), np.float32)
         self._matrix = _unit(vectors.reshape(len(memories), -1))
 
-    async def find(self, question: Question, k: int) -> Found:
+    async def find(self, question: Question, k: int) -> Retrieved:
         """The nearest."""
         return await aside(self._embeddings, partial(self._best, question.text, k))
 
-    def _best(self, text: str, k: int) -> Found:
+    def _best(self, text: str, k: int) -> Retrieved:
         if not len(self._matrix):
-            return Found(())
+            return Retrieved(())
         query = _unit(np.array([self._embeddings.embed_query(text)], np.float32))[0]
-        return Found(tuple(np.argsort(-(self._matrix @ query), kind="stable")[:k].tolist()))
+        return Retrieved(tuple(np.argsort(-(self._matrix @ query), kind="stable")[:k].tolist()))
 
 
 async def aside(embeddings: Embeddings | None, search: Callable[[], T]) -> T:

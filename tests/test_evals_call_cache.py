@@ -11,8 +11,8 @@ import pytest
 from langchain_core.messages import AIMessage
 
 from langgraph_memory_r1 import InputError
-from langgraph_memory_r1.evals.calls import CachedChatModel, CachedEmbeddings, CallCache, Cost, key_of, metered
-from langgraph_memory_r1.evals.records import Records
+from langgraph_memory_r1.evals.call_cache import CachedChatModel, CachedEmbeddings, CallCache, Cost, key_of, metered
+from langgraph_memory_r1.evals.stages import StageLog
 from langgraph_memory_r1.testing import HashEmbeddings, ScriptedChatModel
 
 USAGE = {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
@@ -108,13 +108,13 @@ def test_a_file_that_is_no_cache_is_refused(tmp_path: Path) -> None:
 
 def test_records_drop_the_line_that_a_kill_cut_short(tmp_path: Path) -> None:
     path = tmp_path / "stages.jsonl"
-    records = Records(path)
+    records = StageLog(path)
     records.put("a", "answer", {"text": "x"})
     records.put("a", "answer", {"text": "y"})
     records.close()
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"key": "b", "stage": "ans')
-    again = Records(path)
+    again = StageLog(path)
     assert (again.get("a"), again.get("b")) == ({"text": "y"}, None)
     again.put("c", "answer", {"text": "z"})
     again.close()
@@ -125,4 +125,4 @@ def test_a_broken_line_of_the_records_is_named(tmp_path: Path) -> None:
     path = tmp_path / "stages.jsonl"
     path.write_text('{"key": "a", "stage": "answer", "value": {}}\n{"key": \n')
     with pytest.raises(InputError, match="line 2 is broken"):
-        Records(path)
+        StageLog(path)
