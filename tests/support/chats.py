@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langgraph_memory_r1.models import RulesChatModel
 from support.openai_server import Says, completion
 
-SAID = (
+LINES = (
     ("Ann", "I adopted a dog called Buddy."),
     ("Bob", "I moved to Lisbon last week."),
     ("Ann", "I started to play the cello."),
@@ -21,7 +21,7 @@ SAID = (
 )
 NUMBERS = (41, 42, 43, 44, 47, 48, 49, 50)
 """Of the conversations of the split `test`."""
-ASKED = (
+QUESTIONS = (
     ("What is Ann's dog called?", "Buddy", ["D1:1"], 4),
     ("Where did Bob move to?", "Lisbon", ["D1:2"], 4),
     ("Which instrument does Ann play?", "the cello", ["D1:3"], 4),
@@ -38,8 +38,8 @@ def chats(count: int) -> list[dict[str, Any]]:
 
 def _chat(number: int) -> dict[str, Any]:
     turns = [
-        {"speaker": speaker, "dia_id": f"D{1 + place // 3}:{1 + place % 3}", "text": f"{text} Visit {number}."}
-        for place, (speaker, text) in enumerate(SAID)
+        {"speaker": speaker, "dia_id": f"D{1 + index // 3}:{1 + index % 3}", "text": f"{text} Visit {number}."}
+        for index, (speaker, text) in enumerate(LINES)
     ]
     return {
         "sample_id": f"conv-{NUMBERS[number]}",
@@ -53,7 +53,7 @@ def _chat(number: int) -> dict[str, Any]:
         },
         "qa": [
             {"question": question, "answer": answer, "evidence": evidence, "category": category}
-            for question, answer, evidence, category in ASKED
+            for question, answer, evidence, category in QUESTIONS
         ],
     }
 
