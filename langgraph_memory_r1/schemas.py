@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias
 
+_SHOWN = 60
+"""Characters of a text that a memory or a change shows of itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -77,6 +80,13 @@ class Memory:
     """Counts the operations that made this text, from 1; an operation based on an older one is refused."""
     created_at: datetime | None = None
     updated_at: datetime | None = None
+
+    def __repr__(self) -> str:
+        """Show what a reader looks for, on one line."""
+        speaker = f", speaker={self.speaker!r}" if self.speaker is not None else ""
+        at = f", at={self.at:%Y-%m-%d}" if self.at is not None else ""
+        rev = f", rev={self.rev}" if self.rev > 1 else ""
+        return f"Memory({self.id!r}, {_shortened(self.text)}{speaker}{at}{rev})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +157,12 @@ class Change:
     undoes: str | None = None
     """The operation that this one took back."""
 
+    def __repr__(self) -> str:
+        """Show what changed, on one line."""
+        texts = [_shortened(memory.text) for memory in (self.before, self.after) if memory is not None]
+        undoes = f", undoes={self.undoes!r}" if self.undoes else ""
+        return f"Change({self.id!r}, {self.event}: {' → '.join(texts) or _shortened(self.reason)}{undoes})"
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -156,3 +172,7 @@ class Answer:
     selected: tuple[Memory, ...] = ()
     """The distilled memories (Memory-R1, section 3.3): those that the answer rests on."""
     retrieved: tuple[Memory, ...] = ()
+
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from langgraph.store.base import BaseStore
 
 from langgraph_memory_r1 import (
     Add,
+    Change,
     ConflictError,
     Delete,
     InputError,
@@ -348,6 +350,63 @@ def test_owners_of_any_name_are_apart(store: BaseStore) -> None:
         assert len(bank.history()) == 2
     banks[2].forget()
     assert [len(bank) for bank in banks] == [0 if number == 2 else 1 for number in range(len(banks))]
+
+
+BLOCKING = sorted(name for name in dir(MemoryBank) if not name.startswith("_") and callable(getattr(MemoryBank, name)))
+TWINS = [name for name in BLOCKING if name.startswith("a") and name[1:] in BLOCKING]
+
+
+@pytest.mark.parametrize("name", [name for name in BLOCKING if name not in TWINS])
+def test_every_method_has_an_async_twin(name: str) -> None:
+    method, twin = getattr(MemoryBank, name), getattr(MemoryBank, f"a{name}", None)
+    assert twin is not None, f"MemoryBank.{name} may block; give it a twin: a{name} = _in_thread({name})"
+    assert inspect.iscoroutinefunction(twin)
+    assert inspect.signature(twin) == inspect.signature(method)
+    assert (twin.__name__, bool(twin.__doc__)) == (f"a{name}", True)
+
+
+def test_a_twin_does_what_its_method_does(bank: MemoryBank, tmp_path: Path) -> None:
+    """All of them, with the same results."""
+
+    async def use() -> None:
+        first, second = await bank.aapply([Add("Ann likes jazz.", source=("D1:1",)), Add("Ann likes tea.")])
+        assert first.at is not None and second.at is not None
+        assert await bank.aget(first.memory_id or "") == bank.get(first.memory_id or "")
+        assert await bank.aall() == bank.all() and await bank.atexts() == bank.texts()
+        assert await bank.asearch("jazz", k=1, per_speaker=1, fill=True) == bank.search("jazz", k=1)
+        assert await bank.ahistory() == bank.history() and await bank.aseen() == bank.seen() == {"D1:1"}
+        assert await bank.aas_of(first.at) == bank.as_of(first.at)
+        assert await bank.adiff(first.at, second.at) == bank.diff(first.at, second.at)
+        assert (await bank.afork()).all() == bank.all()
+        assert await bank.aexport_jsonl(tmp_path / "bank.jsonl") == 2
+        assert (await bank.aundo()).undoes == second.id
+        assert (await bank.aimport_jsonl(tmp_path / "bank.jsonl", strict=True)).known > 0
+        assert await bank.aforget() == 1
+
+    asyncio.run(use())
+
+
+# ---- shown
+
+
+def test_a_bank_shows_whose_it_is_and_how_much_is_known(store: BaseStore, bank: MemoryBank) -> None:
+    assert repr(MemoryBank(store, "bob")) == "MemoryBank(('memories', 'bob'))"
+    add(bank, "one")
+    assert len(bank) == 1
+    assert repr(bank) == "MemoryBank(('memories', 'ann@example.com'), memories=1)"
+    fork = bank.fork()
+    fork.apply([Add("two")])
+    assert repr(fork) == "MemoryFork(memories=2, changes=1)"
+
+
+def test_memories_and_changes_show_themselves_on_one_line() -> None:
+    memory = Memory("m1", "Ann adopted a dog, Buddy, on the first of May.\n" * 9, "Ann", AT, ("D1:1",), "s", 2)
+    shown = "Memory('m1', 'Ann adopted a dog, Buddy, on the first of May.\\nAnn adopted …', "
+    assert repr(memory) == shown + "speaker='Ann', at=2024-05-01, rev=2)"
+    assert repr(Memory("m1", "short")) == "Memory('m1', 'short')"
+    change = Change("m1.2", "UPDATE", "m1", Memory("m1", "one"), Memory("m1", "two", rev=2), undoes="m1.1")
+    assert repr(change) == "Change('m1.2', UPDATE: 'one' → 'two', undoes='m1.1')"
+    assert repr(Change("noop-1", "NOOP", reason="small talk")) == "Change('noop-1', NOOP: 'small talk')"
 
 
 def test_async_twins(bank: MemoryBank) -> None:

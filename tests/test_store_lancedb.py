@@ -310,3 +310,13 @@ def test_rows_of_the_table_are_what_the_store_says(folder: Path) -> None:
     live = [row["key"] for row in rows if row["live"]]
     assert sorted(live) == sorted(str(n) for n in range(10) if n != 3)
     assert len({row["id"] for row in rows}) == len(rows)
+
+
+def test_a_store_shows_where_it_is_and_how_much_it_holds(folder: Path) -> None:
+    with LanceDBStore(folder) as store:
+        assert repr(store) == f"LanceDBStore({str(folder)!r})"
+        store.put(NS, "a", {"n": 1})
+        store.put(NS, "b", {"n": 2})
+        store.delete(NS, "a")
+        assert repr(store) == f"LanceDBStore({str(folder)!r}, rows=1)"
+    assert repr(store) == f"LanceDBStore({str(folder)!r}, closed)"
