@@ -33,7 +33,7 @@ from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.models.delegating import DelegatingChatModel
 
 TEMPORARY = frozenset({408, 429, 502, 503, 504, 529})
-LONGEST_ASKED = 300.0
+LONGEST_PAUSE = 300.0
 """A server that asks for a longer pause than this, in seconds, is not waited for."""
 
 
@@ -62,7 +62,7 @@ class LimitedChatModel(DelegatingChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        with self._semaphore.held() if self._semaphore else nullcontext():
+        with self._semaphore.hold() if self._semaphore else nullcontext():
             for wait in self._waits():
                 try:
                     return self.bound._generate_with_cache(messages, stop, run_manager, **kwargs)
@@ -77,7 +77,7 @@ class LimitedChatModel(DelegatingChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        async with self._semaphore.aheld() if self._semaphore else nullcontext():
+        async with self._semaphore.ahold() if self._semaphore else nullcontext():
             for wait in self._waits():
                 try:
                     return await self.bound._agenerate_with_cache(messages, stop, run_manager, **kwargs)
@@ -146,10 +146,10 @@ def retry_after(error: BaseException) -> float:
 
 def _pause(error: Exception, wait: float) -> float:
     """Return the seconds until the next try; an error that waiting does not help is raised again."""
-    asked = retry_after(error)
-    if not is_temporary(error) or asked > LONGEST_ASKED:
+    pause = retry_after(error)
+    if not is_temporary(error) or pause > LONGEST_PAUSE:
         raise error
-    return max(wait, asked)
+    return max(wait, pause)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -174,7 +174,7 @@ class SharedSemaphore:
         self._lock = threading.Lock()
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def hold(self) -> Iterator[None]:
         """Hold a slot in the block; waits for one in this thread."""
         slot = self.acquire()
         try:
@@ -188,7 +188,7 @@ class SharedSemaphore:
             self.release()
 
     @asynccontextmanager
-    async def aheld(self) -> AsyncIterator[None]:
+    async def ahold(self) -> AsyncIterator[None]:
         """Hold a slot in the block; the event loop goes on while it waits for one."""
         slot = self.acquire()
         try:

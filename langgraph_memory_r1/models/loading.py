@@ -96,7 +96,7 @@ def _load_vllm(spec: str, adapter: str | Path | None, role: Role | None, setting
     from langgraph_memory_r1.models.vllm import vllm_model
 
     if adapter is not None:
-        check_adapter(adapter, role=role)  # what is wrong with it is said even where no server is up
+        check_adapter(adapter, role=role)  # first without the server, which may be down
     model = vllm_model(spec, **settings)
     if adapter is not None:
         check_adapter(adapter, base=model.base_model(), role=role, served=True)

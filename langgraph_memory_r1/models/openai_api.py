@@ -99,7 +99,7 @@ def parse_base(name: str, text: str) -> str | None:
     """Parse the base of an adapter out of a server's list of its models.
 
     Returns:
-        A folder or a name; None where the server tells no bases.
+        A folder or a name; None where the server names no bases.
 
     Raises:
         InputError: There is no such adapter.

@@ -192,8 +192,8 @@ class VLLMChatModel(BaseChatModel):
             name: getattr(self, name)
             for name in ("model", "temperature", "top_p", "max_tokens", "seed", "response_format")
         }
-        given = {key: value for key, value in kwargs.items() if not key.startswith("ls_")}  # those are for tracers
-        return {**settings, "stop": stop, **self.extra_body, **given}
+        call = {key: value for key, value in kwargs.items() if not key.startswith("ls_")}  # those are for tracers
+        return {**settings, "stop": stop, **self.extra_body, **call}
 
     def _connection(self) -> dict[str, Any]:
         # A client for each call: a kept one belongs to the event loop that it was made in, and holds connections to a

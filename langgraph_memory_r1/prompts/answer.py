@@ -144,7 +144,7 @@ def _from_mark(text: str) -> tuple[str, list[int]] | None:
     """Read what follows the last `<answer>`, or else the last "answer:", and the [numbers] cited before it."""
     for mark in (_TAG, _LABEL):
         if matches := list(mark.finditer(text)):
-            cited, rest = text[: matches[-1].start()], text[matches[-1].end() :]
-            answer = rest.partition("</")[0] if mark is _TAG else rest.strip("* \n")
+            cited, tail = text[: matches[-1].start()], text[matches[-1].end() :]
+            answer = tail.partition("</")[0] if mark is _TAG else tail.strip("* \n")
             return answer, [int(number) for number in _NUMBER.findall(cited)]
     return None

@@ -96,15 +96,15 @@ class _Unit:
 
     def names(self, question: str) -> list[str]:
         """Return the names in it, without the speaker's and those in the question."""
-        known = set(terms(question)) | set(terms(self.memory.speaker or ""))
-        names = (name for name in _NAME.findall(self.text) if not _is_time(name) and not set(terms(name)) <= known)
+        ignored = set(terms(question)) | set(terms(self.memory.speaker or ""))
+        names = (name for name in _NAME.findall(self.text) if not _is_time(name) and not set(terms(name)) <= ignored)
         return list(dict.fromkeys(names))
 
     def phrase(self, question: str) -> str:
         """Return what follows the last word that it shares with the question, if that is short; else all of it."""
-        asked = set(terms(question))
+        query = set(terms(question))
         text = re.sub(r" \([^()]*\)", "", self.text)
-        end = max((word.end() for word in re.finditer(r"[\w'-]+", text) if set(terms(word[0])) & asked), default=0)
+        end = max((word.end() for word in re.finditer(r"[\w'-]+", text) if set(terms(word[0])) & query), default=0)
         phrase = _CLAUSE_END.split(text[end:].lstrip(" ,:"), maxsplit=1)[0]
         if preposition := _LAST_WORD.search(question):
             phrase = re.sub(rf"^{preposition[1]} ", "", phrase)
@@ -112,7 +112,7 @@ class _Unit:
         if terms(phrase) and len(phrase.split()) <= _SHORT and not _LOOSE.match(phrase):
             return _short(phrase)
         # A memory can be several sentences: then the one that shares most, without "Ann: " in front.
-        best = max(sentences(self.text), key=lambda sentence: len(set(terms(sentence)) & asked))
+        best = max(sentences(self.text), key=lambda sentence: len(set(terms(sentence)) & query))
         return _short(best.removeprefix(f"{self.memory.speaker}: "))
 
 
@@ -160,8 +160,8 @@ def _cut_to_question(question: str, ranked: list[_Unit]) -> tuple[str, list[_Uni
         if names:
             return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])), units_named
     if lower.startswith("where"):
-        asked = set(terms(question))
-        places = [name for name in _PLACE.findall(best.text) if not _is_time(name) and not set(terms(name)) <= asked]
+        query = set(terms(question))
+        places = [name for name in _PLACE.findall(best.text) if not _is_time(name) and not set(terms(name)) <= query]
         if places:
             return ", ".join(dict.fromkeys(places)), [best]
     if lower.startswith("who") and (people := best.names(question)):
@@ -178,9 +178,9 @@ def _ranked(question: str, memories: Sequence[Memory]) -> list[_Unit]:
             # Also the words by which one asks for the value that it gives: "work" for "got a job at ...".
             by_slot = _ASKED_FOR.get(filled[0], frozenset()) if filled else frozenset()
             all_units.append(_Unit(text, index, memory, frozenset(terms(text)) | by_slot))
-    asked = set(terms(question))
+    query = set(terms(question))
     speakers = {memory.speaker for memory in memories if memory.speaker}
-    speakers_named = {speaker for speaker in speakers if set(terms(speaker)) & asked}
+    speakers_named = {speaker for speaker in speakers if set(terms(speaker)) & query}
     spread = Counter(word for unit in all_units for word in unit.words)
     rarity = {word: math.log(1 + len(all_units) / (0.5 + spread[word])) for word in _telling(question, speakers)}
     scored: list[_Unit] = []
@@ -192,7 +192,7 @@ def _ranked(question: str, memories: Sequence[Memory]) -> list[_Unit]:
         if speakers_named and unit.memory.speaker not in speakers_named:
             score *= _OTHER
         about = subject(unit.text, unit.memory.speaker)
-        if about and not about & asked and not _WHO.match(question):
+        if about and not about & query and not _WHO.match(question):
             score *= _ABOUT_OTHER
         if _PHOTO in unit.text:
             score *= _CAPTION

@@ -43,7 +43,7 @@ class _Draft:
     units: list[str]
     speaker: str | None
     origin: Fact | Memory
-    event: str = "kept"
+    event: str = "KEEP"
     source: list[str] = field(default_factory=list)
     reason: str = ""
     newest: Fact | None = None
@@ -156,7 +156,7 @@ def decide(facts: Sequence[Fact], memories: Sequence[Memory]) -> list[Operation]
 
 
 def _stop(fact: Fact, sentences: list[_Sentence]) -> bool:
-    """Remove what the fact says has ended; supersede it where the fact tells more than that."""
+    """Remove what the fact says has ended; supersede it where the fact says more than that."""
     words = _words(fact.text, fact.speaker)
     if not markers.ends(fact.text) or len(words) > _LONG:
         return False

@@ -77,13 +77,14 @@ def slot(text: str, speaker: str | None, *, marked: bool = False) -> tuple[str, 
     other = re.match(rf"{_LEAD}(?:{name}: )?{_LEAD}(?:{name}'s|my|our|their|the) ", text, re.IGNORECASE)
     if not other:
         return None
-    rest = text[other.end() :]
+    predicate = text[other.end() :]
     owner = re.match(
-        rf"(?P<who>\w+(?: \w+)??) {_AUXILIARY}(?=liv|mov|reloc|resid|settl|base|work|employ|turn|\d+ years old)", rest
+        rf"(?P<who>\w+(?: \w+)??) {_AUXILIARY}(?=liv|mov|reloc|resid|settl|base|work|employ|turn|\d+ years old)",
+        predicate,
     )
-    if owner and " been " not in owner[0] and (kind := _kind(rest[owner.end() :])):
+    if owner and " been " not in owner[0] and (kind := _kind(predicate[owner.end() :])):
         return kind, " ".join(terms(owner["who"]))
-    attribute = _ATTRIBUTE.match(rest)
+    attribute = _ATTRIBUTE.match(predicate)
     thing = terms(attribute["thing"]) if attribute else ()
     return ("attribute", " ".join(thing)) if thing and (marked or thing[-1] in _SINGLE) else None
 
