@@ -15,7 +15,7 @@ from langgraph.store.memory import InMemoryStore
 
 from langgraph_memory_r1 import Delete, InputError, MemoryBank, Update
 from langgraph_memory_r1.importers import FORMATS, Export, detect, import_memories, read_export
-from langgraph_memory_r1.importers.fields import LONGEST, moment
+from langgraph_memory_r1.importers.fields import LONGEST, parse_time
 from support.exports import DATA, at, chat_database, said, turns
 
 DOGS = "0b6a1f0e-1111-4c1e-9d0a-000000000001"
@@ -181,9 +181,13 @@ def test_an_import_that_was_cut_short_goes_on(bank: MemoryBank, write: Any) -> N
     items = [{"id": f"m{n:04}", "memory": f"Fact number {n}"} for n in range(450)]
     export = read_export(write(items))
     steps = import_memories(bank, export.memories, "mem0")
-    assert (next(steps).done, len(bank)) == (200, 200)
+    assert (next(steps).memories, len(bank)) == (200, 200)
     again = list(import_memories(bank, export.memories, "mem0"))
-    assert [(some.done, some.known, len(some.changes)) for some in again] == [(200, 200, 0), (200, 0, 200), (50, 0, 50)]
+    assert [(some.memories, some.known, len(some.changes)) for some in again] == [
+        (200, 200, 0),
+        (200, 0, 200),
+        (50, 0, 50),
+    ]
     assert len({memory.text for memory in bank.all()}) == len(bank) == 450
 
 
@@ -345,4 +349,4 @@ def test_a_lot_of_json_is_read_or_refused_in_a_sentence(write: Any, value: Any) 
     ],
 )
 def test_times_in_every_notation(value: Any, wanted: datetime | None) -> None:
-    assert moment(value) == wanted
+    assert parse_time(value) == wanted

@@ -108,7 +108,7 @@ class _Job:
 
     def run(self, store: LanceDBStore, *, bar: bool) -> None:
         """Import everything; Ctrl-C ends it, and harms nothing."""
-        total = self.export.turns + len(self.export.memories)
+        total = self.export.turn_count + len(self.export.memories)
         with progress(total, "turns" if self.export.conversations else "memories", shown=bar) as advance:
             try:
                 for name, share in self.shares.items():
@@ -126,7 +126,7 @@ class _Job:
         for some in import_memories(bank, share.memories, self.export.format):
             self.adopted.update(change.event for change in some.changes)
             self.known += some.known
-            yield some.done, name
+            yield some.memories, name
         if self.model is None or not share.conversations:
             return
         graph = create_memory_graph(bank, model=self.model, on_error="degrade")

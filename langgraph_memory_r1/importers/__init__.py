@@ -13,13 +13,13 @@ from langgraph_memory_r1.importers.read import FORMATS, read_export
 
 __all__ = [
     "FORMATS",
-    "ImportStep",
     "Export",
+    "ImportStep",
     "ImportedMemory",
-    "OwnedConversation",
     "MemoryVersion",
-    "import_memories",
+    "OwnedConversation",
     "detect",
+    "import_memories",
     "is_bank",
     "read_export",
 ]

@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langgraph_memory_r1.errors import MissingDependencyError
 from langgraph_memory_r1.importers.export import Export, OwnedConversation
-from langgraph_memory_r1.importers.identity import identified
+from langgraph_memory_r1.importers.fields import with_turn_ids
 from langgraph_memory_r1.prompts import clean
 from langgraph_memory_r1.schemas import Conversation, Turn
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
 
-Said: TypeAlias = "tuple[BaseMessage, datetime | None]"
+TimedMessage: TypeAlias = "tuple[BaseMessage, datetime | None]"
+"""A message of a loader, with the time that it was sent."""
 
 
-def loader(module: str, name: str) -> Any:
-    """A loader class.
+def chat_loader(module: str, name: str) -> Any:
+    """Return a loader class of langchain-community.
 
     Raises:
         MissingDependencyError: langchain-community is not installed.
@@ -39,29 +40,34 @@ def loader(module: str, name: str) -> Any:
 
 
 def sender(message: BaseMessage) -> str:
-    """Who a loader says that a message is from."""
+    """Return who a message is from, as its loader says."""
     return clean(str(message.additional_kwargs.get("sender") or "")) or "somebody"
 
 
-def first_time(message: BaseMessage) -> Any:
-    """The time that a loader gives a message, as the app wrote it."""
+def message_time(message: BaseMessage) -> Any:
+    """Return the time that a loader gives a message, as the app wrote it."""
     events = message.additional_kwargs.get("events") or [{}]
     return events[0].get("message_time")
 
 
-def take(export: Export, name: str, said: Iterable[Said], speakers: Sequence[str] | None = None) -> None:
-    """One chat into the export; what has no words is counted."""
+def add_chat(
+    export: Export, name: str, messages: Iterable[TimedMessage], speakers: Sequence[str] | None = None
+) -> None:
+    """Add one chat to the export; messages without words are counted.
+
+    Args:
+        export: What is read so far.
+        name: The chat's.
+        messages: In their order.
+        speakers: Who says each of them, where it is not the sender.
+    """
     turns = []
-    for number, (message, at) in enumerate(said):
+    for number, (message, at) in enumerate(messages):
         text = clean(message.content) if isinstance(message.content, str) else ""
         if not text:
             export.skipped["without words"] += 1
             continue
-        turns.append(Turn(speakers[number] if speakers else sender(message), text, at, session=_day(name, at)))
+        session = f"{name} {at.date().isoformat()}" if at else name  # a chat goes on for years; a day belongs together
+        turns.append(Turn(speakers[number] if speakers else sender(message), text, at, session=session))
     if turns:
-        export.conversations.append(OwnedConversation(Conversation(name, identified(turns, export.format))))
-
-
-def _day(name: str, at: datetime | None) -> str:
-    """A chat goes on for years; what is said on one day belongs together."""
-    return f"{name} {at.date().isoformat()}" if at else name
+        export.conversations.append(OwnedConversation(Conversation(name, with_turn_ids(turns, export.format))))

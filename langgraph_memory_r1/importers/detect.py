@@ -9,8 +9,7 @@ from typing import Any
 
 from langgraph_memory_r1.bank.records import FORMAT as BANK
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.importers.documents import JsonDocument, read_document, read_text
-from langgraph_memory_r1.importers.files import names
+from langgraph_memory_r1.importers.files import file_names, read_json_document, read_text
 from langgraph_memory_r1.importers.whatsapp import looks_like_whatsapp
 
 _SQLITE = b"SQLite format 3\0"
@@ -19,97 +18,94 @@ _WRAPPERS = ("results", "memories", "items", "history", "data")
 
 
 def detect(path: Path) -> str:
-    """The name of the format.
+    """Return the name of the format of an export.
 
     Raises:
-        InputError: none fits, or the file cannot be read.
+        InputError: None fits, or the file cannot be read.
     """
     try:
         if path.is_dir() or zipfile.is_zipfile(path):
-            found = _of_files(names(path))
+            format = _format_of_names({PurePosixPath(name).name for name in file_names(path)})
         else:
             with path.open("rb") as file:
                 head = file.read(4096)
-            found = "imessage" if head.startswith(_SQLITE) else _of_text(path, head)
+            format = "imessage" if head.startswith(_SQLITE) else _format_of_text(path, head)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); name an export.") from error
-    if found is None:
+    if format is None:
         raise InputError(
             f"{path} is no export that is known by its look; name its --format, or remember plain notes with: "
             f"memory-r1 remember {path}"
         )
-    return found
+    return format
 
 
-def _of_files(there: set[str]) -> str | None:
-    leaves = {PurePosixPath(name).name for name in there}
-    if "channels.json" in leaves or "users.json" in leaves:
+def is_bank(path: Path) -> bool:
+    """Return whether a JSONL file is what `memory-r1 export` wrote; else it holds conversations."""
+    first_line = read_text(path).lstrip().partition("\n")[0]
+    try:
+        header = json.loads(first_line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(header, dict) and header.get("format") == BANK
+
+
+def _format_of_names(names: set[str]) -> str | None:
+    """Return the format of a folder or zip with files of these names."""
+    if "channels.json" in names or "users.json" in names:
         return "slack"
-    if "result.json" in leaves:
+    if "result.json" in names:
         return "telegram"
-    if any(leaf.startswith("message_") and leaf.endswith(".json") for leaf in leaves):
+    if any(name.startswith("message_") and name.endswith(".json") for name in names):
         return "facebook"
-    return "whatsapp" if any(leaf.endswith(".txt") for leaf in leaves) else None
+    return "whatsapp" if any(name.endswith(".txt") for name in names) else None
 
 
-def _of_text(path: Path, head: bytes) -> str | None:
-    begin = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if begin[:1] == b"{" and BANK.encode() in begin.partition(b"\n")[0]:
+def _format_of_text(path: Path, head: bytes) -> str | None:
+    """Return the format of a text file: of JSON, that of the first of its entries that has a known shape."""
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if start[:1] == b"{" and BANK.encode() in start.partition(b"\n")[0]:
         return "jsonl"
     text = head.decode("utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", errors="replace")
     if looks_like_whatsapp(text):  # before JSON: "[1/22/23, 6:30:05 PM] Ann: ..." begins like a list
         return "whatsapp"
-    if text.lstrip()[:1] in ("{", "["):
-        return of_document(read_document(path))
-    return None
+    if text.lstrip()[:1] not in ("{", "["):
+        return None
+    entries = read_json_document(path).entries[:_LOOKED_AT]
+    return next((format for entry in entries if (format := _format_of_value(entry.value))), None)
 
 
-def of_document(document: JsonDocument) -> str | None:
-    """The format of a JSON or JSONL file: what the first of its entries that tells is."""
-    for entry in document.entries[:_LOOKED_AT]:
-        if found := _of_value(entry.value):
-            return found
-    return None
-
-
-def _of_value(value: Any, depth: int = 3) -> str | None:
+def _format_of_value(value: Any, depth: int = 3) -> str | None:
+    """Return the format that a value looks like, or the first value within its lists and wrappers that has one."""
     if isinstance(value, list):
         if depth == 0:
             return None
         if len(value) == 2 and isinstance(value[0], str):
             return "messages"
-        return next((found for part in value[:_LOOKED_AT] if (found := _of_value(part, depth - 1))), None)
-    if not isinstance(value, dict):
+        parts = value[:_LOOKED_AT]
+    elif isinstance(value, dict):
+        if format := _format_of_object(value):
+            return format
+        parts = [value.get(key) for key in _WRAPPERS] if depth else []
+    else:
         return None
-    return _of_object(value) or next(
-        (found for key in _WRAPPERS if depth and (found := _of_value(value.get(key), depth - 1))), None
-    )
+    return next((format for part in parts if (format := _format_of_value(part, depth - 1))), None)
 
 
-def _of_object(value: dict[str, Any]) -> str | None:
-    has = value.keys()
-    if value.get("format") == BANK or "turns" in has:
+def _format_of_object(value: dict[str, Any]) -> str | None:
+    keys = value.keys()
+    if value.get("format") == BANK or "turns" in keys:
         return "jsonl"
-    if {"memory_id", "new_memory"} <= has or ("memory" in has and "id" in has) or {"id", "payload"} <= has:
+    if {"memory_id", "new_memory"} <= keys or {"memory", "id"} <= keys or {"id", "payload"} <= keys:
         return "mem0"
-    if ("value" in has and "key" in has) or {"kind", "content"} <= has or {"namespace", "value"} <= has:
+    if {"key", "value"} <= keys or {"kind", "content"} <= keys or {"namespace", "value"} <= keys:
         return "langmem"
-    if "chats" in has or {"name", "type", "messages"} <= has:
+    if "chats" in keys or {"name", "type", "messages"} <= keys:
         return "telegram"
-    if {"participants", "messages"} <= has:
+    if {"participants", "messages"} <= keys:
         return "facebook"
-    if "mapping" in has or {"messages"} <= has or {"input"} <= has or isinstance(value.get("values"), dict):
+    if "mapping" in keys or "messages" in keys or "input" in keys or isinstance(value.get("values"), dict):
         return "messages"
-    if "lc" in has or (("role" in has or "type" in has) and ({"content"} <= has or {"data"} <= has)):
+    if "lc" in keys or (("role" in keys or "type" in keys) and ("content" in keys or "data" in keys)):
         return "messages"
     return None
-
-
-def is_bank(path: Path) -> bool:
-    """Whether a JSONL file is what `memory-r1 export` wrote; else it holds conversations."""
-    first = read_text(path).lstrip().partition("\n")[0]
-    try:
-        head = json.loads(first)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(head, dict) and head.get("format") == BANK

@@ -1,4 +1,4 @@
-"""What an export holds: conversations that are still to be remembered, and memories that somebody else made."""
+"""What an export holds: conversations that are still to be remembered, and memories that another product made."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class OwnedConversation:
 
 @dataclass(frozen=True, slots=True)
 class MemoryVersion:
-    """What a memory said from some time on."""
+    """The text of a memory from some time on."""
 
     id: str
-    """Stands as a source in the bank's history: the wording is not imported twice."""
+    """Stands as a source in the bank's history: the version is not imported twice."""
     text: str | None
     """None: it was deleted."""
     at: datetime | None = None
@@ -31,7 +31,7 @@ class MemoryVersion:
 
 @dataclass(frozen=True, slots=True)
 class ImportedMemory:
-    """A memory of another product: its wordings, the oldest first."""
+    """A memory of another product: its versions, the oldest first."""
 
     id: str
     """`mem0:…`, `langmem:…`; stands as a source in the bank's history."""
@@ -49,13 +49,13 @@ class Export:
     conversations: list[OwnedConversation] = field(default_factory=list)
     memories: list[ImportedMemory] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
-    """Entries that cannot be used, each with its place and the reason."""
+    """Entries that cannot be used, each with where it stands and the reason."""
     skipped: Counter[str] = field(default_factory=Counter)
     """What is not for remembering (system messages, pictures, ...), counted by kind."""
     personal: bool = True
     """The file is one person's; False where conversations of several people may lie in it."""
 
     @property
-    def turns(self) -> int:
+    def turn_count(self) -> int:
         """How many turns the conversations have."""
-        return sum(len(talk.conversation.turns) for talk in self.conversations)
+        return sum(len(owned.conversation.turns) for owned in self.conversations)

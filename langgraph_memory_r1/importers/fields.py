@@ -1,17 +1,23 @@
-"""Single fields of an export: times in every usual notation, texts that can be stored, names of owners."""
+"""Single fields of an export: times in every usual notation, texts that can be stored, owners, ids of turns."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
 from langgraph_memory_r1.prompts import clean
+from langgraph_memory_r1.schemas import Turn
 
 LONGEST = 64_000
 """Characters of one memory; what is longer is no fact but a document."""
+
+BROKEN_ENTRY = (ValueError, TypeError, KeyError, AttributeError)
+"""What reading an entry raises that is not built as such entries are: any part may be missing, or of another type."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NUMBER = re.compile(r"-?\d{1,20}(?:\.\d{1,20})?")
@@ -19,16 +25,20 @@ _SECONDS = 1e11
 """A larger number would lie beyond the year 5000: it counts milli-, micro- or nanoseconds."""
 
 
-def moment(value: object) -> datetime | None:
-    """A time: ISO text or a number of seconds, milli-, micro- or nanoseconds; None where there is none.
+def parse_time(value: object) -> datetime | None:
+    """Return a time: ISO text, or a number of seconds, milli-, micro- or nanoseconds; None where there is none.
 
     Raises:
-        ValueError: it cannot be read.
+        ValueError: It cannot be read.
     """
     if value is None or value == "":
         return None
     if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
-        return _utc(datetime.fromisoformat(value.strip()))
+        at = datetime.fromisoformat(value.strip())
+        try:
+            return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+        except OverflowError as error:  # "0001-01-01T00:00+14:00" lies before the first year in UTC
+            raise ValueError(f"{at} is no time") from error
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError(f"a time cannot be {type(value).__name__}")
     try:
@@ -39,18 +49,11 @@ def moment(value: object) -> datetime | None:
         raise ValueError(f"{value!r:.40} is no time") from error
 
 
-def _utc(at: datetime) -> datetime:
-    try:
-        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-    except OverflowError as error:
-        raise ValueError(f"{at} is no time") from error
-
-
-def fact(value: object) -> str:
-    """The text of a memory, cleaned.
+def memory_text(value: object) -> str:
+    """Return the text of a memory, cleaned.
 
     Raises:
-        ValueError: there is none, or it is too long for a memory.
+        ValueError: There is none, or it is too long for a memory.
     """
     if not isinstance(value, str):
         raise ValueError(f"its text is {'missing' if value is None else type(value).__name__}")
@@ -62,38 +65,55 @@ def fact(value: object) -> str:
     return text
 
 
-def name(value: object) -> str | None:
-    """A name or an id, cleaned; None where there is none."""
+def clean_name(value: object) -> str | None:
+    """Return a name or an id, cleaned; None where there is none."""
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return None
     return clean(str(value)) or None
 
 
-def owner(entry: Mapping[str, Any]) -> str | None:
-    """Whose an entry is: its `user_id`, also within `metadata`; any characters. None where it does not say.
+def user_id_of(entry: Mapping[str, Any]) -> str | None:
+    """Return whose an entry is: its `user_id`, also within `metadata`; any characters. None where it does not say.
 
     Raises:
-        ValueError: the name is blank; pooling such entries would mix people's memories.
+        ValueError: The id is blank; pooling such entries would mix people's memories.
     """
-    told = entry.get("metadata")
-    within = told if isinstance(told, Mapping) else {}
-    for place in (entry, within):
-        found = place.get("user_id")
-        if isinstance(found, (str, int)) and not isinstance(found, bool):
-            if not str(found).strip():
+    metadata = entry.get("metadata")
+    for fields in (entry, metadata if isinstance(metadata, Mapping) else {}):
+        user_id = fields.get("user_id")
+        if isinstance(user_id, (str, int)) and not isinstance(user_id, bool):
+            if not str(user_id).strip():
                 raise ValueError("its user_id is blank")
-            return str(found)
+            return str(user_id)
     return None
 
 
 def fingerprint(*parts: object) -> str:
-    """The same for the same parts, always."""
-    said = "\x1f".join("" if part is None else str(part) for part in parts)
-    return blake2b(said.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    """Return a short hash of the parts, the same in every process; None counts as ""."""
+    joined = "\x1f".join("" if part is None else str(part) for part in parts)
+    return blake2b(joined.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
-def why(error: Exception) -> str:
-    """The reason why an entry cannot be used, on one line."""
+def with_turn_ids(turns: Sequence[Turn], prefix: str) -> tuple[Turn, ...]:
+    """Return the turns of one conversation, each with an id from its words; ids that are there already stay.
+
+    The same export brings the same ids, a grown one new ones besides. A time and the words tell a turn from all others,
+    even where an export begins later than the last one did. Without a time it counts what was said before it, so that
+    "Yes." in two conversations are two turns.
+    """
+    counts: Counter[str] = Counter()
+    before, identified = "", []
+    for turn in turns:
+        key = fingerprint(turn.at.isoformat() if turn.at else before, turn.speaker, turn.text)
+        before = fingerprint(before, key)
+        counts[key] += 1
+        again = "" if counts[key] == 1 else f"-{counts[key]}"
+        identified.append(turn if turn.id else replace(turn, id=f"{prefix}-{key}{again}"))
+    return tuple(identified)
+
+
+def reason(error: Exception) -> str:
+    """Return why an entry cannot be used, on one line."""
     if isinstance(error, KeyError):
         return f"it has no {error.args[0]!r}"
     if isinstance(error, AttributeError):

@@ -8,30 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.importers.chats import Said, loader, sender, take
+from langgraph_memory_r1.importers.chats import TimedMessage, add_chat, chat_loader, sender
 from langgraph_memory_r1.importers.export import Export
 
-_APPLE = datetime(2001, 1, 1, tzinfo=UTC)
+_APPLE_EPOCH = datetime(2001, 1, 1, tzinfo=UTC)
 _NANOSECONDS = 1e11
 """Smaller numbers are seconds, as before macOS 10.13."""
 
 
 def read_imessage(path: Path, scratch: Path) -> Export:
-    """The chats of a database; what its owner wrote is said by "user"."""
+    """Return the chats of a database; what its owner wrote is said by "user"."""
     export = Export("imessage")
-    try:
-        for session in _loader(path, export).lazy_load():
-            said: list[Said] = [(message, _moment(message.additional_kwargs)) for message in session["messages"]]
-            others = {sender(message) for message, _ in said if not message.additional_kwargs["is_from_me"]}
-            speakers = ["user" if message.additional_kwargs["is_from_me"] else sender(message) for message, _ in said]
-            take(export, ", ".join(sorted(others)) or "chat", said, speakers)
-    except (sqlite3.Error, OverflowError, TypeError) as error:
-        raise InputError(f"{path} cannot be read as iMessage's chat.db ({error}); copy the file first.") from error
-    return export
-
-
-def _loader(path: Path, export: Export) -> Any:
-    base = loader("imessage", "IMessageChatLoader")
+    base = chat_loader("imessage", "IMessageChatLoader")
 
     class Loader(base):  # type: ignore[misc, valid-type]
         """Counts a body that it cannot read; the loader itself would give up the database."""
@@ -43,10 +31,19 @@ def _loader(path: Path, export: Export) -> Any:
                 export.broken.append(f"{path}: a message of {len(attributed_body):,} bytes has no readable text")
                 return ""
 
-    return Loader(path)
+    try:
+        for session in Loader(path).lazy_load():
+            messages = session["messages"]
+            timed: list[TimedMessage] = [(message, _sent_at(message.additional_kwargs)) for message in messages]
+            speakers = ["user" if message.additional_kwargs["is_from_me"] else sender(message) for message in messages]
+            others = {sender(message) for message in messages if not message.additional_kwargs["is_from_me"]}
+            add_chat(export, ", ".join(sorted(others)) or "chat", timed, speakers)
+    except (sqlite3.Error, OverflowError, TypeError) as error:
+        raise InputError(f"{path} cannot be read as iMessage's chat.db ({error}); copy the file first.") from error
+    return export
 
 
-def _moment(fields: dict[str, Any]) -> datetime | None:
+def _sent_at(fields: dict[str, Any]) -> datetime | None:
     since = fields.get("message_time") or 0
     seconds = since / 1e9 if abs(since) >= _NANOSECONDS else since
-    return _APPLE + timedelta(seconds=seconds) if since else None
+    return _APPLE_EPOCH + timedelta(seconds=seconds) if since else None

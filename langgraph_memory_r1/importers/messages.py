@@ -13,10 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from langgraph_memory_r1.importers.documents import JsonDocument, JsonEntry
 from langgraph_memory_r1.importers.export import Export, OwnedConversation
-from langgraph_memory_r1.importers.fields import moment, name, owner, why
-from langgraph_memory_r1.importers.identity import identified
+from langgraph_memory_r1.importers.fields import (
+    BROKEN_ENTRY,
+    clean_name,
+    parse_time,
+    reason,
+    user_id_of,
+    with_turn_ids,
+)
+from langgraph_memory_r1.importers.files import JsonDocument, JsonEntry
 from langgraph_memory_r1.schemas import Conversation, Turn
 from langgraph_memory_r1.turns import RECALLED, text_of
 
@@ -33,120 +39,129 @@ _OWN_ID = 16
 
 
 def read_messages(document: JsonDocument) -> Export:
-    """The conversations of a file of messages."""
+    """Return the conversations of a file of messages."""
     export = Export("messages", broken=list(document.broken), personal=False)
     lines = [entry for entry in document.entries if _is_message(entry.value)]
     if lines:  # JSONL with a message a line is one conversation
         document = JsonDocument(document.path, [JsonEntry(str(document.path), [entry.value for entry in lines])])
     for entry in document.entries:
-        for found in _conversations(entry, export):
-            _take(found, document.path, export)
+        for chat in _chats(entry, export):
+            _add_conversation(chat, document.path, export)
     return export
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """A list of messages, where it stands, and what is said about it."""
+class _Chat:
+    """A list of messages, what error messages call it, and the fields of the object that it stands in."""
 
-    place: str
+    label: str
     messages: list[Any]
-    about: Mapping[str, Any]
+    fields: Mapping[str, Any]
 
 
-def _conversations(entry: JsonEntry, export: Export) -> Iterator[_Found]:
+def _chats(entry: JsonEntry, export: Export) -> Iterator[_Chat]:
+    """Yield the lists of messages within an entry, in whichever notation."""
     value = entry.value
     if isinstance(value, list) and value and not any(_is_message(part) for part in value):
         for number, part in enumerate(value, 1):
-            yield from _conversations(JsonEntry(f"{entry.place}, entry {number}", part), export)
+            yield from _chats(JsonEntry(f"{entry.label}, entry {number}", part), export)
         return
-    messages = _messages_in(value)
-    if messages is None:
-        export.broken.append(f"{entry.place}: it holds no messages")
-    else:
-        if isinstance(value, dict) and "mapping" in value:
-            export.personal = True  # ChatGPT's export is of one account
-        yield _Found(entry.place, messages, value if isinstance(value, dict) else {})
+    messages: Any = value
+    fields: dict[str, Any] = {}
+    if isinstance(value, dict):
+        fields = value
+        state = value.get("values")  # of a LangGraph thread
+        within = state if isinstance(state, dict) else value
+        messages = within.get("messages", within.get("input"))
+        if isinstance(value.get("mapping"), dict):
+            messages = _current_branch(value)
+    if not isinstance(messages, list):
+        export.broken.append(f"{entry.label}: it holds no messages")
+        return
+    if "mapping" in fields:
+        export.personal = True  # ChatGPT's export is of one account
+    yield _Chat(entry.label, messages, fields)
 
 
-def _messages_in(value: Any) -> list[Any] | None:
-    if isinstance(value, list):
-        return value
-    if not isinstance(value, dict):
-        return None
-    if isinstance(value.get("mapping"), dict):
-        return _branch(value)
-    state = value.get("values")  # of a LangGraph thread
-    within = state if isinstance(state, dict) else value
-    held = within.get("messages", within.get("input"))
-    return held if isinstance(held, list) else None
+def _current_branch(chat: Mapping[str, Any]) -> list[Any]:
+    """Return the messages of a ChatGPT conversation, from its first to its current one.
 
-
-def _branch(chat: Mapping[str, Any]) -> list[Any]:
-    """The messages of a ChatGPT conversation, from its first to its current one."""
-    nodes, found, passed = chat["mapping"], [], set()
+    Edited messages and replies that were made anew begin other branches, which are left out.
+    """
+    nodes, messages, passed = chat["mapping"], [], set()
     key = chat.get("current_node")
     key = key if isinstance(key, str) and key in nodes else next(reversed(nodes), None)
+    # A broken file may have nodes in a circle.
     while isinstance(key, str) and key not in passed and isinstance(nodes.get(key), dict):
         passed.add(key)
         if nodes[key].get("message") is not None:
-            found.append(nodes[key]["message"])
+            messages.append(nodes[key]["message"])
         key = nodes[key].get("parent")
-    return found[::-1]
+    return messages[::-1]
 
 
-def _take(found: _Found, path: Path, export: Export) -> None:
-    session = next((told for key in _IDS if (told := name(found.about.get(key)))), None)
+def _add_conversation(chat: _Chat, path: Path, export: Export) -> None:
+    session = next((name for key in _IDS if (name := clean_name(chat.fields.get(key)))), None)
     turns = []
-    for number, message in enumerate(found.messages, 1):
+    for number, message in enumerate(chat.messages, 1):
         try:
-            turn = _turn(message, session, export)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            export.broken.append(f"{found.place}, message {number}: {why(error)}")
-            continue
-        turns += [turn] if turn else []
+            if turn := _turn(message, session, export):
+                turns.append(turn)
+        except BROKEN_ENTRY as error:
+            export.broken.append(f"{chat.label}, message {number}: {reason(error)}")
     try:
-        whose = owner(found.about)
+        owner = user_id_of(chat.fields)
     except ValueError as error:
-        export.broken.append(f"{found.place}: {why(error)}")
+        export.broken.append(f"{chat.label}: {reason(error)}")
         return
     if turns:
-        label = session or f"{path.stem}-{len(export.conversations) + 1}"
-        export.conversations.append(OwnedConversation(Conversation(label, identified(turns, "message")), whose))
+        name = session or f"{path.stem}-{len(export.conversations) + 1}"
+        export.conversations.append(OwnedConversation(Conversation(name, with_turn_ids(turns, "message")), owner))
 
 
 def _turn(message: Any, session: str | None, export: Export) -> Turn | None:
-    role, fields = _role(message)
+    """Return a message as a turn; None, and counted, where nobody's words are in it."""
+    role, fields = _role_and_fields(message)
     extra = fields.get("additional_kwargs")
     extra = extra if isinstance(extra, dict) else {}
     if role not in _SPEAKERS or extra.get(RECALLED):
         export.skipped["recalled" if extra.get(RECALLED) else role[:40]] += 1
         return None
-    text, kinds = text_of(_blocks(fields.get("content")))
-    export.skipped.update(kinds)
+    content = fields.get("content")
+    if isinstance(content, list):  # with the text blocks of all providers under one name
+        content = [
+            {"type": "text", "text": block.get("text", block.get("refusal"))}
+            if isinstance(block, dict) and block.get("type") in _TEXTS and not block.get(RECALLED)
+            else block
+            for block in content
+        ]
+    text, other_kinds = text_of(content)
+    export.skipped.update(other_kinds)
     if fields.get("tool_calls"):
         export.skipped["tool call"] += 1
     if not text:
-        export.skipped["empty"] += 0 if kinds or fields.get("tool_calls") else 1
+        if not other_kinds and not fields.get("tool_calls"):
+            export.skipped["empty"] += 1
         return None
-    at = next((moment(place[key]) for place in (fields, extra) for key in _TIMES if place.get(key)), None)
-    told = name(fields.get("id"))
-    speaker = name(fields.get("name")) or _SPEAKERS[role]
-    return Turn(speaker, text, at, told if told and len(told) >= _OWN_ID else "", session)
+    at = next((parse_time(part[key]) for part in (fields, extra) for key in _TIMES if part.get(key)), None)
+    message_id = clean_name(fields.get("id")) or ""
+    speaker = clean_name(fields.get("name")) or _SPEAKERS[role]
+    return Turn(speaker, text, at, message_id if len(message_id) >= _OWN_ID else "", session)
 
 
 def _is_message(value: Any) -> bool:
     try:
-        _role(value)
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+        _role_and_fields(value)
+    except (*BROKEN_ENTRY, IndexError):
         return False
     return True
 
 
-def _role(value: Any) -> tuple[str, dict[str, Any]]:
-    """Who says it, and the message's fields, in whichever notation.
+def _role_and_fields(value: Any) -> tuple[str, dict[str, Any]]:
+    """Return whose a message is, and its fields, in whichever notation.
 
     Raises:
-        ValueError: it is no message.
+        ValueError: It is no message.
     """
     if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and value[0] in _SPEAKERS:
         return value[0], {"content": value[1]}
@@ -161,15 +176,3 @@ def _role(value: Any) -> tuple[str, dict[str, Any]]:
         if isinstance(role, str) and ("content" in value or "tool_calls" in value or "output" in value):
             return role, value
     raise ValueError("it is no message with a role and content")
-
-
-def _blocks(content: Any) -> Any:
-    """Content with the text blocks of all providers under one name."""
-    if not isinstance(content, list):
-        return content
-    return [
-        {"type": "text", "text": block.get("text", block.get("refusal"))}
-        if isinstance(block, dict) and block.get("type") in _TEXTS and not block.get(RECALLED)
-        else block
-        for block in content
-    ]

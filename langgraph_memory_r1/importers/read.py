@@ -1,4 +1,4 @@
-"""Reads an export of any known format."""
+"""Reading an export of any known format."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 from langgraph_memory_r1.conversations import read_conversations
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.importers.detect import detect
-from langgraph_memory_r1.importers.documents import JsonDocument, read_document
 from langgraph_memory_r1.importers.export import Export, ImportedMemory, OwnedConversation
 from langgraph_memory_r1.importers.facebook import read_facebook
+from langgraph_memory_r1.importers.files import JsonDocument, read_json_document
 from langgraph_memory_r1.importers.imessage import read_imessage
 from langgraph_memory_r1.importers.langmem import read_langmem
 from langgraph_memory_r1.importers.mem0 import read_mem0
@@ -39,7 +39,7 @@ FORMATS = ("jsonl", *_JSON, *_APPS)
 
 
 def read_export(path: str | os.PathLike[str], format: str = "auto", *, strict: bool = False) -> Export:
-    """Everything that an export holds.
+    """Return everything that an export holds.
 
     Args:
         path: A file, a folder or a zip.
@@ -47,13 +47,29 @@ def read_export(path: str | os.PathLike[str], format: str = "auto", *, strict: b
         strict: Refuse an export with a broken entry.
 
     Raises:
-        InputError: it cannot be read, is of no known format, holds nothing, or with `strict` an entry is broken.
-        MissingDependencyError: chats of an app need an extra.
+        InputError: It cannot be read, is of no known format, holds nothing, or with `strict` an entry is broken.
+        MissingDependencyError: Chats of an app need an extra.
     """
     path = Path(path)
     format = detect(path) if format == "auto" else format
-    export = _read(path, format)
-    export.memories = _each_once(export.memories)
+    if not path.exists():
+        raise InputError(f"{path} cannot be read (there is no such file); name an export.")
+    if format in _JSON:
+        export = _JSON[format](read_json_document(path))
+    elif format in _APPS:
+        with TemporaryDirectory(prefix="memory-r1-") as scratch:
+            export = _APPS[format](path, Path(scratch))
+    elif format == "jsonl":
+        export = _read_conversations(path)
+    else:
+        raise InputError(f"There is no format {format!r}; give one of {', '.join(FORMATS)}.")
+    # Pages and searches overlap: a memory that comes twice is one, with the versions of both.
+    memories: dict[str, ImportedMemory] = {}
+    for memory in export.memories:
+        first = memories.get(memory.id, memory)
+        versions = {version.id: version for version in (*first.versions, *memory.versions)}
+        memories[memory.id] = replace(first, versions=tuple(versions.values()))
+    export.memories = list(memories.values())
     if strict and export.broken:
         raise InputError(f"{export.broken[0]}. Nothing was imported; leave out --strict to skip broken entries.")
     if not (export.conversations or export.memories):
@@ -62,34 +78,10 @@ def read_export(path: str | os.PathLike[str], format: str = "auto", *, strict: b
     return export
 
 
-def _read(path: Path, format: str) -> Export:
-    if not path.exists():
-        raise InputError(f"{path} cannot be read (there is no such file); name an export.")
-    if format in _JSON:
-        return _JSON[format](read_document(path))
-    if format in _APPS:
-        with TemporaryDirectory(prefix="memory-r1-") as scratch:
-            return _APPS[format](path, Path(scratch))
-    if format == "jsonl":
-        return _read_jsonl(path)
-    raise InputError(f"There is no format {format!r}; give one of {', '.join(FORMATS)}.")
-
-
-def _each_once(kept: list[ImportedMemory]) -> list[ImportedMemory]:
-    """Pages and searches overlap: a memory that comes twice is one, with the wordings of both."""
-    found: dict[str, ImportedMemory] = {}
-    for memory in kept:
-        first = found.get(memory.id, memory)
-        wordings = {wording.id: wording for wording in (*first.versions, *memory.versions)}
-        found[memory.id] = replace(first, versions=tuple(wordings.values()))
-    return list(found.values())
-
-
-def _read_jsonl(path: Path) -> Export:
-    """Our own conversations, with the ids that `remember` gives their turns."""
+def _read_conversations(path: Path) -> Export:
+    """Return conversations of our own format, with the ids that `remember` gives their turns."""
     export = Export("jsonl", personal=False)
-    found = read_conversations(path, on_skip=lambda error: export.broken.append(str(error)))
-    for conversation in found:
+    for conversation in read_conversations(path, on_skip=lambda error: export.broken.append(str(error))):
         turns = [replace(turn, id=f"{conversation.id}/{turn.id}") for turn in with_ids(conversation.turns)]
         export.conversations.append(OwnedConversation(replace(conversation, turns=tuple(turns), questions=())))
     return export

@@ -12,10 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from langgraph_memory_r1.importers.chats import Said, first_time, loader, take
-from langgraph_memory_r1.importers.documents import decode
+from langgraph_memory_r1.importers.chats import TimedMessage, add_chat, chat_loader, message_time
 from langgraph_memory_r1.importers.export import Export
-from langgraph_memory_r1.importers.files import members
+from langgraph_memory_r1.importers.files import decode_text, files_in
 
 _HEAD = re.compile(
     r"[\u200e\u200f\ufeff]*\[?(\d{1,4})[./-](\d{1,2})[./-](\d{1,4}),? (\d{1,2})[:.](\d{2})(?:[:.](\d{2}))?"
@@ -23,80 +22,78 @@ _HEAD = re.compile(
 )
 _NAMED = re.compile(r"[^:\n]{1,100}: ")
 _TITLE = re.compile(r"(?:WhatsApp Chat (?:with|-) )(.+)")
-_PICTURES = ("<Media omitted>", "image omitted", "video omitted", "audio omitted", "sticker omitted", "GIF omitted")
 
 
 def looks_like_whatsapp(text: str) -> bool:
-    """Whether a text begins as such an export does."""
+    """Return whether a text begins as such an export does."""
     return any(_HEAD.match(line) for line in text.split("\n")[:20])
 
 
 def read_whatsapp(path: Path, scratch: Path) -> Export:
-    """The chats of an export."""
+    """Return the chats of an export."""
     export = Export("whatsapp")
-    load = loader("whatsapp", "WhatsAppChatLoader")
-    for number, member in enumerate(members(path, ".txt")):
-        place = str(path) if member.name == path.name else f"{path}, {member.name}"
-        text = decode(member.read(), place)
-        prepared, us_order = _prepared(text, place, export)
-        if not prepared:
-            export.broken.append(f"{place}: no line of it begins as a message of WhatsApp does")
+    loader = chat_loader("whatsapp", "WhatsAppChatLoader")
+    for number, file in enumerate(files_in(path, ".txt")):
+        text = decode_text(file.read(), file.label)
+        lines, month_first = _message_lines(text, file.label, export)
+        if not lines:
+            export.broken.append(f"{file.label}: no line of it begins as a message of WhatsApp does")
             continue
         copy = scratch / f"{number}.txt"
-        copy.write_text("\n".join(prepared) + "\n", encoding="utf-8")
-        for session in load(str(copy)).lazy_load():
-            export.skipped["without words"] += len(prepared) - len(session["messages"])
-            said: list[Said] = [(message, _moment(first_time(message), us_order)) for message in session["messages"]]
-            take(export, _name(member.place), said)
+        copy.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        for session in loader(str(copy)).lazy_load():
+            export.skipped["without words"] += len(lines) - len(session["messages"])
+            messages: list[TimedMessage] = [
+                (message, _parse_clock(message_time(message), month_first)) for message in session["messages"]
+            ]
+            add_chat(export, _chat_name(file.path), messages)
     return export
 
 
-def _prepared(text: str, place: str, export: Export) -> tuple[list[str], bool]:
-    """A message a line, as the loader reads them; and whether the month comes first."""
+def _message_lines(text: str, label: str, export: Export) -> tuple[list[str], bool]:
+    """Return the messages one a line, as the loader reads them; and whether the month comes first in their dates."""
     heads: list[re.Match[str]] = []
     messages: list[str] = []
     for number, line in enumerate(text.splitlines(), 1):
         head = _HEAD.match(line)
-        rest = line[head.end() :] if head else line
+        words = line[head.end() :] if head else line
         if head is None:
             if messages:
                 messages[-1] += f" {line.strip()}"
             elif line.strip():
-                export.broken.append(f"{place}:{number}: it comes before the first message")
-        elif not _NAMED.match(rest):
+                export.broken.append(f"{label}:{number}: it comes before the first message")
+        elif not _NAMED.match(words):
             messages.append("")  # "Ann added Bob", and what follows it
         else:
-            messages.append(_line(head, rest))
+            first, second, third, hour, minute, seconds, half = head.groups()
+            if len(first) == 4:  # 2023-01-22
+                first, third = third, first
+            at = f"{first}/{second}/{third}, {hour}:{minute}:{seconds or '00'}{f' {half.upper()}M' if half else ''}"
+            messages.append(f"[{at}] {words}")
             heads.append(head)
     export.skipped["notice"] += messages.count("") + sum(message.startswith(" ") for message in messages)
-    said = [message for message in messages if message and not message.startswith(" ")]
-    return said, _month_first(heads)
-
-
-def _line(head: re.Match[str], rest: str) -> str:
-    first, second, third, hour, minute, seconds, half = head.groups()
-    if len(first) == 4:  # 2023-01-22
-        first, third = third, first
-    when = f"{first}/{second}/{third}, {hour}:{minute}:{seconds or '00'}{f' {half.upper()}M' if half else ''}"
-    return f"[{when}] {rest}"
+    return [message for message in messages if message and not message.startswith(" ")], _month_first(heads)
 
 
 def _month_first(heads: list[re.Match[str]]) -> bool:
+    """Return whether dates are written month first: no first number is above 12, and a second one is, or AM and PM."""
     if any(len(head[1]) == 4 or int(head[1]) > 12 for head in heads):
         return False
     return any(int(head[2]) > 12 for head in heads) or any(head[7] for head in heads)
 
 
-def _moment(when: Any, month_first: bool) -> datetime | None:
+def _parse_clock(at: Any, month_first: bool) -> datetime | None:
     date = "%m/%d" if month_first else "%d/%m"
-    year = "%Y" if re.match(r"\d+/\d+/\d{4}", str(when)) else "%y"
-    clock = "%I:%M:%S %p" if str(when).upper().endswith("M") else "%H:%M:%S"
+    year = "%Y" if re.match(r"\d+/\d+/\d{4}", str(at)) else "%y"
+    clock = "%I:%M:%S %p" if str(at).upper().endswith("M") else "%H:%M:%S"
     try:
-        return datetime.strptime(str(when), f"{date}/{year}, {clock}").replace(tzinfo=UTC)
+        return datetime.strptime(str(at), f"{date}/{year}, {clock}").replace(tzinfo=UTC)
     except ValueError:
         return None
 
 
-def _name(place: PurePosixPath) -> str:
-    found = _TITLE.fullmatch(place.stem)
-    return found[1] if found else (place.parent.name or "chat") if place.stem == "_chat" else place.stem
+def _chat_name(path: PurePosixPath) -> str:
+    title = _TITLE.fullmatch(path.stem)
+    if title:
+        return title[1]
+    return (path.parent.name or "chat") if path.stem == "_chat" else path.stem  # "_chat.txt" is what iPhones write
