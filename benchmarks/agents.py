@@ -26,7 +26,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.store.base import PutOp
 from langgraph.store.memory import InMemoryStore
 from measure import Measure, index, p50, quiet_collector, seconds, sentence
-from store import tidy
+from store import vacuum
 
 from langgraph_memory_r1 import Add, LanceDBStore, MemoryBank, MemoryMiddleware, create_memory_graph
 from langgraph_memory_r1.graph import MemoryGraph
@@ -245,7 +245,7 @@ def bare_append(folder: Path) -> Callable[[int], object]:
         if turn % 32:
             table.add(rows)
         else:
-            tidy(table)
+            vacuum(table)
 
     return append
 

@@ -179,7 +179,7 @@ def turn_measures(folder: Path) -> Iterator[Measure]:
             last = max(rows["seq"].to_pylist())
             merges.append(seconds(lambda data=rows: _merge(bare, data)))
             if number % 32 == 0:  # so that the reference does not grow slow by its own small files
-                tidy(bare)
+                vacuum(bare)
         assert bare.count_rows() == len(bank) + len(bank.history())
         yield Measure("turn_vs_merge_insert", p50(ours[WARM_UP:]), p50(merges[WARM_UP:]), 1.6)
 
@@ -188,7 +188,7 @@ def _merge(table: Any, rows: pa.Table) -> None:
     table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(rows)
 
 
-def tidy(table: Any) -> None:
+def vacuum(table: Any) -> None:
     """Bring a bare table down to its newest version, as a store does by itself."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "optimize", UserWarning)

@@ -47,18 +47,18 @@ def _clause(key: str, condition: Any) -> Predicate:
 
 def _condition(condition: Any) -> Predicate:
     if not isinstance(condition, Mapping):
-        return lambda found: _equal(found, condition)
+        return lambda field: _equal(field, condition)
     names = [str(name) for name in condition]
     if not any(name.startswith("$") for name in names):
         parts = [(name, _condition(part)) for name, part in condition.items()]
-        return lambda found: isinstance(found, Mapping) and all(test(found.get(name, _MISSING)) for name, test in parts)
+        return lambda field: isinstance(field, Mapping) and all(test(field.get(name, _MISSING)) for name, test in parts)
     if unknown := [name for name in names if name not in _OPERATORS]:
         raise ValueError(f"Unsupported operator: {unknown[0]}. The operators are {', '.join(_OPERATORS)}.")
     return _all([_OPERATORS[name](argument) for name, argument in condition.items()])
 
 
 def _field(value: Any, key: str) -> Any:
-    """The value at a dotted path; a field whose own name has dots comes first."""
+    """Return the value at a dotted path; a field whose own name has dots comes first."""
     if not isinstance(value, Mapping):
         return _MISSING
     if key in value:
@@ -69,48 +69,44 @@ def _field(value: Any, key: str) -> Any:
     return _MISSING
 
 
-def _equal(found: Any, wanted: Any) -> bool:
-    if found is _MISSING:
-        return wanted is None
-    if isinstance(wanted, Mapping):
-        return (
-            isinstance(found, Mapping) and found.keys() == wanted.keys() and all(map(_equal, *_paired(found, wanted)))
-        )
-    if isinstance(wanted, (list, tuple)):
-        return isinstance(found, (list, tuple)) and len(found) == len(wanted) and all(map(_equal, found, wanted))
-    if isinstance(found, bool) is not isinstance(wanted, bool):
+def _equal(field: Any, expected: Any) -> bool:
+    if field is _MISSING:
+        return expected is None
+    if isinstance(expected, Mapping):
+        if not isinstance(field, Mapping) or field.keys() != expected.keys():
+            return False
+        return all(_equal(field[key], part) for key, part in expected.items())
+    if isinstance(expected, (list, tuple)):
+        return isinstance(field, (list, tuple)) and len(field) == len(expected) and all(map(_equal, field, expected))
+    if isinstance(field, bool) is not isinstance(expected, bool):  # Python says that True is 1; JSON does not.
         return False
-    return bool(found == wanted)
-
-
-def _paired(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
-    return [found[key] for key in wanted], list(wanted.values())
+    return bool(field == expected)
 
 
 def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any], Predicate]:
-    def build(wanted: Any) -> Predicate:
-        if isinstance(wanted, bool) or not isinstance(wanted, (int, float, str)):
-            raise ValueError(f"Invalid filter value: {wanted!r}. Only numbers and text are ordered.")
-        kinds = str if isinstance(wanted, str) else (int, float)
-        return lambda found: isinstance(found, kinds) and not isinstance(found, bool) and compare(found, wanted)
+    def build(expected: Any) -> Predicate:
+        if isinstance(expected, bool) or not isinstance(expected, (int, float, str)):
+            raise ValueError(f"Invalid filter value: {expected!r}. Only numbers and text are ordered.")
+        kinds = str if isinstance(expected, str) else (int, float)
+        return lambda field: isinstance(field, kinds) and not isinstance(field, bool) and compare(field, expected)
 
     return build
 
 
-def _among(wanted: Any) -> Predicate:
-    choices = _list_of("$in / $nin", wanted)
-    return lambda found: any(_equal(found, choice) for choice in choices)
+def _among(expected: Any) -> Predicate:
+    choices = _list_of("$in / $nin", expected)
+    return lambda field: any(_equal(field, choice) for choice in choices)
 
 
-def _contains(wanted: Any) -> Predicate:
-    parts = list(wanted) if isinstance(wanted, (list, tuple)) else [wanted]
-    return lambda found: all(_holds(found, part) for part in parts)
+def _contains(expected: Any) -> Predicate:
+    parts = list(expected) if isinstance(expected, (list, tuple)) else [expected]
+    return lambda field: all(_holds(field, part) for part in parts)
 
 
-def _holds(found: Any, part: Any) -> bool:
-    if isinstance(found, str):
-        return isinstance(part, str) and part in found
-    return isinstance(found, (list, tuple)) and any(_equal(element, part) for element in found)
+def _holds(field: Any, part: Any) -> bool:
+    if isinstance(field, str):
+        return isinstance(part, str) and part in field
+    return isinstance(field, (list, tuple)) and any(_equal(element, part) for element in field)
 
 
 def _list_of(name: str, argument: Any) -> Sequence[Any]:
@@ -120,15 +116,15 @@ def _list_of(name: str, argument: Any) -> Sequence[Any]:
 
 
 def _negated(build: Callable[[Any], Predicate]) -> Callable[[Any], Predicate]:
-    def negate(wanted: Any) -> Predicate:
-        test = build(wanted)
-        return lambda found: not test(found)
+    def negate(expected: Any) -> Predicate:
+        test = build(expected)
+        return lambda field: not test(field)
 
     return negate
 
 
-def _equals(wanted: Any) -> Predicate:
-    return lambda found: _equal(found, wanted)
+def _equals(expected: Any) -> Predicate:
+    return lambda field: _equal(field, expected)
 
 
 def _all(parts: Sequence[Predicate]) -> Predicate:

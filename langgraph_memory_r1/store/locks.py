@@ -20,7 +20,7 @@ except ImportError:  # Windows: the revision check inside each commit still deci
 
 
 class FileLock:
-    """Exclusive between threads and, where the place is a local folder, between processes; re-entrant."""
+    """Exclusive between threads and, where there is a file for it, between processes; re-entrant."""
 
     def __init__(self, path: Path | None) -> None:
         self.works = path is not None and fcntl is not None
@@ -77,7 +77,11 @@ class FileLock:
     def _lock_files(self, blocking: bool) -> bool:
         assert self._path is not None
         try:
-            queue, lock = self._opened(self._path)
+            if self._files is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+                self._files = os.open(f"{self._path}.queue", flags, 0o644), os.open(self._path, flags, 0o644)
+            queue, lock = self._files
             if not blocking:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return True
@@ -89,16 +93,9 @@ class FileLock:
         except BlockingIOError:
             return False
         except OSError as error:
-            place = self._path.parent
-            raise StoreError(f"{place} cannot be written to: {error.strerror}. Give another folder.") from error
+            folder = self._path.parent
+            raise StoreError(f"{folder} cannot be written to: {error.strerror}. Give another folder.") from error
         return True
-
-    def _opened(self, path: Path) -> tuple[int, int]:
-        if self._files is None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            self._files = os.open(f"{path}.queue", flags, 0o644), os.open(path, flags, 0o644)
-        return self._files
 
     def __enter__(self) -> FileLock:
         self.acquire()

@@ -132,13 +132,15 @@ class Mirror:
         row.vectors = self._matrix[start:end]
 
     def _reserve(self, vectors: list[Vectors]) -> None:
-        """Make room in the matrix; a first filling takes no more than it needs, later ones double it."""
+        """Make room in the matrix; a first filling takes no more than it needs, later ones a quarter more."""
         needed = len(self._owners) + sum(map(len, vectors))
         if needed <= len(self._matrix):
             return
-        grown = np.empty((max(needed, 2 * len(self._matrix)), vectors[0].shape[1]), np.float32)
-        if self._owners:
-            grown[: len(self._owners)] = self._matrix[: len(self._owners)]
+        used = len(self._owners)
+        room = max(needed, len(self._matrix) * 5 // 4 + 16) if used else needed
+        grown = np.empty((room, vectors[0].shape[1]), np.float32)
+        if used:
+            grown[:used] = self._matrix[:used]
         self._matrix = grown
         for row_id, positions in self._positions.items():  # Or the old matrix would live on in their views.
             self.rows[row_id].vectors = grown[positions.start : positions.stop]
