@@ -13,9 +13,10 @@ from typing import Any, TypeAlias
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
-from langgraph.store.base import BaseStore, IndexConfig
+from langgraph.store.base import BaseStore
 
 from langgraph_memory_r1.bank import MemoryBank
+from langgraph_memory_r1.bank.storage import memory_index
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.store import LanceDBStore
 
@@ -175,10 +176,7 @@ def _told(key: str, runtime: Runtime[Any], config: RunnableConfig) -> str:
 def _lancedb(place: StoreLike, embedder: Embeddings | None) -> LanceDBStore:
     if isinstance(place, BaseStore | MemoryBank):
         raise TypeError(f"{place!r} is open already")
-    if embedder is None:
-        return LanceDBStore(place)
-    index: IndexConfig = {"dims": len(embedder.embed_query("width")), "embed": embedder, "fields": ["text"]}
-    return LanceDBStore(place, index=index)
+    return LanceDBStore(place, index=memory_index(embedder))
 
 
 def check_namespace(namespace: Namespace) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from langgraph_memory_r1.bank import MemoryBank
+from langgraph_memory_r1.bank.storage import memory_index
 from langgraph_memory_r1.batches import Limits
 from langgraph_memory_r1.evals.call_cache import CachedChatModel, CachedEmbeddings
 from langgraph_memory_r1.evals.systems.baselines import IndexRetriever
@@ -63,7 +64,7 @@ class MemoryR1(System):
     async def memory(self, conversation: Conversation, folder: Path) -> AsyncIterator[ConversationMemory]:
         """A bank in a folder of its own; what an earlier, unfinished try left there is thrown away."""
         shutil.rmtree(folder, ignore_errors=True)
-        with LanceDBStore(str(folder), index=self._index()) as store:
+        with LanceDBStore(str(folder), index=memory_index(self._embeddings)) as store:
             bank = MemoryBank(store, conversation.id)
             graph = create_memory_graph(
                 bank, extractor=self._extractor, manager=self._manager, style=self._style,
@@ -74,12 +75,6 @@ class MemoryR1(System):
     def finder(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
         """The ranking of `MemoryBank.search`, as the answer node uses it."""
         return IndexRetriever(bank.memories, self._embeddings)
-
-    def _index(self) -> Any:
-        if self._embeddings is None:
-            return None
-        dims = len(self._embeddings.embed_query("width"))
-        return {"dims": dims, "embed": self._embeddings, "fields": ["text"]}
 
 
 class _Listener:

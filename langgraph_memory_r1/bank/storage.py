@@ -13,7 +13,8 @@ import weakref
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from langgraph.store.base import BaseStore, Item, PutOp
+from langchain_core.embeddings import Embeddings
+from langgraph.store.base import BaseStore, IndexConfig, Item, PutOp
 
 from langgraph_memory_r1.errors import ConflictError
 from langgraph_memory_r1.store import LanceDBStore
@@ -92,6 +93,14 @@ def storage_of(store: BaseStore, memories: Namespace, history: Namespace) -> Sto
     if isinstance(store, LanceDBStore):
         return LanceDBStorage(store, memories, history)
     return BaseStoreStorage(store, memories, history)
+
+
+def memory_index(embeddings: Embeddings | None) -> IndexConfig | None:
+    """Return the `index` of a new store whose memories an embedding model shall find; None without one."""
+    if embeddings is None:
+        return None
+    # A model does not say how wide its vectors are: any text tells.
+    return {"dims": len(embeddings.embed_query("width")), "embed": embeddings, "fields": ["text"]}
 
 
 class LanceDBStorage:

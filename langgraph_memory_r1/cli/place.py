@@ -43,13 +43,10 @@ def opened(db: str, embedder: str | None = None, *, existing: bool = False) -> I
 
 def index_of(embedder: str | None) -> IndexConfig | None:
     """The store's index for an `--embedder`; None for "none" and for no option at all."""
+    from langgraph_memory_r1.bank.storage import memory_index
     from langgraph_memory_r1.models import load_embeddings
 
-    if embedder in (None, "", "none"):
-        return None
-    embeddings = load_embeddings(embedder)
-    assert embeddings is not None
-    return {"dims": len(embeddings.embed_query("width")), "embed": embeddings, "fields": ["text"]}
+    return None if embedder in (None, "", "none") else memory_index(load_embeddings(embedder))
 
 
 def owners(store: LanceDBStore) -> list[str]:
