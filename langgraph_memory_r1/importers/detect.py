@@ -23,9 +23,18 @@ def detect(path: Path) -> str:
     Raises:
         InputError: None fits, or the file cannot be read.
     """
+    format: str | None = None
     try:
         if path.is_dir() or zipfile.is_zipfile(path):
-            format = _format_of_names({PurePosixPath(name).name for name in file_names(path)})
+            names = {PurePosixPath(name).name for name in file_names(path)}
+            if "channels.json" in names or "users.json" in names:
+                format = "slack"
+            elif "result.json" in names:
+                format = "telegram"
+            elif any(name.startswith("message_") and name.endswith(".json") for name in names):
+                format = "facebook"
+            elif any(name.endswith(".txt") for name in names):
+                format = "whatsapp"
         else:
             with path.open("rb") as file:
                 head = file.read(4096)
@@ -48,17 +57,6 @@ def is_bank(path: Path) -> bool:
     except (ValueError, RecursionError):
         return False
     return isinstance(header, dict) and header.get("format") == BANK
-
-
-def _format_of_names(names: set[str]) -> str | None:
-    """Return the format of a folder or zip with files of these names."""
-    if "channels.json" in names or "users.json" in names:
-        return "slack"
-    if "result.json" in names:
-        return "telegram"
-    if any(name.startswith("message_") and name.endswith(".json") for name in names):
-        return "facebook"
-    return "whatsapp" if any(name.endswith(".txt") for name in names) else None
 
 
 def _format_of_text(path: Path, head: bytes) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.importers.chats import TimedMessage, add_chat, chat_loader, sender
@@ -34,16 +33,14 @@ def read_imessage(path: Path, scratch: Path) -> Export:
     try:
         for session in Loader(path).lazy_load():
             messages = session["messages"]
-            timed: list[TimedMessage] = [(message, _sent_at(message.additional_kwargs)) for message in messages]
+            timed: list[TimedMessage] = []
+            for message in messages:
+                since = message.additional_kwargs.get("message_time") or 0
+                seconds = since / 1e9 if abs(since) >= _NANOSECONDS else since
+                timed.append((message, _APPLE_EPOCH + timedelta(seconds=seconds) if since else None))
             speakers = ["user" if message.additional_kwargs["is_from_me"] else sender(message) for message in messages]
             others = {sender(message) for message in messages if not message.additional_kwargs["is_from_me"]}
             add_chat(export, ", ".join(sorted(others)) or "chat", timed, speakers)
     except (sqlite3.Error, OverflowError, TypeError) as error:
         raise InputError(f"{path} cannot be read as iMessage's chat.db ({error}); copy the file first.") from error
     return export
-
-
-def _sent_at(fields: dict[str, Any]) -> datetime | None:
-    since = fields.get("message_time") or 0
-    seconds = since / 1e9 if abs(since) >= _NANOSECONDS else since
-    return _APPLE_EPOCH + timedelta(seconds=seconds) if since else None

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from langgraph_memory_r1.importers.export import Export, OwnedConversation
@@ -44,9 +43,23 @@ def read_messages(document: JsonDocument) -> Export:
     lines = [entry for entry in document.entries if _is_message(entry.value)]
     if lines:  # JSONL with a message a line is one conversation
         document = JsonDocument(document.path, [JsonEntry(str(document.path), [entry.value for entry in lines])])
-    for entry in document.entries:
-        for chat in _chats(entry, export):
-            _add_conversation(chat, document.path, export)
+    for chat in (chat for entry in document.entries for chat in _chats(entry, export)):
+        session = next((name for key in _IDS if (name := clean_name(chat.fields.get(key)))), None)
+        turns = []
+        for number, message in enumerate(chat.messages, 1):
+            try:
+                if turn := _turn(message, session, export):
+                    turns.append(turn)
+            except BROKEN_ENTRY as error:
+                export.broken.append(f"{chat.label}, message {number}: {reason(error)}")
+        try:
+            owner = user_id_of(chat.fields)
+        except ValueError as error:
+            export.broken.append(f"{chat.label}: {reason(error)}")
+            continue
+        if turns:
+            name = session or f"{document.path.stem}-{len(export.conversations) + 1}"
+            export.conversations.append(OwnedConversation(Conversation(name, with_turn_ids(turns, "message")), owner))
     return export
 
 
@@ -98,25 +111,6 @@ def _current_branch(chat: Mapping[str, Any]) -> list[Any]:
             messages.append(nodes[key]["message"])
         key = nodes[key].get("parent")
     return messages[::-1]
-
-
-def _add_conversation(chat: _Chat, path: Path, export: Export) -> None:
-    session = next((name for key in _IDS if (name := clean_name(chat.fields.get(key)))), None)
-    turns = []
-    for number, message in enumerate(chat.messages, 1):
-        try:
-            if turn := _turn(message, session, export):
-                turns.append(turn)
-        except BROKEN_ENTRY as error:
-            export.broken.append(f"{chat.label}, message {number}: {reason(error)}")
-    try:
-        owner = user_id_of(chat.fields)
-    except ValueError as error:
-        export.broken.append(f"{chat.label}: {reason(error)}")
-        return
-    if turns:
-        name = session or f"{path.stem}-{len(export.conversations) + 1}"
-        export.conversations.append(OwnedConversation(Conversation(name, with_turn_ids(turns, "message")), owner))
 
 
 def _turn(message: Any, session: str | None, export: Export) -> Turn | None:

@@ -60,7 +60,11 @@ def read_export(path: str | os.PathLike[str], format: str = "auto", *, strict: b
         with TemporaryDirectory(prefix="memory-r1-") as scratch:
             export = _APPS[format](path, Path(scratch))
     elif format == "jsonl":
-        export = _read_conversations(path)
+        export = Export("jsonl", personal=False)
+        for conversation in read_conversations(path, on_skip=lambda error: export.broken.append(str(error))):
+            # The ids that `remember` gives their turns: importing what was remembered changes nothing.
+            turns = [replace(turn, id=f"{conversation.id}/{turn.id}") for turn in with_ids(conversation.turns)]
+            export.conversations.append(OwnedConversation(replace(conversation, turns=tuple(turns), questions=())))
     else:
         raise InputError(f"There is no format {format!r}; give one of {', '.join(FORMATS)}.")
     # Pages and searches overlap: a memory that comes twice is one, with the versions of both.
@@ -75,13 +79,4 @@ def read_export(path: str | os.PathLike[str], format: str = "auto", *, strict: b
     if not (export.conversations or export.memories):
         broken = f" ({export.broken[0]})" if export.broken else ""
         raise InputError(f"{path} holds nothing to import as {format}{broken}; name another file or --format.")
-    return export
-
-
-def _read_conversations(path: Path) -> Export:
-    """Return conversations of our own format, with the ids that `remember` gives their turns."""
-    export = Export("jsonl", personal=False)
-    for conversation in read_conversations(path, on_skip=lambda error: export.broken.append(str(error))):
-        turns = [replace(turn, id=f"{conversation.id}/{turn.id}") for turn in with_ids(conversation.turns)]
-        export.conversations.append(OwnedConversation(replace(conversation, turns=tuple(turns), questions=())))
     return export

@@ -6,7 +6,6 @@ import json
 import re
 import zipfile
 from collections import defaultdict
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,8 @@ from langgraph_memory_r1.importers.files import ExportFile, decode_text, files_i
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MENTION = re.compile(r"<@([A-Z0-9]+)(?:\|[^>]*)?>")
+_SAID = (None, "thread_broadcast", "me_message")
+"""Subtypes of messages that a person wrote."""
 _LINK = re.compile(r"<(https?://[^|>]+)(?:\|([^>]+))?>")
 
 
@@ -33,11 +34,19 @@ def read_slack(path: Path, scratch: Path) -> Export:
     copy = scratch / "slack.zip"
     with zipfile.ZipFile(copy, "w") as archive:
         for number, day in enumerate(days):
-            messages = [
-                {**message, "text": _readable(message["text"], people)}
-                for message in _objects(day, export)
-                if _has_words(message, export)
-            ]
+            messages = []
+            for message in _objects(day, export):
+                text = message.get("text")
+                if message.get("subtype") not in _SAID or not clean_name(message.get("user")):
+                    export.skipped["notice"] += 1  # of a bot, or of Slack itself
+                elif not isinstance(text, str) or not text.strip():
+                    export.skipped["without words"] += 1
+                else:
+                    # As people see it: names for ids, links as links, and no escapes.
+                    text = _MENTION.sub(lambda match: people.get(match[1], match[1]), text)
+                    text = _LINK.sub(lambda match: match[2] or match[1], text)
+                    text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+                    messages.append({**message, "text": text})
             # Numbered, so that the loader gives the days in our order, and no channel's name leads outside.
             archive.writestr(f"{number:06}.json", json.dumps(messages))
     channels: dict[str, list[TimedMessage]] = defaultdict(list)
@@ -77,21 +86,3 @@ def _objects(file: ExportFile, export: Export) -> list[dict[str, Any]]:
     odd = [number for number, part in enumerate(data, 1) if not isinstance(part, dict)]
     export.broken += [f"{file.label}, entry {number}: it is no object" for number in odd]
     return [part for part in data if isinstance(part, dict)]
-
-
-def _has_words(message: Mapping[str, Any], export: Export) -> bool:
-    """Return whether a message has somebody's words; one that has none, of a bot or of Slack itself, is counted."""
-    if message.get("subtype") not in (None, "thread_broadcast", "me_message") or not clean_name(message.get("user")):
-        export.skipped["notice"] += 1
-    elif not isinstance(message.get("text"), str) or not message["text"].strip():
-        export.skipped["without words"] += 1
-    else:
-        return True
-    return False
-
-
-def _readable(text: str, people: Mapping[str, str]) -> str:
-    """Return a text as people see it: names for ids, links as links, and no escapes."""
-    text = _MENTION.sub(lambda match: people.get(match[1], match[1]), text)
-    text = _LINK.sub(lambda match: match[2] or match[1], text)
-    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")

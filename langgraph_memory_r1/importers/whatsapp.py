@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from langgraph_memory_r1.importers.chats import TimedMessage, add_chat, chat_loader, message_time
@@ -46,7 +46,12 @@ def read_whatsapp(path: Path, scratch: Path) -> Export:
             messages: list[TimedMessage] = [
                 (message, _parse_clock(message_time(message), month_first)) for message in session["messages"]
             ]
-            add_chat(export, _chat_name(file.path), messages)
+            name = file.path.stem
+            if title := _TITLE.fullmatch(name):
+                name = title[1]
+            elif name == "_chat":  # what iPhones call every chat
+                name = file.path.parent.name or "chat"
+            add_chat(export, name, messages)
     return export
 
 
@@ -72,14 +77,11 @@ def _message_lines(text: str, label: str, export: Export) -> tuple[list[str], bo
             messages.append(f"[{at}] {words}")
             heads.append(head)
     export.skipped["notice"] += messages.count("") + sum(message.startswith(" ") for message in messages)
-    return [message for message in messages if message and not message.startswith(" ")], _month_first(heads)
-
-
-def _month_first(heads: list[re.Match[str]]) -> bool:
-    """Return whether dates are written month first: no first number is above 12, and a second one is, or AM and PM."""
+    # Day first, unless a second number is above 12 or there are AM and PM; a year or more than 12 in front says no.
+    month_first = any(int(head[2]) > 12 for head in heads) or any(head[7] for head in heads)
     if any(len(head[1]) == 4 or int(head[1]) > 12 for head in heads):
-        return False
-    return any(int(head[2]) > 12 for head in heads) or any(head[7] for head in heads)
+        month_first = False
+    return [message for message in messages if message and not message.startswith(" ")], month_first
 
 
 def _parse_clock(at: Any, month_first: bool) -> datetime | None:
@@ -90,10 +92,3 @@ def _parse_clock(at: Any, month_first: bool) -> datetime | None:
         return datetime.strptime(str(at), f"{date}/{year}, {clock}").replace(tzinfo=UTC)
     except ValueError:
         return None
-
-
-def _chat_name(path: PurePosixPath) -> str:
-    title = _TITLE.fullmatch(path.stem)
-    if title:
-        return title[1]
-    return (path.parent.name or "chat") if path.stem == "_chat" else path.stem  # "_chat.txt" is what iPhones write
