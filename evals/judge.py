@@ -29,7 +29,7 @@ from langgraph_memory_r1.evals.rubrics import (
 from langgraph_memory_r1.models import load_chat_model, model_name
 from langgraph_memory_r1.prompts import retry
 from langgraph_memory_r1.schemas import Question
-from langgraph_memory_r1.steps import Agent, CallModel, Steps, run_async, run_sync
+from langgraph_memory_r1.steps import Agent, CallModel, run_async, run_sync
 from langgraph_memory_r1.turns import text_of
 
 __all__ = ["Judge", "JudgeKind", "Verdict"]
@@ -114,13 +114,13 @@ class Judge:
 
     def judge(self, question: Question, answer: str | None) -> Verdict:
         """Whether the answer to this question is right."""
-        return run_sync(self._steps(question, answer))
+        return run_sync(self._judge(question, answer))
 
     async def ajudge(self, question: Question, answer: str | None) -> Verdict:
         """Whether the answer to this question is right."""
-        return await run_async(self._steps(question, answer))
+        return await run_async(self._judge(question, answer))
 
-    def _steps(self, question: Question, answer: str | None) -> Steps[Verdict]:
+    async def _judge(self, question: Question, answer: str | None) -> Verdict:
         if answer is None:
             return Verdict(None, "there is no answer", self.id)
         if not answer.strip() and not is_unanswerable(question):
@@ -128,7 +128,7 @@ class Judge:
         prompt = messages = render_verdict(self.kind, question, answer)
         text = ""
         for _ in range(TRIES):
-            reply: BaseMessage = yield CallModel(self._agent, messages)
+            reply = await CallModel(self._agent, messages)
             self._recognise(_served(reply))
             text, _skipped = text_of(reply.content)
             try:

@@ -11,7 +11,7 @@ What goes in and what comes out stands in `state.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias, get_args
@@ -27,8 +27,9 @@ from langgraph.types import Checkpointer
 
 from langgraph_memory_r1.batches import Limits
 from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.flow import MemoryOptions, OnError, utc_now
 from langgraph_memory_r1.models import for_role, load_chat_model, load_embeddings, model_name
-from langgraph_memory_r1.nodes import AnswerNode, ExtractNode, ManageNode, NodeOptions, OnError, question_of, utc_now
+from langgraph_memory_r1.nodes import AnswerNode, ExtractNode, ManageNode, question_of
 from langgraph_memory_r1.owners import BankPool, Namespace, StoreLike
 from langgraph_memory_r1.prompts import Role, Style
 from langgraph_memory_r1.state import MemoryContext, MemoryInput, MemoryOutput, MemoryState
@@ -51,7 +52,7 @@ class MemoryNodes:
 def create_memory_nodes(
     store: StoreLike,
     *,
-    model: Model = "rules",
+    model: Model | None = None,
     extractor: Model | None = None,
     manager: Model | None = None,
     answerer: Model | None = None,
@@ -64,7 +65,7 @@ def create_memory_nodes(
     limits: Limits | None = None,
     clock: Callable[[], datetime] = utc_now,
 ) -> MemoryNodes:
-    """The nodes of `create_memory_graph`, with the same arguments.
+    """Create the nodes of `create_memory_graph`, with the same arguments.
 
     Example:
         ```python
@@ -74,22 +75,24 @@ def create_memory_nodes(
         builder.add_edge(START, "extract").add_edge("extract", "manage")
         ```
     """
-    _check(k, related_k, style, on_error)
-    options = NodeOptions(
-        banks=BankPool(store, load_embeddings(embedder)), namespace=namespace, on_error=on_error, clock=clock,
+    options = MemoryOptions(
+        banks=BankPool(store, namespace, load_embeddings(embedder)), on_error=on_error, clock=clock,
         limits=limits or Limits(), related_k=related_k, k=k,
     )  # fmt: skip
+    agents = create_role_agents(
+        {"extract": extractor, "manage": manager, "answer": answerer}, "rules" if model is None else model, style
+    )
     return MemoryNodes(
-        extract=ExtractNode(agent_for("extract", extractor or model, style), options),
-        manage=ManageNode(agent_for("manage", manager or model, style), options),
-        answer=AnswerNode(agent_for("answer", answerer or model, style), options),
+        extract=ExtractNode(agents["extract"], options),
+        manage=ManageNode(agents["manage"], options),
+        answer=AnswerNode(agents["answer"], options),
     )
 
 
 def create_memory_graph(
     store: StoreLike,
     *,
-    model: Model = "rules",
+    model: Model | None = None,
     extractor: Model | None = None,
     manager: Model | None = None,
     answerer: Model | None = None,
@@ -104,7 +107,7 @@ def create_memory_graph(
     checkpointer: Checkpointer = None,
     name: str = "memory",
 ) -> MemoryGraph:
-    """A graph that remembers messages and answers questions about them.
+    """Create a graph that remembers messages and answers questions about them.
 
     Give it messages (or turns, for conversations between any speakers), a question, or both; it returns what it did
     to the bank, the answer with the memories that it rests on, and what that cost. Stands alone, or is a node of a
@@ -119,12 +122,12 @@ def create_memory_graph(
 
     Args:
         store: A folder or URI (LanceDB), a LangGraph store, or one owner's `MemoryBank`, which then serves every run.
-        model: A chat model, `"provider:model"` or `"rules"`, the baseline without a model.
+        model: A chat model, `"provider:model"` or `"rules"`, the baseline without a model, which it is by default.
         extractor: Another model for finding facts.
         manager: Another model for deciding what they mean for the bank.
         answerer: Another model for answering.
         embedder: Adds semantic search to a folder's or URI's lexical one: an embedding model or `"provider:model"`.
-        namespace: Where a user's memories stand; "{user_id}" in a label, or a function of the run's `Runtime`.
+        namespace: Labels of a bank; "{user_id}", or another value of the run's context; or a function of its `Runtime`.
         k: Memories that an answer may be chosen from.
         related_k: Memories that are compared with each new fact.
         style: Prompts with explanations, or `"compact"` ones for models that were tuned with them.
@@ -137,9 +140,13 @@ def create_memory_graph(
     """
     nodes = create_memory_nodes(
         store, model=model, extractor=extractor, manager=manager, answerer=answerer, embedder=embedder,
-        namespace=namespace, k=k, related_k=related_k, style=style, on_error=on_error, limits=limits,
-        clock=clock,
+        namespace=namespace, k=k, related_k=related_k, style=style, on_error=on_error, limits=limits, clock=clock,
     )  # fmt: skip
+    return wire(nodes).compile(checkpointer=checkpointer, name=name)
+
+
+def wire(nodes: MemoryNodes) -> StateGraph[MemoryState, MemoryContext, MemoryInput, MemoryOutput]:
+    """Connect the nodes: extract, then manage where something is new, then answer where there is a question."""
     builder = StateGraph(MemoryState, MemoryContext, input_schema=MemoryInput, output_schema=MemoryOutput)
     builder.add_node("extract", nodes.extract)
     builder.add_node("manage", nodes.manage)
@@ -148,7 +155,7 @@ def create_memory_graph(
     builder.add_conditional_edges("extract", Route(after_extract), ["manage", "answer", END])
     builder.add_conditional_edges("manage", Route(after_manage), ["answer", END])
     builder.add_edge("answer", END)
-    return builder.compile(checkpointer=checkpointer, name=name)
+    return builder
 
 
 class Route(Runnable[MemoryState, str]):
@@ -177,23 +184,30 @@ def after_manage(state: MemoryState) -> str:
     return "answer" if question_of(state) else END
 
 
-def _check(k: int, related_k: int, style: str, on_error: str) -> None:
-    if k < 1 or related_k < 1:
-        raise InputError(f"k={k} and related_k={related_k} count memories; give numbers of at least 1.")
+def create_role_agents(models: Mapping[Role, Model | None], default: Model, style: Style) -> dict[Role, Agent]:
+    """Create the agent of each role from its own model or the default one; a model that several share is loaded once.
+
+    Raises:
+        InputError: There is no such style, or no such model.
+    """
     if style not in get_args(Style):
         raise InputError(f"There is no style {style!r}; give one of {', '.join(get_args(Style))}.")
-    if on_error not in get_args(OnError):
-        raise InputError(f"There is no on_error {on_error!r}; give one of {', '.join(get_args(OnError))}.")
+    loaded: dict[str, BaseChatModel] = {}
+    agents = {}
+    for role, own in models.items():
+        model = default if own is None else own
+        if isinstance(model, str):
+            if model not in loaded:  # a local model's weights may fit a GPU once, not three times
+                loaded[model] = load_chat_model(model)
+            model = loaded[model]
+        agents[role] = agent_for(role, model, style)
+    return agents
 
 
-def agent_for(role: Role, model: Model, style: Style) -> Agent:
-    """A model in a role."""
-    loaded = for_role(load_chat_model(model) if isinstance(model, str) else model, role)
-    return Agent(role, loaded, _label(loaded), style)
-
-
-def _label(model: Runnable[Any, BaseMessage]) -> str:
-    """A model's name, also where it is wrapped by `with_retry`, `bind` and the like."""
-    while isinstance(model, RunnableBindingBase):
-        model = model.bound
-    return model_name(model) if isinstance(model, BaseChatModel) else type(model).__name__
+def agent_for(role: Role, model: Runnable[Any, BaseMessage], style: Style) -> Agent:
+    """Put a model in a role, labelled by its name, also where it is wrapped by `with_retry`, `bind` and the like."""
+    in_role = named = for_role(model, role)
+    while isinstance(named, RunnableBindingBase):
+        named = named.bound
+    label = model_name(named) if isinstance(named, BaseChatModel) else type(named).__name__
+    return Agent(role, in_role, label, style)

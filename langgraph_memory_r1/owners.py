@@ -1,4 +1,9 @@
-"""Whose memories a run reads and writes, and the bank that holds them."""
+"""Whose memories a run reads and writes, and the bank that holds them.
+
+    context, server's login, config ─► user_of ─► namespace ─► BankPool ─► MemoryBank
+
+One resolver for the graph, the middleware and the tools: a placeholder in a namespace means the same everywhere.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +12,11 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, TypeAlias
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import RunnableConfig
-from langgraph.runtime import Runtime
+from langgraph.runtime import Runtime, get_runtime
 from langgraph.store.base import BaseStore
 
 from langgraph_memory_r1.bank import MemoryBank
@@ -24,12 +28,10 @@ StoreLike: TypeAlias = str | os.PathLike[str] | BaseStore | MemoryBank
 """Where memories are kept: a folder or URI for LanceDB, any LangGraph store, or one owner's bank."""
 
 Labels: TypeAlias = str | tuple[str, ...]
+"""The namespace of a bank, as `MemoryBank` takes it."""
 
 Namespace: TypeAlias = str | Sequence[str] | Callable[[Runtime[Any]], str | Sequence[str]]
-"""Labels in which "{user_id}" stands for the user, or a function that tells them from the run."""
-
-Find: TypeAlias = Callable[[Runtime[Any], RunnableConfig], MemoryBank]
-"""The bank of a run; may block."""
+"""Labels with placeholders such as "{user_id}", or a function that tells them from the run."""
 
 DEFAULT_USER = "default"
 """Owns the memories of runs that name nobody."""
@@ -39,13 +41,27 @@ _OPEN_BANKS = 256
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
+def current_runtime() -> Runtime[Any]:
+    """Return the runtime of the graph that runs; an empty one outside a graph, where a node or tool runs alone."""
+    try:
+        return get_runtime() or Runtime()
+    except RuntimeError:
+        return Runtime()
+
+
+def context_value(context: object, key: str) -> object:
+    """Return a value of a run's context, which an app may give as a dictionary, a dataclass, a model or not at all."""
+    return context.get(key) if isinstance(context, Mapping) else getattr(context, key, None)
+
+
 def user_of(runtime: Runtime[Any], config: RunnableConfig) -> str:
-    """The user of a run: from its context, else the server's login, else the config, else `DEFAULT_USER`.
+    """Return the user of a run: from its context, else the server's login, else the config, else `DEFAULT_USER`.
 
     Raises:
         InputError: If the user id is blank; pooling such users would mix their memories.
     """
-    user = next((told for key in _USER_KEYS if (told := context_value(runtime.context, key)) is not None), None)
+    in_context = (context_value(runtime.context, key) for key in _USER_KEYS)
+    user = next((value for value in in_context if value is not None), None)
     if user is None and runtime.server_info is not None and runtime.server_info.user is not None:
         user = runtime.server_info.user.identity
     if user is None:
@@ -58,135 +74,126 @@ def user_of(runtime: Runtime[Any], config: RunnableConfig) -> str:
     return str(user)
 
 
-def context_value(context: object, key: str) -> object:
-    """A value of a run's context; an app's context may be a dictionary, a dataclass, a pydantic model or None."""
-    return context.get(key) if isinstance(context, Mapping) else getattr(context, key, None)
+def resolve_namespace(namespace: Namespace | None, runtime: Runtime[Any], config: RunnableConfig) -> Labels:
+    """Return the namespace of a run's bank; the user's id alone where none was configured.
 
+    "{user_id}" and "{langgraph_user_id}" stand for the user of the run, any other "{name}" for a value of its context,
+    else of its `configurable`. What a function returns is taken as it is.
 
-def labels_of(namespace: Namespace | None, runtime: Runtime[Any], config: RunnableConfig) -> Labels:
-    """The namespace of a run's bank, as `MemoryBank` takes it; the user's id alone where none was configured."""
+    Raises:
+        InputError: A placeholder has no value in this run, the user id is blank, or a function returned no namespace.
+    """
     if namespace is None:
         return user_of(runtime, config)
     if callable(namespace):
         return _labels(namespace(runtime))
+
+    def value_of(placeholder: re.Match[str]) -> str:
+        key = placeholder[1]
+        if key in _USER_KEYS:
+            return user_of(runtime, config)
+        value = context_value(runtime.context, key)
+        if value is None:
+            value = config.get("configurable", {}).get(key)
+        if value is None or not str(value).strip():
+            raise InputError(
+                f"The namespace of the memory names {{{key}}}, which this run does not give; "
+                f"run with context={{{key!r}: ...}}."
+            )
+        return str(value)
+
     labels = _labels(namespace)
-    if "{user_id}" not in "".join(labels):
-        return labels
-    user = user_of(runtime, config)
     if isinstance(labels, str):
-        return labels.replace("{user_id}", user)
-    return tuple(label.replace("{user_id}", user) for label in labels)
+        return _PLACEHOLDER.sub(value_of, labels)
+    return tuple(_PLACEHOLDER.sub(value_of, label) for label in labels)
 
 
 class BankPool:
-    """Opens the banks of a place: the store once and when it is first needed, each owner's bank when it is asked for.
+    """The open banks of a store: the store is opened once and when it is first needed, each owner's bank likewise.
 
-    `of` may block (it can touch the disk); nodes call it off the event loop.
+    Args:
+        store: Where memories are kept.
+        namespace: Where a user's memories stand in it; see `resolve_namespace`.
+        embedder: Adds semantic search to a folder or URI.
+        of_graph: No store stands for the store of the graph in which a run happens.
+
+    Raises:
+        InputError: One of them cannot be used.
     """
 
-    def __init__(self, place: StoreLike, embedder: Embeddings | None = None) -> None:
-        if embedder is not None and isinstance(place, BaseStore | MemoryBank):
+    def __init__(
+        self,
+        store: StoreLike | None,
+        namespace: Namespace | None = None,
+        embedder: Embeddings | None = None,
+        *,
+        of_graph: bool = False,
+    ) -> None:
+        if embedder is not None and isinstance(store, BaseStore | MemoryBank):
             raise InputError(
                 'A store brings its own embedder; give it as index={"dims": ..., "embed": ...} to the store.'
             )
-        if not isinstance(place, str | os.PathLike | BaseStore | MemoryBank) or place == "":
-            raise InputError(f"{place!r} is no place for memories; give a folder, a URI, a store or a bank.")
-        self._place = place
+        none = store is None and of_graph
+        if not (none or isinstance(store, str | os.PathLike | BaseStore | MemoryBank)) or store == "":
+            raise InputError(f"{store!r} is no store for memories; give a folder, a URI, a store or a bank.")
+        if namespace is not None and not callable(namespace):
+            for label in [labels] if isinstance(labels := _labels(namespace), str) else labels:
+                if "{" in (rest := _PLACEHOLDER.sub("", label)) or "}" in rest:
+                    raise InputError(
+                        f"The namespace label {label!r} has braces that name nothing; write {{user_id}} or another "
+                        "{name} of letters, digits and _."
+                    )
+        self._given = store
+        self._namespace = namespace
         self._embedder = embedder
-        self._store = place if isinstance(place, BaseStore) else None
-        self._open: OrderedDict[Labels, MemoryBank] = OrderedDict()
+        self._store = store if isinstance(store, BaseStore) else None
+        self._banks: OrderedDict[Labels, MemoryBank] = OrderedDict()
         self._lock = threading.Lock()
 
-    def opened(self, labels: Labels) -> MemoryBank | None:
-        """The bank under these labels if it has been asked for before; never blocks."""
-        return self._place if isinstance(self._place, MemoryBank) else self._open.get(labels)
+    def __repr__(self) -> str:
+        store = os.fspath(self._given) if isinstance(self._given, os.PathLike) else self._given
+        return f"BankPool({store!r}, namespace={self._namespace!r})"
 
-    def of(self, labels: Labels) -> MemoryBank:
-        """The bank under these labels; a bank that was given as the place itself serves every run."""
-        if isinstance(self._place, MemoryBank):
-            return self._place
+    def opened(self, runtime: Runtime[Any], config: RunnableConfig) -> MemoryBank | None:
+        """Return the bank of a run if it is open already; never blocks."""
+        labels = resolve_namespace(self._namespace, runtime, config)
+        if isinstance(self._given, MemoryBank):
+            return self._given
+        if self._given is None and runtime.store is not self._store:
+            return None
+        return self._banks.get(labels)
+
+    def bank(self, runtime: Runtime[Any], config: RunnableConfig) -> MemoryBank:
+        """Return the bank of a run; may block, because the store may have to be opened.
+
+        Raises:
+            InputError: As `resolve_namespace`, or there is no store.
+        """
+        labels = resolve_namespace(self._namespace, runtime, config)
+        if isinstance(self._given, MemoryBank):
+            return self._given
         with self._lock:
-            if self._store is None:
-                self._store = _lancedb(self._place, self._embedder)
-            if labels not in self._open:
-                self._open[labels] = MemoryBank(self._store, labels)
-            self._open.move_to_end(labels)
-            if len(self._open) > _OPEN_BANKS:
-                self._open.popitem(last=False)
-            return self._open[labels]
+            store = self._store_of(runtime)
+            if store is not self._store:
+                # A tool without a store of its own serves whatever graph calls it; banks of another store are not its.
+                self._banks.clear()
+                self._store = store
+            if labels not in self._banks:
+                self._banks[labels] = MemoryBank(store, labels)
+            self._banks.move_to_end(labels)
+            if len(self._banks) > _OPEN_BANKS:
+                self._banks.popitem(last=False)
+            return self._banks[labels]
 
-
-def finder(namespace: tuple[str, ...] | str, store: StoreLike | None) -> Find:
-    """Finds the bank of a run by labels with placeholders, in a place or in the store of the run's graph.
-
-    Raises:
-        InputError: If there is no such namespace.
-    """
-    if not isinstance(namespace, str | tuple | list) or not namespace:
-        raise InputError(f"{namespace!r} is no namespace; give a name or several, none of them empty.")
-    template: Labels = namespace if isinstance(namespace, str) else tuple(namespace)
-    if store is not None:
-        return partial(_bank, BankPool(store), template)
-    return partial(_bank_in, _Newest(), template)
-
-
-def _bank(banks: BankPool, template: Labels, runtime: Runtime[Any], config: RunnableConfig) -> MemoryBank:
-    if isinstance(template, str):
-        return banks.of(_filled(template, runtime, config))
-    return banks.of(tuple(_filled(label, runtime, config) for label in template))
-
-
-def _bank_in(newest: _Newest, template: Labels, runtime: Runtime[Any], config: RunnableConfig) -> MemoryBank:
-    if runtime.store is None:
-        raise InputError("The graph has no store; give one to the memory tool: store=LanceDBStore('./memory').")
-    return _bank(newest.banks(runtime.store), template, runtime, config)
-
-
-class _Newest:
-    """The banks of the store that a tool was last used with."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._store: BaseStore | None = None
-        self._banks: BankPool | None = None
-
-    def banks(self, store: BaseStore) -> BankPool:
-        """The banks of a store."""
-        with self._lock:
-            if self._banks is None or self._store is not store:
-                self._store, self._banks = store, BankPool(store)
-            return self._banks
-
-
-def _filled(label: str, runtime: Runtime[Any], config: RunnableConfig) -> str:
-    return _PLACEHOLDER.sub(lambda match: _told(match[1], runtime, config), label)
-
-
-def _told(key: str, runtime: Runtime[Any], config: RunnableConfig) -> str:
-    if key in _USER_KEYS:
-        return user_of(runtime, config)
-    told = context_value(runtime.context, key)
-    if told is None:
-        told = config.get("configurable", {}).get(key)
-    if told is None or not str(told).strip():
-        raise InputError(f"The namespace of a memory tool names {{{key}}}; give the run a context with {key!r}.")
-    return str(told)
-
-
-def _lancedb(place: StoreLike, embedder: Embeddings | None) -> LanceDBStore:
-    if isinstance(place, BaseStore | MemoryBank):
-        raise TypeError(f"{place!r} is open already")
-    return LanceDBStore(place, index=memory_index(embedder))
-
-
-def check_namespace(namespace: Namespace) -> None:
-    """Refuses what cannot be a namespace; what a function says is seen when it is called.
-
-    Raises:
-        InputError: If it is neither a name nor several nor a function.
-    """
-    if not callable(namespace):
-        _labels(namespace)
+    def _store_of(self, runtime: Runtime[Any]) -> BaseStore:
+        if self._given is None:
+            if runtime.store is None:
+                raise InputError("The graph has no store; give one to the memory: store=LanceDBStore('./memory').")
+            return runtime.store
+        if self._store is not None:
+            return self._store
+        assert not isinstance(self._given, BaseStore | MemoryBank)
+        return LanceDBStore(self._given, index=memory_index(self._embedder))
 
 
 def _labels(namespace: str | Sequence[str]) -> Labels:

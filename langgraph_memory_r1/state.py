@@ -65,6 +65,24 @@ class Usage(TypedDict):
     """Time in the memory nodes, models and bank included."""
 
 
+def no_usage() -> Usage:
+    """Return what a run has cost before it begins."""
+    return Usage(calls=0, input_tokens=0, output_tokens=0, unreadable=0, model_ms=0.0, ms=0.0)
+
+
+def add_usage(first: Usage, second: Usage | None) -> Usage:
+    """Return what two runs cost."""
+    other = second or no_usage()
+    return Usage(
+        calls=first["calls"] + other["calls"],
+        input_tokens=first["input_tokens"] + other["input_tokens"],
+        output_tokens=first["output_tokens"] + other["output_tokens"],
+        unreadable=first["unreadable"] + other["unreadable"],
+        model_ms=round(first["model_ms"] + other["model_ms"], 3),
+        ms=round(first["ms"] + other["ms"], 3),
+    )
+
+
 def turns_as_dicts(_: object, new: Iterable[Turn | Mapping[str, Any]] | None) -> list[dict[str, Any]]:
     """Reducer of `turns`: the last input counts, and `Turn` objects are taken apart."""
     return [turn_as_dict(turn) for turn in new or ()]

@@ -1,10 +1,16 @@
-"""Effects: what a node asks of the outside world, so that it is written once and driven both sync and async.
+"""Effects: what a role asks of the outside world, so that it is written once and runs sync, async and batched.
 
-A node's logic is a generator that yields effects and is sent their results; it does no I/O of its own. The async driver
-awaits models and moves everything else that may block (the bank: files, locks, object storage) off the event loop.
+A role is a coroutine that awaits effects and nothing else; it does no I/O of its own. Whoever runs it decides how an
+effect is performed: `run_sync` on this thread, `run_async` without blocking the event loop, `train/rollout.py` for many
+conversations at once, with one batch of model calls a step.
 
-    reply = yield CallModel(model, messages, "manage")
-    changes = yield RunBlocking(partial(bank.apply, operations))
+    async def decide(bank: MemoryBank, agent: Agent) -> list[Change]:
+        memories = await RunBlocking(lambda: bank.search("pets"))      # list[Hit]
+        reply = await CallModel(agent, render(...))                    # BaseMessage
+        return await RunBlocking(lambda: bank.apply(parse(reply)))     # list[Change]
+
+A further runner needs two things: `next_call`, which runs a role up to its next call of a model, and the reply to give
+to `next_call` then, or the error that the model raised. A role that is not run to its end has to be closed.
 """
 
 from __future__ import annotations
@@ -12,20 +18,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar, overload
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.constants import TAG_NOSTREAM
 
 from langgraph_memory_r1.errors import OutputError
-from langgraph_memory_r1.prompts import PROMPT_VERSION, RoleInput, Style, parse, references, render, retry
-from langgraph_memory_r1.state import Usage
+from langgraph_memory_r1.prompts import (
+    PROMPT_VERSION,
+    AnswerInput,
+    ExtractInput,
+    ManageInput,
+    RoleInput,
+    Style,
+    parse,
+    references,
+    render,
+    retry,
+)
+from langgraph_memory_r1.schemas import Fact, Operation
+from langgraph_memory_r1.state import Usage, no_usage
 from langgraph_memory_r1.turns import text_of
 
 T = TypeVar("T")
@@ -35,7 +53,8 @@ log = logging.getLogger(__name__)
 TRIES = 2
 
 _THREADS = ThreadPoolExecutor(64, thread_name_prefix="memory-r1")
-"""Conversations that wait for a commit share it; the loop's own threads are few, and for others too."""
+# A pool of our own: conversations whose commits wait for each other would take all threads of the event loop's default
+# executor, which has a handful (cores + 4) and serves the rest of the application too.
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,79 +70,109 @@ class Agent:
 
 @dataclass(frozen=True, slots=True)
 class CallModel:
-    """One call of a chat model."""
+    """One call of a chat model; awaiting it gives the reply."""
 
     agent: Agent
     messages: Sequence[BaseMessage]
     about: Mapping[str, Any] = field(default_factory=dict)
     """What the messages do not show, such as the ids behind their numbers; stands in the metadata of the call."""
 
+    def __await__(self) -> Generator[CallModel, BaseMessage, BaseMessage]:
+        return (yield self)
+
+    def config(self, config: RunnableConfig | None) -> RunnableConfig:
+        """Return the config of the call: traces learn the role, a chat's token stream does not get the role's JSON."""
+        base, role = config or {}, self.agent.role
+        metadata = {"memory_role": role, "prompt_version": PROMPT_VERSION, "prompt_style": self.agent.style}
+        return {
+            **base,
+            "run_name": f"memory_{role}",
+            "tags": [*(base.get("tags") or []), TAG_NOSTREAM],
+            "metadata": {**(base.get("metadata") or {}), **metadata, **self.about},
+        }
+
 
 @dataclass(frozen=True, slots=True)
-class RunBlocking:
-    """A call that may block."""
+class RunBlocking(Generic[T]):
+    """A call that may block (the bank: files, locks, object storage); awaiting it gives what the call returns."""
 
-    action: Callable[[], Any]
+    action: Callable[[], T]
+
+    def __await__(self) -> Generator[RunBlocking[T], T, T]:
+        return (yield self)
 
 
-Steps: TypeAlias = Generator[CallModel | RunBlocking, Any, T]
-"""A node's logic: yields effects, returns its result."""
-
-
-def run_sync(steps: Steps[T], config: RunnableConfig | None = None) -> T:
-    """Runs the steps, on this thread."""
+def run_sync(role: Coroutine[Any, Any, T], config: RunnableConfig | None = None) -> T:
+    """Run a role on this thread and return its result."""
+    reply: BaseMessage | Exception | None = None
     try:
-        effect = next(steps)
         while True:
+            call = next_call(role, reply)
             try:
-                result = _perform(effect, config)
-            except Exception as error:  # the steps decide what a failure means
-                effect = steps.throw(error)
+                reply = call.agent.model.invoke(list(call.messages), call.config(config))
+            except Exception as error:  # the role decides what a failure means
+                reply = error
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    finally:
+        role.close()  # Ctrl-C ends the role where it stands: its own `finally` must run now, not when it is collected
+
+
+async def run_async(role: Coroutine[Any, Any, T], config: RunnableConfig | None = None) -> T:
+    """Run a role without blocking the event loop and return its result."""
+    loop = asyncio.get_running_loop()
+    try:
+        effect = _checked(role, role.send(None))
+        while True:
+            result: Any
+            try:
+                if isinstance(effect, CallModel):
+                    result = await effect.agent.model.ainvoke(list(effect.messages), effect.config(config))
+                else:
+                    # LangGraph keeps the run's config and stream in context variables, which threads do not inherit.
+                    result = await loop.run_in_executor(_THREADS, copy_context().run, effect.action)
+            except Exception as error:  # the role decides what a failure means
+                effect = _checked(role, role.throw(error))
             else:
-                effect = steps.send(result)
+                effect = _checked(role, role.send(result))
     except StopIteration as stop:
         value: T = stop.value
         return value
+    finally:
+        role.close()  # a task that is cancelled while it waits leaves a role half-way
 
 
-async def run_async(steps: Steps[T], config: RunnableConfig | None = None) -> T:
-    """Runs the steps without blocking the event loop."""
-    try:
-        effect = next(steps)
-        while True:
-            try:
-                result = await _aperform(effect, config)
-            except Exception as error:  # the steps decide what a failure means
-                effect = steps.throw(error)
-            else:
-                effect = steps.send(result)
-    except StopIteration as stop:
-        value: T = stop.value
-        return value
+def next_call(role: Coroutine[Any, Any, Any], reply: BaseMessage | Exception | None = None) -> CallModel:
+    """Run a role on this thread up to its next call of a model.
+
+    Args:
+        role: A role, new or waiting for a model.
+        reply: What the model said to the call before, or the error that it raised; None at the beginning.
+
+    Raises:
+        StopIteration: The role is done; its `value` is the result.
+    """
+    effect = _checked(role, role.throw(reply) if isinstance(reply, Exception) else role.send(reply))
+    while isinstance(effect, RunBlocking):
+        try:
+            result = effect.action()
+        except Exception as error:  # the role decides what a failure means
+            effect = _checked(role, role.throw(error))
+        else:
+            effect = _checked(role, role.send(result))
+    return effect
 
 
-def _perform(effect: CallModel | RunBlocking, config: RunnableConfig | None) -> Any:
-    if isinstance(effect, RunBlocking):
-        return effect.action()
-    return effect.agent.model.invoke(list(effect.messages), _config(effect, config))
-
-
-async def _aperform(effect: CallModel | RunBlocking, config: RunnableConfig | None) -> Any:
-    if isinstance(effect, RunBlocking):
-        return await asyncio.get_running_loop().run_in_executor(_THREADS, copy_context().run, effect.action)
-    return await effect.agent.model.ainvoke(list(effect.messages), _config(effect, config))
-
-
-def _config(ask: CallModel, config: RunnableConfig | None) -> RunnableConfig:
-    """Says in traces which role spoke, and keeps the JSON of the roles out of a chat's token stream."""
-    known, role = config or {}, ask.agent.role
-    metadata = {"memory_role": role, "prompt_version": PROMPT_VERSION, "prompt_style": ask.agent.style, **ask.about}
-    return {
-        **known,
-        "run_name": f"memory_{role}",
-        "tags": [*(known.get("tags") or []), TAG_NOSTREAM],
-        "metadata": {**(known.get("metadata") or {}), **metadata},
-    }
+def _checked(role: Coroutine[Any, Any, Any], effect: object) -> CallModel | RunBlocking[Any]:
+    """Return what a role awaits if it is an effect; anything else is an error where it is awaited."""
+    while not isinstance(effect, (CallModel, RunBlocking)):
+        # Thrown in, so that the traceback shows the line. To wait for it here would need an event loop, which two of
+        # the three runners do not have: a role that sleeps or reads a socket would work in `ainvoke` alone.
+        effect = role.throw(
+            TypeError(f"A role awaited {effect!r:.80}; it may only await CallModel, RunBlocking and other roles.")
+        )
+    return effect
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,70 +180,87 @@ class Unreadable:
     """What a model said last, and why it could not be read, after all tries."""
 
     text: str
-    complaint: str
+    problem: str
 
 
 Emit: TypeAlias = Callable[[str, dict[str, Any]], None]
-"""Tells the world outside what happens: the kind of event, and what belongs to it."""
+"""Takes an event of a run: its kind, and what belongs to it."""
 
 
 class RunMonitor:
-    """Counts what a run costs, over its nodes, and tells what happens in it."""
+    """Counts what a run costs, over its nodes, and emits what happens in it.
 
-    def __init__(self, emit: Emit | None = None, so_far: Usage | None = None) -> None:
-        """Goes on from the counts of the nodes before."""
+    Args:
+        emit: Takes the events; without it they go nowhere.
+        usage: What the nodes before have cost.
+    """
+
+    def __init__(self, emit: Emit | None = None, usage: Usage | None = None) -> None:
         self.emit: Emit = emit or (lambda event, data: None)
         self.bank: str | None = None
         """Which bank the run works on; see `MemoryBank.key`."""
-        self.usage: Usage = so_far or Usage(
-            calls=0, input_tokens=0, output_tokens=0, unreadable=0, model_ms=0.0, ms=0.0
-        )
+        self.usage: Usage = usage or no_usage()
 
     @contextmanager
     def timing(self) -> Iterator[None]:
-        """Counts the time of one node."""
+        """Count the time of one node."""
         start = time.perf_counter()
         try:
             yield
         finally:
-            self.usage = {**self.usage, "ms": round(self.usage["ms"] + _since(start), 3)}
+            self.usage = {**self.usage, "ms": round(self.usage["ms"] + milliseconds_since(start), 3)}
 
-    def count(self, reply: BaseMessage, start: float) -> None:
-        """Counts one call of a model."""
+    def count_call(self, reply: BaseMessage, start: float) -> None:
+        """Count one call of a model that began at `start` (of `time.perf_counter`)."""
         tokens = reply.usage_metadata if isinstance(reply, AIMessage) else None
         self.usage = {
             **self.usage,
             "calls": self.usage["calls"] + 1,
             "input_tokens": self.usage["input_tokens"] + (tokens["input_tokens"] if tokens else 0),
             "output_tokens": self.usage["output_tokens"] + (tokens["output_tokens"] if tokens else 0),
-            "model_ms": round(self.usage["model_ms"] + _since(start), 3),
+            "model_ms": round(self.usage["model_ms"] + milliseconds_since(start), 3),
         }
 
-    def report_unreadable(self, agent: Agent, complaint: str) -> None:
-        """Counts a reply that could not be read, and says so."""
+    def count_unreadable(self, agent: Agent, problem: str) -> None:
+        """Count a reply that cannot be read, log and emit it."""
         self.usage = {**self.usage, "unreadable": self.usage["unreadable"] + 1}
-        log.warning("The %s model %r gave a reply that cannot be read: %s", agent.role, agent.label, complaint)
-        self.emit("unreadable", {"complaint": complaint})
+        log.warning("The %s model %r gave a reply that cannot be read: %s", agent.role, agent.label, problem)
+        self.emit("unreadable", {"reason": problem})
 
 
-def call_role(agent: Agent, given: RoleInput, monitor: RunMonitor) -> Steps[Any]:
-    """What the model decides for this input, or `Unreadable`; never an `OutputError`."""
-    prompt = messages = render(given, agent.style)
-    about = {"memory_bank": monitor.bank, "memory_refs": references(given)}
+@overload
+async def call_role(agent: Agent, role_input: ExtractInput, monitor: RunMonitor) -> tuple[Fact, ...] | Unreadable: ...
+@overload
+async def call_role(
+    agent: Agent, role_input: ManageInput, monitor: RunMonitor
+) -> tuple[Operation, ...] | Unreadable: ...
+@overload
+async def call_role(
+    agent: Agent, role_input: AnswerInput, monitor: RunMonitor
+) -> tuple[str, tuple[int, ...]] | Unreadable: ...
+async def call_role(agent: Agent, role_input: RoleInput, monitor: RunMonitor) -> Any:
+    """Ask the model of a role and return what it decided; a reply that cannot be read is asked for once more.
+
+    Returns:
+        What `prompts.parse` returns for this input, or `Unreadable`; an `OutputError` never comes out.
+    """
+    prompt = messages = render(role_input, agent.style)
+    about = {"memory_bank": monitor.bank, "memory_refs": references(role_input)}
     unreadable = Unreadable("", "")
     for _ in range(TRIES):
         start = time.perf_counter()
-        reply: BaseMessage = yield CallModel(agent, messages, about)
-        monitor.count(reply, start)
+        reply = await CallModel(agent, messages, about)
+        monitor.count_call(reply, start)
         text, _skipped = text_of(reply.content)
         try:
-            return parse(text, given)
+            return parse(text, role_input)
         except OutputError as error:
             unreadable = Unreadable(text, str(error))
-        monitor.report_unreadable(agent, unreadable.complaint)
-        messages = retry(prompt, text, unreadable.complaint)
+        monitor.count_unreadable(agent, unreadable.problem)
+        messages = retry(prompt, text, unreadable.problem)
     return unreadable
 
 
-def _since(start: float) -> float:
+def milliseconds_since(start: float) -> float:
+    """Return the milliseconds since a moment of `time.perf_counter`."""
     return (time.perf_counter() - start) * 1000

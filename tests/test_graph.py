@@ -36,7 +36,7 @@ from langgraph_memory_r1 import (
     create_memory_graph,
 )
 from langgraph_memory_r1.graph import create_memory_nodes
-from langgraph_memory_r1.owners import labels_of, user_of
+from langgraph_memory_r1.owners import resolve_namespace, user_of
 from langgraph_memory_r1.prompts import ExtractInput, ManageInput, read
 from langgraph_memory_r1.testing import HashEmbeddings, ScriptedChatModel
 
@@ -212,7 +212,7 @@ def test_the_order_in_which_a_user_is_looked_for() -> None:
     assert user_of(Runtime(context={"theme": "dark"}), config) == "from the config"
     assert user_of(Runtime(), {"configurable": {"langgraph_user_id": 42}}) == "42"
     assert user_of(Runtime(), {}) == "default"
-    assert labels_of(lambda runtime: ("org", runtime.context["team"]), Runtime(context={"team": "x"}), config) == (
+    assert resolve_namespace(lambda runtime: ("org", runtime.context["team"]), Runtime(context={"team": "x"}), config) == (
         "org",
         "x",
     )

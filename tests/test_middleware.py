@@ -38,7 +38,7 @@ from langgraph_memory_r1 import (
     MemoryMiddleware,
     load_chat_model,
 )
-from langgraph_memory_r1.middleware.background import Background
+from langgraph_memory_r1.middleware.background import DelayedJobs
 from langgraph_memory_r1.prompts.recall import read_recalled
 from langgraph_memory_r1.testing import ScriptedChatModel
 from langgraph_memory_r1.turns import is_recalled
@@ -256,7 +256,7 @@ def test_the_config_may_name_the_user_and_a_blank_one_is_a_failure(lance_uri: st
 
 @pytest.mark.parametrize("place", [None, 5, ""])
 def test_what_is_no_place_is_refused(place: Any) -> None:
-    with pytest.raises(InputError, match="no place for memories"):
+    with pytest.raises(InputError, match="no store for memories"):
         MemoryMiddleware(place)
 
 
@@ -710,7 +710,7 @@ def test_one_conversation_is_never_worked_on_twice_at_once() -> None:
             at_once["n"] -= 1
             seen.extend(job)
 
-    background: Background[list[int]] = Background(work, lambda old, new: old + new, 0.0)
+    background: DelayedJobs[list[int]] = DelayedJobs(work, lambda old, new: old + new, 0.0)
     for number in range(50):
         background.submit("key", [number])
         time.sleep(0.0005)

@@ -85,7 +85,7 @@ def test_the_agent_answers_and_the_turn_is_remembered_when_the_server_is_back(
     assert alone["messages"][-1].text == "Nice!"
     (reason,) = failures(alone)
     assert f"'baseline' at http://127.0.0.1:{server.port}/v1 cannot be reached; is the server running?" in reason
-    assert "the agent goes on" in caplog.text and str(server.port) in caplog.text
+    assert "the run goes on" in caplog.text and str(server.port) in caplog.text
     assert cursor(agent) == first["messages"][-1].id
     assert texts(memory) == [FIRST]
 

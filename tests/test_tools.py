@@ -181,16 +181,16 @@ def test_a_memory_may_have_a_schema_and_actions_may_be_fewer(store: BaseStore, c
     ],
 )
 def test_a_namespace_is_filled_in(store: BaseStore, call: Call, namespace: Any, labels: Any) -> None:
-    tool = create_manage_memory_tool(namespace, store=store)
+    tool = create_manage_memory_tool(store, namespace)
     call(tool, {"configurable": {**ANN["configurable"], "team": "x.y"}}, content="Hello")
     assert len(MemoryBank(store, labels)) == 1
 
 
 def test_a_placeholder_that_nobody_fills_is_an_error(store: BaseStore) -> None:
     with pytest.raises(InputError, match="'team'"):
-        create_manage_memory_tool(("{team}",), store=store).invoke({"content": "x"}, ANN)
+        create_manage_memory_tool(store, ("{team}",)).invoke({"content": "x"}, ANN)
     with pytest.raises(InputError, match="no namespace"):
-        create_manage_memory_tool((), store=store)
+        create_manage_memory_tool(store, ())
     with pytest.raises(InputError, match="store="):
         create_search_memory_tool().invoke({"query": "x"}, ANN)
 

@@ -1,12 +1,12 @@
 """Many conversations at once through the very steps that the graph's nodes run, with one batch of model calls a step.
 
-A role asks its model by yielding an effect (`effects.py`); `drive_all` drives many roles side by side, collects what
+A role asks its model by awaiting an effect (`steps.py`); `run_batched` drives many roles side by side, collects what
 they ask, and has it answered in one batch. So a rollout and an evaluation do exactly what the deployed graph does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -20,7 +20,7 @@ from langgraph_memory_r1.models import RulesChatModel
 from langgraph_memory_r1.prompts import Role, RoleInput, Style
 from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.schemas import Answer, Conversation, Question
-from langgraph_memory_r1.steps import Agent, CallModel, RunBlocking, RunMonitor, Steps, call_role
+from langgraph_memory_r1.steps import Agent, RunMonitor, call_role, next_call
 from langgraph_memory_r1.train.models import ChatPolicy, Policy, Reply
 from langgraph_memory_r1.turns import turns_from_input
 
@@ -103,7 +103,7 @@ def episodes_of(
         for place, conversation in enumerate(conversations)
         for group in batch_turns(turns_from_input(conversation.turns, None), limits)
     ]
-    found = drive_all([roles.extract(agent, group, RunMonitor()) for _, group in groups], extractor.ready)
+    found = run_batched([roles.extract(agent, group, RunMonitor()) for _, group in groups], extractor.ready)
     steps: dict[int, list[Batch]] = {}
     for (place, _), batch in zip(groups, found, strict=True):
         steps.setdefault(place, []).append(batch)
@@ -113,14 +113,34 @@ def episodes_of(
     ]
 
 
-def drive_all(runs: Sequence[Steps[T]], ready: Ready) -> list[T]:
-    """The results of all runs, in their order; what they ask at the same time is asked in one batch."""
+def run_batched(runs: Sequence[Coroutine[Any, Any, T]], ready: Ready) -> list[T]:
+    """Run roles side by side and return their results, in their order; their model calls are made in batches.
+
+    Args:
+        runs: Roles, as `run_sync` and `run_async` take them.
+        ready: Replies to the prompts of all that wait, by their numbers.
+    """
     results: dict[int, T] = {}
-    moved = {place: _advance(run, None, place, results) for place, run in enumerate(runs)}
-    while waiting := {place: effect.messages for place, effect in moved.items() if effect is not None}:
-        replies = ready(waiting)
-        moved = {place: _advance(runs[place], AIMessage(replies[place]), place, results) for place in waiting}
-    return [results[place] for place in range(len(runs))]
+    waiting: dict[int, Prompt] = {}
+
+    def go_on(number: int, reply: AIMessage | None) -> None:
+        try:
+            waiting[number] = next_call(runs[number], reply).messages
+        except StopIteration as stop:
+            results[number] = stop.value
+
+    try:
+        for number in range(len(runs)):
+            go_on(number, None)
+        while waiting:
+            replies = ready(waiting)
+            asked, waiting = list(waiting), {}
+            for number in asked:
+                go_on(number, AIMessage(replies[number]))
+    finally:
+        for run in runs:  # where one fails the others are left half-way
+            run.close()
+    return [results[number] for number in range(len(runs))]
 
 
 def final_replies(role: Role, given: Sequence[RoleInput], deciding: Deciding) -> list[str]:
@@ -133,7 +153,7 @@ def final_replies(role: Role, given: Sequence[RoleInput], deciding: Deciding) ->
         last.update(replies)
         return replies
 
-    drive_all([call_role(agent, each, RunMonitor()) for each in given], ready)
+    run_batched([call_role(agent, each, RunMonitor()) for each in given], ready)
     return [last[place] for place in range(len(given))]
 
 
@@ -155,7 +175,7 @@ def ask(asked: Sequence[tuple[MemoryFork, Question]], answerer: Deciding) -> lis
     """The Answer Agent's answers from banks."""
     agent = Agent("answer", _NOBODY, answerer.policy.label, answerer.style)
     runs = [roles.answer(bank, agent, question.text, answerer.k, question.at, RunMonitor()) for bank, question in asked]
-    return drive_all(runs, answerer.ready)
+    return run_batched(runs, answerer.ready)
 
 
 def _decide(rollouts: Sequence[Rollout], step: int, manager: Deciding) -> None:
@@ -171,24 +191,7 @@ def _decide(rollouts: Sequence[Rollout], step: int, manager: Deciding) -> None:
             rollouts[place].moves.append((sessions[place], reply))
         return {place: reply.text for place, reply in replies.items()}
 
-    drive_all([roles.manage(r.bank, agent, r.episode.steps[step], manager.k, RunMonitor()) for r in rollouts], ready)
-
-
-def _advance(run: Steps[T], value: Any, place: int, results: dict[int, T]) -> CallModel | None:
-    """Runs on to the next question to a model; None at the end."""
-    try:
-        effect = run.send(value)
-        while isinstance(effect, RunBlocking):
-            try:
-                done = effect.action()
-            except Exception as error:  # the steps decide what a failure means
-                effect = run.throw(error)
-            else:
-                effect = run.send(done)
-    except StopIteration as stop:
-        results[place] = stop.value
-        return None
-    return effect
+    run_batched([roles.manage(r.bank, agent, r.episode.steps[step], manager.k, RunMonitor()) for r in rollouts], ready)
 
 
 _NOBODY: Any = partial(RuntimeError, "the model of a role that is driven in a batch is never asked itself")

@@ -32,7 +32,7 @@ from langgraph_memory_r1.cli.store import DEFAULT_USER, named, opened
 from langgraph_memory_r1.cli.views import by, show_operation
 
 if TYPE_CHECKING:
-    from langgraph_memory_r1.nodes import OnError
+    from langgraph_memory_r1.flow import OnError
     from langgraph_memory_r1.schemas import Conversation
     from langgraph_memory_r1.store import LanceDBStore
 

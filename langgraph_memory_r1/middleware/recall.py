@@ -1,31 +1,24 @@
-"""Which memories an agent's model is shown, and how."""
+"""What an agent's model is shown of its memories, and how."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
-from langgraph_memory_r1.bank import MemoryBank
-from langgraph_memory_r1.bank.history import in_order
 from langgraph_memory_r1.prompts.recall import render_recalled
 from langgraph_memory_r1.schemas import Memory
 from langgraph_memory_r1.turns import RECALLED, is_recalled, text_of
 
 
 def query_of(messages: Sequence[BaseMessage]) -> str:
-    """What the person said last; empty where that has no text."""
-    said = (message for message in reversed(messages) if isinstance(message, HumanMessage) and not is_recalled(message))
-    return next((text for message in said if (text := text_of(message.content)[0])), "")
-
-
-def best(bank: Callable[[], MemoryBank], query: str, k: int) -> list[Memory]:
-    """The best memories for a query, in time order; the newest ones for an empty query. May block."""
-    return in_order(hit.memory for hit in bank().search(query, k=k))
+    """Return what the person said last; empty where that has no text."""
+    spoken = (each for each in reversed(messages) if isinstance(each, HumanMessage) and not is_recalled(each))
+    return next((text for message in spoken if (text := text_of(message.content)[0])), "")
 
 
 def with_memories(system: SystemMessage | None, memories: Sequence[Memory]) -> SystemMessage:
-    """The system message with the memories at its end, marked as recalled."""
+    """Return the system message with the memories at its end, marked as recalled."""
     recalled = render_recalled(memories)
     marked = {**(system.additional_kwargs if system else {}), RECALLED: True}
     if system is None:

@@ -1,7 +1,10 @@
 """A person looks at what would change or remove a memory before it happens.
 
-A turn is decided on a fork of the bank; what comes out, one operation a memory, is what the run interrupts with. Only
-what was approved is applied, in one commit, and only if the memories are still what they were when it was decided.
+    turn ─► propose: decided on a fork ─► Proposal, kept by the checkpointer ─► interrupt ─► apply_approved: one commit
+
+What was decided is kept as plain values, so that the run that goes on after the interrupt, maybe in another process,
+applies what was shown and asks no model again. Only what was approved is applied, and only if the memories are still
+what they were when it was decided.
 """
 
 from __future__ import annotations
@@ -12,33 +15,33 @@ from typing import Any, Literal, TypeAlias
 
 from langgraph.runtime import get_runtime
 from langgraph.types import interrupt
+from typing_extensions import TypedDict
 
+from langgraph_memory_r1.bank.records import change_from_record, change_to_record
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.schemas import Add, Change, Delete, Noop, Operation, Update
-from langgraph_memory_r1.state import ChangeRecord, change_record
+from langgraph_memory_r1.flow import MemoryAgents, Outcome, redact_operation, remember
+from langgraph_memory_r1.middleware.turn import AgentTurn
+from langgraph_memory_r1.schemas import Add, Change, Delete, Event, Noop, Operation, Update
+from langgraph_memory_r1.state import ChangeRecord, Usage, change_record
+from langgraph_memory_r1.steps import RunBlocking, RunMonitor
 
-Review: TypeAlias = Literal["delete", "update"] | Callable[[ChangeRecord], bool]
+NeedsReview: TypeAlias = Callable[[ChangeRecord], bool]
+"""Whether a person is asked about an operation."""
+
+Review: TypeAlias = Literal["delete", "update"] | NeedsReview
 """What is asked about: deletions, whatever changes or removes a memory, or what a function says."""
 
-Asks: TypeAlias = Callable[[ChangeRecord], bool]
-
-_ASKED = {"delete": ("DELETE",), "update": ("DELETE", "UPDATE")}
-_WORDS = {"approve": True, "accept": True, "yes": True, "reject": False, "no": False}
-_HOW = 'resume with True, False, a list of the ids that are approved, or {"id": True, ...}'
+_REVIEWED = {"delete": ("DELETE",), "update": ("DELETE", "UPDATE")}
+_VERDICTS = {"approve": True, "accept": True, "yes": True, "reject": False, "no": False}
+_HOW_TO_REPLY = 'resume with True, False, a list of the ids that are approved, or {"id": True, ...}'
 
 
-def asks_of(review: Review | None) -> Asks | None:
-    """Which operations a person is asked about.
+class Proposal(TypedDict):
+    """What was decided about a turn, as the checkpointer keeps it."""
 
-    Raises:
-        InputError: If that cannot be understood.
-    """
-    if review is None or callable(review):
-        return review
-    if review not in _ASKED:
-        raise InputError(f'There is no review {review!r}; give "delete", "update" or a function of the operation.')
-    events = _ASKED[review]
-    return lambda operation: operation["event"] in events
+    changes: list[dict[str, Any]]
+    cursor: str | None
+    usage: Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,39 +53,85 @@ class Approved:
     """Memory id → `rev` that the decision was based on."""
 
 
-def approved(changes: Sequence[Change], asks: Asks, name: str) -> Approved:
-    """Interrupts the run where somebody has to be asked; what is turned down is kept as a NOOP.
+def review_rule(review: Review | None) -> NeedsReview | None:
+    """Return the rule by which a person is asked about an operation.
 
     Raises:
-        InputError: If the reply cannot be understood; nothing is applied.
+        InputError: If it cannot be understood.
     """
-    proposed = net(changes)
-    asked = [change_record(change) for change in proposed if change.memory_id and asks(change_record(change))]
-    refused = ask(asked, name) if asked else set()
+    if review is None or callable(review):
+        return review
+    if review not in _REVIEWED:
+        raise InputError(f'There is no review {review!r}; give "delete", "update" or a function of the operation.')
+    events = _REVIEWED[review]
+    return lambda operation: operation["event"] in events
+
+
+async def propose(turn: AgentTurn, agents: MemoryAgents) -> Proposal:
+    """Decide what the turn means for the bank, on a fork of it, and change nothing."""
+    bank = await turn.run.bank()
+    fork = await RunBlocking(bank.fork)
+
+    def emit(event: str, data: dict[str, Any]) -> None:
+        turn.run.monitor.emit("proposal" if event == "operation" else event, data)
+
+    outcome, monitor = Outcome(), RunMonitor(emit)
+    await remember(bank, fork, turn.new, agents, turn.run.options, monitor, outcome)
+    changes = [{"id": change.id, **change_to_record(change)} for change in outcome.changes]
+    return Proposal(changes=changes, cursor=outcome.cursor, usage=monitor.usage)
+
+
+async def apply_approved(turn: AgentTurn, proposal: Proposal, needs_review: NeedsReview) -> None:
+    """Ask where somebody has to be asked, and apply what may be applied, in one commit."""
+    turn.run.monitor.usage = proposal["usage"]
+    changes = [change_from_record(record["id"], record) for record in proposal["changes"]]
+    if changes:
+        allowed = approve(changes, needs_review, turn.name)
+        redact = turn.run.options.redact
+        # Once more: what was turned down is quoted in a NOOP, with words that the bank has held since before.
+        operations = [redact_operation(each, redact) if redact else each for each in allowed.operations]
+        bank, model = await turn.run.bank(), changes[0].model
+        turn.outcome.changes = await RunBlocking(
+            lambda: bank.apply(operations, expect=allowed.expect or None, model=model)
+        )
+        for change in turn.outcome.changes:
+            turn.run.monitor.emit("operation", {"operation": change_record(change)})
+    turn.outcome.cursor = proposal["cursor"]
+
+
+def approve(changes: Sequence[Change], needs_review: NeedsReview, name: str) -> Approved:
+    """Interrupt the run where somebody has to be asked; what is turned down is kept as a NOOP.
+
+    Raises:
+        InputError: The run cannot be interrupted, or the reply cannot be understood; nothing is applied.
+    """
+    proposed = net_changes(changes)
+    records = [change_record(change) for change in proposed if change.memory_id]
+    asked = [record for record in records if needs_review(record)]
+    refused: set[str] = set()
+    if asked:
+        info = get_runtime().execution_info
+        if info is None or info.thread_id is None:
+            raise InputError(
+                "A memory review interrupts the run; give the agent a checkpointer, and the run a thread_id."
+            )
+        request = {"type": "memory_review", "memory": name, "operations": asked, "reply": _HOW_TO_REPLY}
+        verdicts = read_verdicts(interrupt(request), {str(record["memory_id"]) for record in asked})
+        refused = {memory_id for memory_id, allowed in verdicts.items() if not allowed}
     expect = {
         change.memory_id: change.before.rev
         for change in proposed
         if change.memory_id and change.before and change.memory_id not in refused
     }
-    return Approved([_operation(change, change.memory_id in refused) for change in proposed], expect)
+    return Approved([operation_for(change, change.memory_id in refused) for change in proposed], expect)
 
 
-def ask(operations: Sequence[ChangeRecord], name: str) -> set[str]:
-    """The ids of the operations that are turned down.
+def net_changes(changes: Sequence[Change]) -> list[Change]:
+    """Merge the changes of each memory into one, from before the turn to after it; NOOPs stay as they are.
 
-    Raises:
-        InputError: The run cannot be interrupted, or the reply cannot be understood.
+    A person is asked about what would become of a memory, not about the steps there; and one commit can change a
+    memory once.
     """
-    info = get_runtime().execution_info
-    if info is None or info.thread_id is None:
-        raise InputError("A memory review interrupts the run; give the agent a checkpointer, and the run a thread_id.")
-    told = interrupt({"type": "memory_review", "memory": name, "operations": list(operations), "reply": _HOW})
-    ids = {str(operation["memory_id"]) for operation in operations}
-    return {key for key, allowed in _verdict(told, ids).items() if not allowed}
-
-
-def net(changes: Sequence[Change]) -> list[Change]:
-    """One change for each memory: from what it was before the turn to what it would be after it; NOOPs as they are."""
     first: dict[str, Change] = {}
     last: dict[str, Change] = {}
     for change in changes:
@@ -90,19 +139,22 @@ def net(changes: Sequence[Change]) -> list[Change]:
         source = (*last[key].source, *change.source) if key in last else change.source
         first.setdefault(key, change)
         last[key] = replace(change, source=tuple(dict.fromkeys(source)))
-    return [_between(first[key], last[key]) for key in first]
+    net = []
+    for key, start in first.items():
+        end = last[key]
+        if start.memory_id is None or start is end:
+            net.append(end)
+        elif start.before is None and end.after is None:
+            reason = "said and taken back in one turn"
+            net.append(replace(end, event="NOOP", memory_id=None, before=None, reason=reason))
+        else:
+            event: Event = "ADD" if start.before is None else "DELETE" if end.after is None else "UPDATE"
+            net.append(replace(end, event=event, before=start.before))
+    return net
 
 
-def _between(first: Change, last: Change) -> Change:
-    if first.memory_id is None or first is last:
-        return last
-    if first.before is None and last.after is None:
-        return replace(last, event="NOOP", memory_id=None, before=None, reason="said and taken back in one turn")
-    event: Any = "ADD" if first.before is None else "DELETE" if last.after is None else "UPDATE"
-    return replace(last, event=event, before=first.before)
-
-
-def _operation(change: Change, refused: bool) -> Operation:
+def operation_for(change: Change, refused: bool) -> Operation:
+    """Return the operation that makes a change; a NOOP that says so where it was turned down."""
     if refused:
         text = change.before.text if change.before else ""
         return Noop(f"turned down in review: {change.event} of {text!r}", change.source)
@@ -116,13 +168,18 @@ def _operation(change: Change, refused: bool) -> Operation:
     return Update(change.memory_id, change.after.text, change.source, change.after.at)
 
 
-def _verdict(told: object, ids: set[str]) -> dict[str, bool]:
-    if isinstance(told, str):
-        told = _WORDS.get(told.lower(), told)
-    if isinstance(told, bool):
-        return dict.fromkeys(ids, told)
-    if isinstance(told, Mapping) and set(told) <= ids and all(isinstance(value, bool) for value in told.values()):
-        return {key: bool(told.get(key)) for key in ids}
-    if isinstance(told, Sequence) and not isinstance(told, str) and {str(key) for key in told} <= ids:
-        return {key: key in {str(item) for item in told} for key in ids}
-    raise InputError(f"The reply {told!r:.80} to a memory review cannot be understood; {_HOW}.")
+def read_verdicts(reply: object, ids: set[str]) -> dict[str, bool]:
+    """Read what a person replied to a review: for each memory whether its change is approved.
+
+    Raises:
+        InputError: The reply cannot be understood.
+    """
+    if isinstance(reply, str):
+        reply = _VERDICTS.get(reply.lower(), reply)
+    if isinstance(reply, bool):
+        return dict.fromkeys(ids, reply)
+    if isinstance(reply, Mapping) and set(reply) <= ids and all(isinstance(value, bool) for value in reply.values()):
+        return {key: bool(reply.get(key)) for key in ids}
+    if isinstance(reply, Sequence) and not isinstance(reply, str) and {str(key) for key in reply} <= ids:
+        return {key: key in {str(item) for item in reply} for key in ids}
+    raise InputError(f"The reply {reply!r:.80} to a memory review cannot be understood; {_HOW_TO_REPLY}.")

@@ -11,12 +11,12 @@ from typing import Annotated, Any, NotRequired
 from langchain.agents.middleware.types import AgentState, OmitFromInput, PrivateStateAttr
 from langchain_core.language_models import BaseChatModel
 
-from langgraph_memory_r1.middleware.remember import Outcome
-from langgraph_memory_r1.nodes import Run
-from langgraph_memory_r1.state import ChangeRecord, Usage, as_turn, change_record
+from langgraph_memory_r1.flow import Outcome, Run
+from langgraph_memory_r1.state import ChangeRecord, Usage, add_usage, as_turn, change_record
 from langgraph_memory_r1.turns import NewTurns, concatenate
 
 _RUNS = 4_096
+"""Runs that have not ended yet; those that never will (a crash, a closed browser) must not pile up."""
 _MOST_WAITING = 200
 """So many turns outlive their messages while the memory is down."""
 
@@ -36,31 +36,33 @@ class MemoryAgentState(AgentState[Any]):
 
 
 @dataclass(slots=True)
-class Notes:
+class ModelCalls:
     """What the model calls of a run leave for its end."""
 
     model: BaseChatModel | None = None
+    """The agent's model, which also remembers where no other was given."""
     failures: list[ChangeRecord] = field(default_factory=list)
     ms: float = 0.0
+    """Time spent on recalling."""
 
 
-class NotesOfRuns:
-    """The notes of the runs in this process; models cannot stand in a checkpointed state."""
+class ModelCallsByRun:
+    """The model calls of the runs in this process; a model cannot stand in a checkpointed state."""
 
     def __init__(self) -> None:
-        self._runs: OrderedDict[str, Notes] = OrderedDict()
+        self._runs: OrderedDict[str, ModelCalls] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, state: Mapping[str, Any]) -> Notes:
-        """The notes of the run with this state; new ones where it went on in another process."""
+    def of(self, state: Mapping[str, Any]) -> ModelCalls:
+        """Return those of the run with this state; new ones where it went on in another process."""
         with self._lock:
-            notes = self._runs.setdefault(str(state.get("memory_run")), Notes())
+            calls = self._runs.setdefault(str(state.get("memory_run")), ModelCalls())
             if len(self._runs) > _RUNS:
                 self._runs.popitem(last=False)
-            return notes
+            return calls
 
     def drop(self, state: Mapping[str, Any]) -> None:
-        """A run is over."""
+        """Forget those of a run that is over."""
         with self._lock:
             self._runs.pop(str(state.get("memory_run")), None)
 
@@ -72,7 +74,7 @@ class AgentTurn:
     name: str
     state: Mapping[str, Any]
     run: Run
-    notes: Notes
+    calls: ModelCalls
     outcome: Outcome
     new: NewTurns = field(default_factory=NewTurns)
     failures: list[ChangeRecord] = field(default_factory=list)
@@ -80,47 +82,31 @@ class AgentTurn:
     """What was done in the background since the last run."""
 
     def update(self) -> dict[str, Any]:
-        """What changes in the state; another middleware of this kind may have been there before."""
-        mine = [change_record(change) for change in self.outcome.changes]
-        ops = [*(self.state.get("memory_ops") or []), *self.earlier, *self.notes.failures, *mine, *self.failures]
+        """Return what changes in the state; another middleware of this kind may have been there before."""
+        done = [change_record(change) for change in self.outcome.changes]
+        memory_ops = [*(self.state.get("memory_ops") or []), *self.earlier, *self.calls.failures, *done, *self.failures]
         cursors = {**(self.state.get("memory_cursor") or {}), self.name: self.outcome.cursor}
-        spent = total(self.run.monitor.usage, self.state.get("memory_usage"))
-        usage = {**spent, "ms": round(spent["ms"] + self.notes.ms, 3)}
-        waiting = {**(self.state.get("memory_waiting") or {}), self.name: kept(self.new) if self.failures else []}
-        return {"memory_ops": ops, "memory_cursor": cursors, "memory_usage": usage, "memory_waiting": waiting}
+        usage = add_usage(self.run.monitor.usage, self.state.get("memory_usage"))
+        usage["ms"] = round(usage["ms"] + self.calls.ms, 3)
+        pairs = list(zip(self.new.turns, self.new.cursors, strict=True))[-_MOST_WAITING:] if self.failures else []
+        entries = [{"turn": asdict(turn), "cursor": cursor, "own": turn.id in self.new.own} for turn, cursor in pairs]
+        waiting = {**(self.state.get("memory_waiting") or {}), self.name: entries}
+        return {
+            "memory_ops": memory_ops, "memory_cursor": cursors, "memory_usage": usage, "memory_waiting": waiting,
+        }  # fmt: skip
 
 
-def kept(new: NewTurns) -> list[dict[str, Any]]:
-    """Turns as a checkpointer keeps them."""
-    pairs = list(zip(new.turns, new.cursors, strict=True))[-_MOST_WAITING:]
-    return [{"turn": asdict(turn), "cursor": cursor, "own": turn.id in new.own} for turn, cursor in pairs]
-
-
-def waiting_in(state: Mapping[str, Any], name: str) -> NewTurns:
-    """The turns that a middleware failed to remember in earlier runs of the thread."""
+def waiting_turns(state: Mapping[str, Any], name: str) -> NewTurns:
+    """Return the turns that a middleware failed to remember in earlier runs of the thread; see `AgentTurn.update`."""
     entries = (state.get("memory_waiting") or {}).get(name, [])
     turns = tuple(as_turn(entry["turn"]) for entry in entries)
     own = frozenset(turn.id for turn, entry in zip(turns, entries, strict=True) if entry["own"])
     return NewTurns(turns, tuple(entry["cursor"] for entry in entries), own=own)
 
 
-def joined(older: NewTurns, newer: NewTurns) -> NewTurns:
-    """Both, without saying anything twice."""
-    known = {turn.id for turn in older.turns}
-    fresh = [place for place, turn in enumerate(newer.turns) if turn.id not in known]
-    turns = tuple(newer.turns[place] for place in fresh)
-    return concatenate(older, replace(newer, turns=turns, cursors=tuple(newer.cursors[place] for place in fresh)))
-
-
-def total(one: Usage, other: Usage | None) -> Usage:
-    """What both cost."""
-    if other is None:
-        return one
-    return Usage(
-        calls=one["calls"] + other["calls"],
-        input_tokens=one["input_tokens"] + other["input_tokens"],
-        output_tokens=one["output_tokens"] + other["output_tokens"],
-        unreadable=one["unreadable"] + other["unreadable"],
-        model_ms=round(one["model_ms"] + other["model_ms"], 3),
-        ms=round(one["ms"] + other["ms"], 3),
-    )
+def append_unseen(older: NewTurns, newer: NewTurns) -> NewTurns:
+    """Append to older turns the newer ones that are not among them."""
+    ids = {turn.id for turn in older.turns}
+    unseen = [(turn, cursor) for turn, cursor in zip(newer.turns, newer.cursors, strict=True) if turn.id not in ids]
+    turns, cursors = tuple(turn for turn, _ in unseen), tuple(cursor for _, cursor in unseen)
+    return concatenate(older, replace(newer, turns=turns, cursors=cursors))

@@ -1,0 +1,195 @@
+"""From turns to changes of a bank: the flow that the graph's nodes and the middleware share, with one failure policy.
+
+    NewTurns ─► new_batches ─► extract ─► manage_batch ─► Outcome: changes, cursor
+
+The graph runs the two halves as two nodes; the middleware runs `remember`, at once, in the background, or on a fork of
+the bank that a person looks at first.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphBubbleUp
+from langgraph.runtime import Runtime
+
+from langgraph_memory_r1.bank import MemoryBank
+from langgraph_memory_r1.bank.base import Memories
+from langgraph_memory_r1.batches import Batch, Limits, batch_turns, new_turns
+from langgraph_memory_r1.errors import InputError, MemoryR1Error
+from langgraph_memory_r1.owners import BankPool, context_value
+from langgraph_memory_r1.roles import extract, manage
+from langgraph_memory_r1.schemas import Add, Change, Operation, Update
+from langgraph_memory_r1.state import ChangeRecord, failure
+from langgraph_memory_r1.steps import Agent, RunBlocking, RunMonitor
+from langgraph_memory_r1.turns import NewTurns, Speakers
+
+log = logging.getLogger(__name__)
+
+OnError: TypeAlias = Literal["raise", "degrade"]
+
+Redact: TypeAlias = Callable[[str], str]
+"""Takes out of a text what must not be kept."""
+
+
+def utc_now() -> datetime:
+    """Return the present: the clock of runs that were given no other."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryOptions:
+    """What all parts of one memory share, be they nodes of a graph or hooks of a middleware.
+
+    Raises:
+        InputError: One of them makes no sense; refused at once, not by a memory that fails in every run.
+    """
+
+    banks: BankPool
+    on_error: OnError = "raise"
+    """`degrade`: a failure is logged and stands in `memory_ops`; the run goes on, its turns stay to be dealt with."""
+    clock: Callable[[], datetime] = utc_now
+    limits: Limits = field(default_factory=Limits)
+    related_k: int = 10
+    """Memories that are looked up for each fact."""
+    k: int = 60
+    """Memories that are looked up for a question."""
+    redact: Redact | None = None
+    """Applied to all that was said, and to all that is written."""
+    name: str = "memory"
+    """Tells several memories apart in the log."""
+
+    def __post_init__(self) -> None:
+        if self.k < 1 or self.related_k < 1:
+            raise InputError(f"k={self.k} and related_k={self.related_k} count memories; give numbers of at least 1.")
+        if self.on_error not in get_args(OnError):
+            raise InputError(f"There is no on_error {self.on_error!r}; give one of {', '.join(get_args(OnError))}.")
+        if self.redact is not None and not callable(self.redact):
+            raise InputError(f"redact={self.redact!r} cannot be called; give a function from a text to a text.")
+
+
+class MemoryAgents(NamedTuple):
+    """The two agents that turn what was said into memories."""
+
+    extract: Agent
+    manage: Agent
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What was done so far, filled in as it happens, so that a failure half-way keeps what is done."""
+
+    cursor: str | None = None
+    """The last message that was dealt with."""
+    changes: list[Change] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of one part of a memory: whose it is, and what it costs."""
+
+    options: MemoryOptions
+    runtime: Runtime[Any]
+    config: RunnableConfig
+    monitor: RunMonitor
+
+    async def bank(self) -> MemoryBank:
+        """Return the bank of the run's owner."""
+        # A bank that is open already needs no thread; in `ainvoke` that is one hop less in every step of every turn.
+        bank = self.options.banks.opened(self.runtime, self.config)
+        if bank is None:
+            bank = await RunBlocking(lambda: self.options.banks.bank(self.runtime, self.config))
+        self.monitor.bank = bank.key
+        return bank
+
+    def speakers(self) -> Speakers:
+        """Return what the two sides of the chat are called."""
+        thread = self.config.get("configurable", {}).get("thread_id")
+        name = context_value(self.runtime.context, "user_name")
+        return Speakers(str(name or "user"), thread=None if thread is None else str(thread))
+
+    @contextmanager
+    def guarded(self, step: str, failures: list[ChangeRecord]) -> Iterator[None]:
+        """Time a step, and where it fails and may ("degrade"), log, emit and note that, and let the run go on."""
+        with self.monitor.timing():
+            try:
+                yield
+            except GraphBubbleUp:  # an interrupt or a command to a parent graph: control flow, no failure
+                raise
+            except Exception as error:  # a model's, a disk's, anybody's: who chats must not lose the answer by it
+                if self.options.on_error == "raise":
+                    raise
+                unexpected = None if isinstance(error, MemoryR1Error) else error  # ours say in a sentence what is wrong
+                name = self.options.name
+                log.warning("Memory %r failed to %s, the run goes on: %r", name, step, error, exc_info=unexpected)
+                failures.append(failure(step, error))
+                self.monitor.emit("error", {"operation": failures[-1]})
+
+
+async def new_batches(bank: MemoryBank, turns: NewTurns, options: MemoryOptions, monitor: RunMonitor) -> list[Batch]:
+    """Batch the turns that a bank does not know yet, redacted."""
+    new = await RunBlocking(lambda: new_turns(bank, turns, options.limits))
+    monitor.emit("new_turns", {"turns": len(new.turns), "skipped": dict(new.skipped)})
+    return batch_turns(redact_turns(new, options.redact), options.limits)
+
+
+async def manage_batch(
+    bank: Memories, agent: Agent, batch: Batch, options: MemoryOptions, monitor: RunMonitor, outcome: Outcome
+) -> None:
+    """Apply to a bank what the facts of a batch mean; then the batch is done, and the cursor moves behind it."""
+    redact = None if options.redact is None else partial(redact_operation, redact=options.redact)
+    outcome.changes += await manage(bank, agent, batch, options.related_k, monitor, redact)
+    if batch.cursor is not None:
+        outcome.cursor = batch.cursor
+
+
+async def remember(
+    bank: MemoryBank,
+    target: Memories,
+    turns: NewTurns,
+    agents: MemoryAgents,
+    options: MemoryOptions,
+    monitor: RunMonitor,
+    outcome: Outcome,
+) -> None:
+    """Find facts in what a bank does not know yet, and apply what they mean to a target, batch by batch.
+
+    Args:
+        bank: Knows which turns are new.
+        target: The bank itself, or a fork of it.
+        turns: What was said.
+        agents: Find facts and decide about them.
+        options: Limits, redaction.
+        monitor: Counts and emits.
+        outcome: Filled in as it happens.
+    """
+    monitor.bank = bank.key
+    for batch in await new_batches(bank, turns, options, monitor) if turns.turns else []:
+        batch = await extract(agents.extract, batch, monitor)
+        await manage_batch(target, agents.manage, batch, options, monitor, outcome)
+    outcome.cursor = turns.last
+
+
+def redact_turns(new: NewTurns, redact: Redact | None) -> NewTurns:
+    """Take out of turns what must not be kept; their ids stay."""
+    if redact is None:
+        return new
+    turns = (replace(turn, text=redact(turn.text), speaker=redact(turn.speaker)) for turn in new.turns)
+    return replace(new, turns=tuple(turns))
+
+
+def redact_operation(operation: Operation, redact: Redact) -> Operation:
+    """Take out of the texts of an operation what must not be kept."""
+    if isinstance(operation, Add):
+        speaker = None if operation.speaker is None else redact(operation.speaker)
+        return replace(operation, text=redact(operation.text), speaker=speaker)
+    if isinstance(operation, Update):
+        return replace(operation, text=redact(operation.text))
+    return replace(operation, reason=redact(operation.reason))
