@@ -212,7 +212,9 @@ def test_the_order_in_which_a_user_is_looked_for() -> None:
     assert user_of(Runtime(context={"theme": "dark"}), config) == "from the config"
     assert user_of(Runtime(), {"configurable": {"langgraph_user_id": 42}}) == "42"
     assert user_of(Runtime(), {}) == "default"
-    assert resolve_namespace(lambda runtime: ("org", runtime.context["team"]), Runtime(context={"team": "x"}), config) == (
+    assert resolve_namespace(
+        lambda runtime: ("org", runtime.context["team"]), Runtime(context={"team": "x"}), config
+    ) == (
         "org",
         "x",
     )
