@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import snowballstemmer
 
-__all__ = ["date_terms", "stem", "terms"]
+__all__ = ["MONTHS", "date_terms", "stem", "terms"]
 
 _LONGEST = 64
 """A longer run of letters is data, not a word; its head is enough to find it by."""
@@ -27,7 +27,7 @@ _TOKEN = re.compile(rf"([{_UNSPACED}]+)|[^\W_{_UNSPACED}]+|[\u2600-\u27bf\U0001f
 _APOSTROPHE = re.compile(r"(?<=\w)['’](?=\w)")
 _ISO_DATE = re.compile(r"(?<!\d)(\d{4})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])(?!\d)")
 
-_MONTHS = tuple("January February March April May June July August September October November December".split())
+MONTHS = tuple("January February March April May June July August September October November December".split())
 _STOP = frozenset(
     """
     a about after again all also am an and any are as at be because been before being but by can could did do does
@@ -68,7 +68,7 @@ _cached_terms = lru_cache(maxsize=8_192)(_terms)
 
 
 def _spelled(year: int, month: int, day: int) -> str:
-    return f"{day} {_MONTHS[month - 1]} {year}"
+    return f"{day} {MONTHS[month - 1]} {year}"
 
 
 class _Stemmer(threading.local):

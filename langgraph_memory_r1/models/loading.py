@@ -60,7 +60,14 @@ def load_chat_model(
         # A model in this process has no outages to wait out.
         return with_limits(model, retries=0, max_concurrency=max_concurrency) if max_concurrency else model
     if spec.startswith("vllm:"):
-        model = _load_vllm(spec, adapter, role, kwargs)
+        from langgraph_memory_r1.models.vllm import vllm_model
+
+        if adapter is not None:
+            check_adapter(adapter, role=role)  # first without the server, which may be down
+        served = vllm_model(spec, **kwargs)
+        if adapter is not None:
+            check_adapter(adapter, base=served.base_model(), role=role, served=True)
+        model = served.with_role(role) if role else served
     elif adapter is not None:
         raise InputError(f"{spec!r} takes no adapter; give 'hf:NAME_OR_FOLDER', or 'vllm:NAME@http://HOST:PORT'")
     else:
@@ -90,17 +97,6 @@ def model_name(model: BaseChatModel) -> str:
     params = model._get_ls_params()
     name, provider = params.get("ls_model_name"), params.get("ls_provider")
     return f"{provider}:{name}" if name and provider else name or model._llm_type
-
-
-def _load_vllm(spec: str, adapter: str | Path | None, role: Role | None, settings: dict[str, Any]) -> BaseChatModel:
-    from langgraph_memory_r1.models.vllm import vllm_model
-
-    if adapter is not None:
-        check_adapter(adapter, role=role)  # first without the server, which may be down
-    model = vllm_model(spec, **settings)
-    if adapter is not None:
-        check_adapter(adapter, base=model.base_model(), role=role, served=True)
-    return model.with_role(role) if role else model
 
 
 def _load_from_provider(spec: str, settings: dict[str, Any]) -> BaseChatModel:

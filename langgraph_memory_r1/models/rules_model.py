@@ -34,15 +34,22 @@ class RulesChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        reply = _role_reply(prompts.read(messages)) if prompts.is_role(messages) else _chat_reply(messages)
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(reply))])
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(_reply(messages)))])
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
         """Accept tools, and call none."""
         return self
 
 
-def _role_reply(role_input: prompts.RoleInput) -> str:
+def _reply(messages: Sequence[BaseMessage]) -> str:
+    if not prompts.is_role(messages):
+        newest = next((message.text for message in reversed(messages) if isinstance(message, HumanMessage)), "")
+        if not is_question(newest):
+            return "Noted."
+        recalled = [read_recalled(message.text) for message in messages if isinstance(message, SystemMessage)]
+        answer, _ = rules.answer(newest, [memory for memories in recalled for memory in memories], None)
+        return answer
+    role_input = prompts.read(messages)
     if isinstance(role_input, prompts.ExtractInput):
         # Each once: a wall of text may say the same a thousand times.
         facts = dict.fromkeys(rules.extract_facts(role_input.turns))
@@ -50,12 +57,3 @@ def _role_reply(role_input: prompts.RoleInput) -> str:
     if isinstance(role_input, prompts.ManageInput):
         return prompts.write(tuple(rules.decide(role_input.facts, role_input.memories)), role_input)
     return prompts.write(rules.answer(role_input.question, role_input.memories, role_input.at), role_input)
-
-
-def _chat_reply(messages: Sequence[BaseMessage]) -> str:
-    newest = next((message.text for message in reversed(messages) if isinstance(message, HumanMessage)), "")
-    if not is_question(newest):
-        return "Noted."
-    recalled = [read_recalled(message.text) for message in messages if isinstance(message, SystemMessage)]
-    answer, _ = rules.answer(newest, [memory for memories in recalled for memory in memories], None)
-    return answer

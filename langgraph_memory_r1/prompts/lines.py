@@ -69,6 +69,7 @@ def moment_of(at: datetime | None) -> str:
     """Format weekday, day and minute, for turns: what "last Friday" is resolved against."""
     if at is None:
         return ""
+    # UTC goes without saying: `read_moment` takes a time without a zone for it, and a prompt is shorter so.
     text = at.isoformat(sep=" ", timespec="minutes").removesuffix("+00:00")
     return f"{_DAYS[at.weekday()]} {text}"
 

@@ -59,7 +59,7 @@ def find_items(completion: str, keys: Sequence[str], item_keys: Sequence[str]) -
     Raises:
         OutputError: If no such list can be read.
     """
-    text = completion.rpartition("</think>")[2].strip()
+    text = completion.rpartition("</think>")[2].strip()  # thoughts may hold drafts of the reply
     opening = _OPENING.search(text)
     # In a reply that stops half-way, its complete objects are only a part of what was decided.
     complete = opening is None or _extent(text, opening.start()).closed
@@ -77,7 +77,7 @@ def json_values(text: str) -> Iterator[Any]:
     while tries < _TRIES and (opening := _OPENING.search(text, position)):
         try:
             value, position = _DECODER.raw_decode(text, opening.start())
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError):  # 100 kB of brackets nest deeper than Python recurses
             tries, position = tries + 1, opening.end()
         else:
             yield value
@@ -116,6 +116,7 @@ def number_of(value: Any, shown: int, noun: str) -> int:
     """
     match = _NUMBER.fullmatch(value.strip()) if isinstance(value, str) else None
     number = int(match[1]) if match else value
+    # JSON's true would pass for 1.
     if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < shown:
         return number
     allowed = f"use one of 0 to {shown - 1}" if shown else f"no {noun} was shown"

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from langgraph_memory_r1.rules.dates import MONTHS, day, mentioned
-from langgraph_memory_r1.rules.sentences import sentences, subject, units
+from langgraph_memory_r1.rules.dates import NUMBERS, day, mentioned
+from langgraph_memory_r1.rules.sentences import SHARED_PHOTO, sentences, subject, units
 from langgraph_memory_r1.rules.slots import slot
 from langgraph_memory_r1.schemas import Memory
-from langgraph_memory_r1.tokenizer import terms
+from langgraph_memory_r1.tokenizer import MONTHS, terms
 
 __all__ = ["UNKNOWN", "answer"]
 
@@ -44,15 +44,13 @@ _ASKED_FOR = {
     "work": frozenset(terms("work job employer profession")),
     "age": frozenset(terms("old age")),
 }
-_NUMBERS = "one two three four five six seven eight nine ten eleven twelve".split()
-_NUMBER = rf"\d+|{'|'.join(_NUMBERS)}"
+_NUMBER = rf"\d+|{'|'.join(NUMBERS)}"
 _DURATION = re.compile(
     rf"\b(?:(?:about|almost|over|nearly|more than) )?(?:{_NUMBER}|an?|a few|several|a couple of|many)"
     r" (?:second|minute|hour|day|week|month|year|decade)s?\b(?! (?:ago|before|after))|\bsince [\w ]*\d{4}",
     re.IGNORECASE,
 )
 _AGO = re.compile(rf"\b(?:{_NUMBER}|an?|a few|a couple of) (?:day|week|month|year)s? ago\b", re.IGNORECASE)
-_PHOTO = " shared a photo: "
 _OTHER = 0.5
 """What a sentence counts that was said by somebody other than whom the question names."""
 _ABOUT_OTHER = 0.6
@@ -194,7 +192,7 @@ def _ranked(question: str, memories: Sequence[Memory]) -> list[_Unit]:
         about = subject(unit.text, unit.memory.speaker)
         if about and not about & query and not _WHO.match(question):
             score *= _ABOUT_OTHER
-        if _PHOTO in unit.text:
+        if SHARED_PHOTO in unit.text:
             score *= _CAPTION
         if score > 0:
             scored.append(replace(unit, score=score))

@@ -15,28 +15,16 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 
+from langgraph_memory_r1.tokenizer import MONTHS
+
 __all__ = ["day", "mentioned", "resolve"]
 
-MONTHS = (
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-)
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WEEKDAY = r"mon(?:day)?|tue(?:s(?:day)?)?|wed(?:nesday)?|thu(?:r(?:s(?:day)?)?)?|fri(?:day)?|sat(?:urday)?|sun(?:day)?"
-_NUMBERS = "one two three four five six seven eight nine ten eleven twelve".split()
-_COUNTS = {word: count for count, word in enumerate(_NUMBERS, 1)}
+NUMBERS = "one two three four five six seven eight nine ten eleven twelve".split()
+_COUNTS = {word: count for count, word in enumerate(NUMBERS, 1)}
 _COUNTS |= {"a": 1, "an": 1, "a couple of": 2, "a couple": 2, "couple of": 2}
-_COUNT = rf"a couple(?: of)?|a few|few|several|an?|{'|'.join(_NUMBERS)}|\d{{1,3}}"
+_COUNT = rf"a couple(?: of)?|a few|few|several|an?|{'|'.join(NUMBERS)}|\d{{1,3}}"
 _SEASON = r"spring|summer|autumn|fall|winter"
 _SEASON_END = {"spring": 5, "summer": 8, "autumn": 11, "fall": 11, "winter": 2}
 
@@ -144,6 +132,7 @@ def _rule(pattern: str, absolute: _Absolute) -> tuple[re.Pattern[str], _Absolute
 
 
 _UNITS = "days?|weeks?|weekends?|months?|years?"
+# The longer phrase first. What a rule has annotated no later one matches: a date in brackets follows it.
 _RULES = (
     _rule(r"the day before yesterday", _shifted(-2)),
     _rule(r"the day after tomorrow", _shifted(2)),

@@ -19,7 +19,7 @@ from functools import lru_cache
 
 from langgraph_memory_r1.rules import markers
 from langgraph_memory_r1.rules.dates import day, mentioned
-from langgraph_memory_r1.rules.sentences import subject, units
+from langgraph_memory_r1.rules.sentences import SHARED_PHOTO, subject, units
 from langgraph_memory_r1.rules.slots import MOVES, slot
 from langgraph_memory_r1.schemas import Add, Delete, Fact, Memory, Noop, Operation, Update
 from langgraph_memory_r1.tokenizer import terms
@@ -27,7 +27,6 @@ from langgraph_memory_r1.tokenizer import terms
 __all__ = ["decide"]
 
 _NEGATION = re.compile(r"\b(?:not|never|no|cannot)\b|n't\b", re.IGNORECASE)
-_PHOTO = " shared a photo: "
 _FEW = 3
 """As many other words may a sentence have and still be taken back or superseded as a whole."""
 _RECENT = 100
@@ -92,7 +91,7 @@ class _Sentence:
         """Return whether it says all that the fact says."""
         return (
             bool(_words(fact.text, fact.speaker))
-            and _PHOTO not in fact.text
+            and SHARED_PHOTO not in fact.text
             and _all_words(fact.text) <= _all_words(self.text)
             and bool(_NEGATION.search(self.text)) == bool(_NEGATION.search(fact.text))
             and set(mentioned(fact.text)) <= set(mentioned(self.text))
@@ -223,7 +222,7 @@ def _extend(fact: Fact, sentences: list[_Sentence]) -> bool:
     for sentence in sentences:
         old = _words(sentence.text, fact.speaker)
         shared = words & old
-        if _PHOTO in sentence.text:
+        if SHARED_PHOTO in sentence.text:
             continue
         if thing:
             if one.search(sentence.text) and old & markers.COMMON <= words:

@@ -12,6 +12,7 @@ import re
 from langgraph_memory_r1.tokenizer import terms
 
 __all__ = [
+    "SHARED_PHOTO",
     "is_question",
     "is_worth_keeping",
     "leans_on_previous",
@@ -45,6 +46,8 @@ _REACTION = re.compile(
     r"|you're (?:so|such|doing|awesome|amazing|right|an?))\b",
     re.IGNORECASE,
 )
+SHARED_PHOTO = " shared a photo: "
+"""In a statement: what stands behind it is what a picture shows, and not what somebody said."""
 _PHOTO = re.compile(
     r"\[shares? (?:a|an|the) (?:photo|picture|image)[^:\]]*: ?(?:an? (?:photo(?:graphy)?|picture) of )?(.+?)\]"
 )
@@ -100,7 +103,7 @@ def is_question(sentence: str) -> bool:
 def statement_of(sentence: str) -> str:
     """Return what a sentence states: itself, what a photo shows, what stands before the asking in a question, or ""."""
     if photo := _PHOTO.fullmatch(sentence):
-        return f"I shared a photo: {photo[1]}."
+        return f"I{SHARED_PHOTO}{photo[1]}."
     if not is_question(sentence):
         return sentence
     head, _, _ = sentence.rpartition(", ")
