@@ -5,146 +5,25 @@
 
 A synthetic benchmark, made here and without data: seeded, and in three splits that share no name, no value and no
 frame of a sentence. Each story carries what every turn means, so that the right operations are known (`demonstrate`).
+
+    names ─► phrases ─► story ─► questions ─► stories ─► world (the benchmark of the command line)
 """
 
-from __future__ import annotations
-
-import random
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Final
-
-from langgraph_memory_r1.bank.base import MemoryFork
-from langgraph_memory_r1.conversations import dated
-from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.evals.personaworld.names import Part, names
 from langgraph_memory_r1.evals.personaworld.phrases import EventKind
-from langgraph_memory_r1.evals.personaworld.questions import CATEGORIES, UNKNOWN, make_questions
-from langgraph_memory_r1.evals.personaworld.story import Difficulty, Event, invent_plot, memory_text
-from langgraph_memory_r1.retrieval import Index
-from langgraph_memory_r1.rules import extract_facts
-from langgraph_memory_r1.schemas import Add, Conversation, Delete, Fact, Memory, Noop, Operation, Turn, Update
+from langgraph_memory_r1.evals.personaworld.questions import CATEGORIES, UNKNOWN
+from langgraph_memory_r1.evals.personaworld.stories import (
+    LONG,
+    QUESTIONS,
+    SPLITS,
+    Demonstration,
+    Story,
+    demonstrate,
+    generate,
+)
+from langgraph_memory_r1.evals.personaworld.story import Difficulty, Event, memory_text
 
 __all__ = [
-    "CATEGORIES", "LONG", "SPLITS", "UNKNOWN",
-    "Difficulty", "Event", "EventKind", "Demonstration", "Story",
+    "CATEGORIES", "LONG", "QUESTIONS", "SPLITS", "UNKNOWN",
+    "Demonstration", "Difficulty", "Event", "EventKind", "Story",
     "demonstrate", "generate", "memory_text",
 ]  # fmt: skip
-
-SPLITS: Final[dict[str, tuple[Part, int]]] = {
-    "train": ("train", 38),
-    "validation": ("validation", 50),
-    "test": ("test", 100),
-}
-"""The part of the world that a split is told in, and how many conversations it has by default."""
-
-LONG: Final[dict[str, int]] = {"long8": 8, "long16": 16, "long32": 32}
-"""Further splits, told like `test`, by their number of sessions. They go on about the same things: mistakes add up."""
-
-LONG_CONVERSATIONS: Final = 12
-"""Of each length."""
-
-QUESTIONS: Final = 4
-"""About each conversation; 38 times 4 are the 152 that Memory-R1 was trained with."""
-
-_ATTEMPTS: Final = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Story:
-    """A conversation with its questions, and what each of its turns means."""
-
-    conversation: Conversation
-    events: tuple[Event, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Demonstration:
-    """One decision of a Memory Manager that makes no mistake."""
-
-    turn: Turn
-    event: Event
-    facts: tuple[Fact, ...]
-    bank: tuple[Memory, ...]
-    """Before the turn."""
-    operations: tuple[Operation, ...]
-
-
-def generate(
-    split: str = "train",
-    *,
-    seed: int = 0,
-    conversations: int | None = None,
-    questions: int = QUESTIONS,
-    difficulty: Difficulty | None = None,
-) -> list[Story]:
-    """The stories of a split; the same ones for the same arguments.
-
-    Args:
-        split: `train`, `validation`, `test`, `long8`, `long16`, `long32`, or `long` for these three.
-        seed: Other stories for another seed; they still share nothing with another split.
-        conversations: How many; None is the split's default.
-        questions: How many about each conversation.
-        difficulty: How hard they are; a long split says that itself.
-
-    Raises:
-        InputError: There is no such split, or so many questions cannot be asked about such conversations.
-    """
-    if difficulty is not None and split in (*LONG, "long"):
-        raise InputError(f"{split} says itself how hard it is; leave that out, or take the split test with "
-                         f"sessions={LONG.get(split, 16)}.")  # fmt: skip
-    if split == "long":
-        each: dict[str, Any] = {"seed": seed, "conversations": conversations, "questions": questions}
-        return [story for name in LONG for story in generate(name, **each)]
-    part, count = SPLITS["test" if split in LONG else split] if split in (*SPLITS, *LONG) else (None, 0)
-    if part is None:
-        raise InputError(f"PersonaWorld has no split {split!r}; give one of: {', '.join([*SPLITS, *LONG, 'long'])}")
-    if split in LONG:
-        difficulty, count = Difficulty(sessions=LONG[split]), LONG_CONVERSATIONS
-    difficulty = difficulty or Difficulty()
-    wanted = range(1, (conversations or count) + 1)
-    return [_story(part, f"{split}-{seed}-{number}", questions, difficulty) for number in wanted]
-
-
-def demonstrate(story: Story, bank: MemoryFork | None = None) -> Iterator[Demonstration]:
-    """The story told turn by turn to a Memory Manager that makes no mistake: for imitation, and to compare with.
-
-    Args:
-        story: Its facts are those that the extractor `rules` finds; a turn without any is passed over.
-        bank: An empty one, which is filled.
-    """
-    bank = MemoryFork(Index()) if bank is None else bank
-    kept: dict[tuple[str, str], str] = {}
-    for turn, event in zip(story.conversation.turns, story.events, strict=True):
-        facts = tuple(extract_facts([turn]))
-        if not facts:
-            continue
-        before = tuple(bank.all())
-        operation = _right(event, turn, kept)
-        yield Demonstration(turn, event, facts, before, (operation,))
-        [change] = bank.apply([operation])
-        if event.attribute and change.memory_id:
-            kept[event.owner, event.attribute.noun] = change.memory_id
-
-
-def _right(event: Event, turn: Turn, kept: dict[tuple[str, str], str]) -> Operation:
-    if event.attribute is None or event.kind == "repetition":
-        return Noop(source=(turn.id,))
-    if event.kind == "retraction":
-        return Delete(kept[event.owner, event.attribute.noun], (turn.id,))
-    text = memory_text(event.owner, event.attribute, event.values)
-    if event.kind == "new":
-        return Add(text, turn.speaker, turn.at, (turn.id,), turn.session)
-    return Update(kept[event.owner, event.attribute.noun], text, (turn.id,), turn.at)
-
-
-def _story(part: Part, name: str, count: int, difficulty: Difficulty) -> Story:
-    for attempt in range(_ATTEMPTS):
-        rng = random.Random(f"{name}/{attempt}")
-        plot = invent_plot(part, difficulty, rng, names(part, rng))
-        if len(plot.items) >= count:
-            asked = make_questions(part, plot, difficulty, count, rng, name)
-            return Story(dated(Conversation(name, plot.turns, asked)), plot.events)
-    raise InputError(
-        f"{difficulty.sessions} sessions of {difficulty.turns} turns do not hold {count} questions; give more turns."
-    )

@@ -24,17 +24,17 @@ _PARTS: Final[tuple[Part, ...]] = ("base", "base", "base", "base", "train", "tra
 
 
 def part_of(text: str) -> Part:
-    """The part of the world in which a name, or the frame of a sentence, may occur."""
+    """Return the part of the world in which a name, or the frame of a sentence, may occur."""
     return _PARTS[crc32(text.encode()) % len(_PARTS)]
 
 
 def names(part: Part, rng: random.Random) -> Iterator[str]:
-    """Names of one part, no two of them the same.
+    """Yield the names of one part in random order, none twice.
 
     Raises:
         InputError: They are used up.
     """
-    own = _own(part)
+    own = _names_in(part)
     seen: set[str] = set()
     while len(seen) < len(own):
         name = rng.choice(own)
@@ -46,11 +46,11 @@ def names(part: Part, rng: random.Random) -> Iterator[str]:
 
 @cache
 def all_names() -> tuple[str, ...]:
-    """All names of all parts: two syllables that differ, 7,140 in all."""
+    """Return all names of all parts: two syllables that differ, 7,140 in all."""
     syllables = [consonant + vowel for consonant in CONSONANTS for vowel in VOWELS]
     return tuple(f"{first}{second}".capitalize() for first in syllables for second in syllables if first != second)
 
 
 @cache
-def _own(part: Part) -> tuple[str, ...]:
+def _names_in(part: Part) -> tuple[str, ...]:
     return tuple(name for name in all_names() if part_of(name) == part)

@@ -54,7 +54,7 @@ ATTRIBUTES: Final = (
     Attribute("trip", False, (*_PLACE, "I am planning a trip to {new}")),
 )
 
-_CORES: Final[dict[EventKind, tuple[str, ...]]] = {
+_TURN_CORES: Final[dict[EventKind, tuple[str, ...]]] = {
     "new": (
         "my {noun} is called {new}",
         "my {noun} is {new}",
@@ -116,7 +116,7 @@ _TAILS: Final = (
     " and I wanted you to know", " and I am fine with that", ", just saying", ", that is all",
 )  # fmt: skip
 
-_ASKED: Final[dict[QuestionForm, tuple[str, ...]]] = {
+_QUESTION_CORES: Final[dict[QuestionForm, tuple[str, ...]]] = {
     "value": (
         "what is {owner}'s {noun} called?",
         "what is the name of {owner}'s {noun}?",
@@ -138,30 +138,31 @@ _ASKED: Final[dict[QuestionForm, tuple[str, ...]]] = {
         "what is the date on which {owner} told us of the {noun} {known}?",
     ),
 }
-_ASKING: Final = (
+_QUESTION_OPENERS: Final = (
     "", "Please, ", "Quick question: ", "Do you remember, ", "Once more, ", "I forgot, ", "Help me: ", "Tell me, ",
 )  # fmt: skip
 
 
 @cache
 def turn_frames(part: Part, kind: EventKind, attribute: Attribute | None = None) -> tuple[str, ...]:
-    """The frames of turns that a split may use."""
+    """Return the frames of turns that a split may use."""
     own = {"new": attribute.new, "additive": attribute.more}.get(kind, ()) if attribute else ()
-    return _frames(part, _OPENERS, (*_CORES[kind], *own), tuple(f"{tail}." for tail in _TAILS))
+    return _frames(part, _OPENERS, (*_TURN_CORES[kind], *own), tuple(f"{tail}." for tail in _TAILS))
 
 
 @cache
-def question_frames(part: Part, ask: QuestionForm) -> tuple[str, ...]:
-    """The frames of questions that a split may use."""
-    return _frames(part, _ASKING, _ASKED[ask], ("",))
+def question_frames(part: Part, form: QuestionForm) -> tuple[str, ...]:
+    """Return the frames of questions that a split may use."""
+    return _frames(part, _QUESTION_OPENERS, _QUESTION_CORES[form], ("",))
 
 
 def fill(frames: Sequence[str], rng: random.Random, **names: str) -> str:
-    """One of the frames, with names in it."""
+    """Draw one of the frames and put names in it."""
     text = rng.choice(frames).format(**names)
     return text[:1].upper() + text[1:]
 
 
 def _frames(part: Part, openers: Sequence[str], cores: Sequence[str], tails: Sequence[str]) -> tuple[str, ...]:
-    whole = (f"{opener}{core}{tail}" for opener in openers for core in cores for tail in tails)
-    return tuple(frame for frame in whole if part_of(frame) == part)
+    # All combinations are tried, though most belong to another split: the checksum alone keeps the splits apart.
+    frames = (f"{opener}{core}{tail}" for opener in openers for core in cores for tail in tails)
+    return tuple(frame for frame in frames if part_of(frame) == part)

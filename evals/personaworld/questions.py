@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Final
 
@@ -19,28 +18,31 @@ CATEGORIES: Final = ("single-hop", "multi-hop", "temporal", "retracted")
 def make_questions(
     part: Part, plot: Plot, difficulty: Difficulty, count: int, rng: random.Random, name: str
 ) -> tuple[Question, ...]:
-    """So many questions as the conversation holds at most; what was last said about a thing takes turns."""
-    chosen = [item for _, item in zip(range(count), _in_turns(plot.items, rng), strict=False)]
-    return tuple(_question(part, item, plot, difficulty, rng, f"{name}:q{n}") for n, item in enumerate(chosen, 1))
+    """Return `count` questions, fewer where the conversation holds no more; `name` begins their ids.
 
-
-def _in_turns(items: Sequence[Item], rng: random.Random) -> Iterator[Item]:
-    """The items, one of each kind of last event after the other."""
-    mixed = rng.sample(items, len(items))
-    kinds = rng.sample(kinds := sorted({item.last for item in mixed}), len(kinds))
-    piles = [[item for item in mixed if item.last == kind] for kind in kinds]
-    return (item for layer in zip_longest(*piles) for item in layer if item is not None)
+    The kinds of last events take turns, so that what was changed and what was taken back is asked about as often as what
+    was told only once.
+    """
+    items = rng.sample(plot.items, len(plot.items))
+    kinds = rng.sample(kinds := sorted({item.last for item in items}), len(kinds))
+    by_kind = [[item for item in items if item.last == kind] for kind in kinds]
+    ordered = [item for layer in zip_longest(*by_kind) for item in layer if item is not None]
+    return tuple(
+        _question(part, item, plot, difficulty, rng, f"{name}:q{number}")
+        for number, item in enumerate(ordered[:count], 1)
+    )
 
 
 def _question(part: Part, item: Item, plot: Plot, difficulty: Difficulty, rng: random.Random, name: str) -> Question:
+    """Return a question about an item: over another item of its owner, for a date, or for its values."""
     owner, noun = item.owner, item.attribute.noun
     evidence = item.evidence()
-    known = _landmarks(item, plot.items)
-    if item.values and known and rng.random() < difficulty.hops:
-        other = rng.choice(known)
-        text = fill(
-            question_frames(part, "bridge"), rng, noun=noun, other=other.attribute.noun, known=join_values(other.values)
-        )
+    # What a question can name the owner by in place of the name.
+    landmarks = [other for other in plot.items if other is not item and other.owner == owner and len(other.values) == 1]
+    if item.values and landmarks and rng.random() < difficulty.hops:
+        other = rng.choice(landmarks)
+        names = {"noun": noun, "other": other.attribute.noun, "known": join_values(other.values)}
+        text = fill(question_frames(part, "bridge"), rng, **names)
         both = tuple(dict.fromkeys([*other.evidence(), *evidence]))
         return Question(text, join_values(item.values), both, "multi-hop", name)
     if len(item.values) == 1 and item.last in ("new", "correction") and rng.random() < difficulty.times:
@@ -50,11 +52,5 @@ def _question(part: Part, item: Item, plot: Plot, difficulty: Difficulty, rng: r
     text = fill(question_frames(part, "value"), rng, owner=owner, noun=noun)
     if not item.values:
         return Question(text, UNKNOWN, evidence, "retracted", name)
-    return Question(
-        text, join_values(item.values), evidence, "multi-hop" if len(item.values) > 1 else "single-hop", name
-    )
-
-
-def _landmarks(item: Item, items: Sequence[Item]) -> list[Item]:
-    """Other things about the same person by which a question can name them."""
-    return [other for other in items if other is not item and other.owner == item.owner and len(other.values) == 1]
+    category = "multi-hop" if len(item.values) > 1 else "single-hop"
+    return Question(text, join_values(item.values), evidence, category, name)

@@ -1,4 +1,4 @@
-"""What happens in a conversation: people tell, add to, correct, take back and repeat things about themselves."""
+"""The plot of a conversation: people tell, add to, correct, take back and repeat things about themselves."""
 
 from __future__ import annotations
 
@@ -77,9 +77,9 @@ class Item:
         return self.events[-1].kind
 
     def evidence(self) -> tuple[str, ...]:
-        """The turns that hold what is known now, and what they made void: back to where it was first told.
+        """Return the turns that hold the present values, and what they made void: back to where they were new.
 
-        A retraction ends that: what is told afterwards is new.
+        A retraction ends that: what comes afterwards is new.
         """
         turns: list[str] = []
         for event in reversed(self.events):
@@ -99,83 +99,72 @@ class Plot:
 
 
 def memory_text(owner: str, attribute: Attribute, values: tuple[str, ...]) -> str:
-    """How a good memory says it, as in "Kamo's dog: Biru and Sefa."."""
+    """Return what a good memory says, as in "Kamo's dog: Biru and Sefa."."""
     return f"{owner}'s {attribute.noun}: {join_values(values)}."
 
 
 def join_values(values: tuple[str, ...]) -> str:
-    """Several values as people write them."""
+    """Join several values as people write them: "Biru, Sefa and Lomi"."""
     return " and ".join([", ".join(values[:-1]), values[-1]] if len(values) > 1 else values)
 
 
 def invent_plot(part: Part, difficulty: Difficulty, rng: random.Random, names: Iterator[str]) -> Plot:
-    """A conversation in the words of one part of the world."""
+    """Invent a conversation in the phrases of one part of the world; `names` gives its people and values."""
     people = [next(names) for _ in range(difficulty.speakers)]
     topics = {person: rng.sample(ATTRIBUTES, min(difficulty.attributes, len(ATTRIBUTES))) for person in people}
     items: dict[tuple[str, str], Item] = {}
     turns: list[Turn] = []
     events: list[Event] = []
-    for number, at in enumerate(_moments(difficulty.sessions, rng), 1):
-        for place in range(1, difficulty.turns + 1):
-            owner, mark = rng.choice(people), f"D{number}:{place}"
-            event, text = _happen(part, difficulty, rng, names, mark, owner, topics[owner], items)
-            moment = at + timedelta(minutes=place)
-            turns.append(Turn(owner, text, moment, mark, f"session_{number}"))
+    days = sorted(rng.sample(range(_DAYS), difficulty.sessions))
+    beginnings = [_YEAR + timedelta(days=day, hours=rng.randrange(8, 20)) for day in days]
+    for number, beginning in enumerate(beginnings, 1):
+        for minute in range(1, difficulty.turns + 1):
+            owner, turn_id = rng.choice(people), f"D{number}:{minute}"
+            event, text = _next_event(part, difficulty, rng, names, turn_id, owner, topics[owner], items)
+            turns.append(Turn(owner, text, beginning + timedelta(minutes=minute), turn_id, f"session_{number}"))
             events.append(event)
     return Plot(tuple(turns), tuple(events), tuple(items.values()))
 
 
-def _moments(sessions: int, rng: random.Random) -> list[datetime]:
-    days = sorted(rng.sample(range(_DAYS), sessions))
-    return [_YEAR + timedelta(days=day, hours=rng.randrange(8, 20)) for day in days]
-
-
-def _happen(
+def _next_event(
     part: Part,
     difficulty: Difficulty,
     rng: random.Random,
     names: Iterator[str],
-    turn: str,
+    turn_id: str,
     owner: str,
     topics: list[Attribute],
     items: dict[tuple[str, str], Item],
 ) -> tuple[Event, str]:
-    """One turn: the event, and how it is said."""
+    """Return the event of one turn and its text; what is new or changed is noted in `items`."""
     if rng.random() < difficulty.small_talk:
-        return Event(turn, "small-talk"), fill(turn_frames(part, "small-talk"), rng)
-    known = [item for (person, _), item in items.items() if person == owner and item.values]
-    fresh = _untold(owner, topics, items)
-    if known and (not fresh or rng.random() < difficulty.changes):
-        item = rng.choice(known)
-        kind = _change(item, rng)
+        return Event(turn_id, "small-talk"), fill(turn_frames(part, "small-talk"), rng)
+    remembered = [item for (person, _), item in items.items() if person == owner and item.values]
+    # What the owner has not spoken about; once that is used up, what was taken back may be told anew.
+    fresh = [attribute for attribute in topics if (owner, attribute.noun) not in items]
+    fresh = fresh or [attribute for attribute in topics if not items[owner, attribute.noun].values]
+    if remembered and (not fresh or rng.random() < difficulty.changes):
+        item = rng.choice(remembered)
+        kind = _draw_change(item, rng)
     elif fresh:
         attribute = rng.choice(fresh)
         kind, item = "new", items.setdefault((owner, attribute.noun), Item(owner, attribute, ()))
     else:
-        return Event(turn, "small-talk"), fill(turn_frames(part, "small-talk"), rng)
+        return Event(turn_id, "small-talk"), fill(turn_frames(part, "small-talk"), rng)
     old = item.values
     new = next(names) if kind in ("new", "additive", "correction") else ""
-    item.values = _after(kind, old, new)
-    event = Event(turn, kind, owner, item.attribute, item.values)
+    item.values = {"additive": (*old, new), "retraction": (), "repetition": old}.get(kind, (new,))
+    event = Event(turn_id, kind, owner, item.attribute, item.values)
     item.events.append(event)
     frames = turn_frames(part, kind, item.attribute)
     return event, fill(frames, rng, noun=item.attribute.noun, new=new, old=join_values(old) if old else "")
 
 
-def _untold(owner: str, topics: list[Attribute], items: dict[tuple[str, str], Item]) -> list[Attribute]:
-    """What a person has not spoken about; once that is used up, what was taken back."""
-    never = [attribute for attribute in topics if (owner, attribute.noun) not in items]
-    return never or [attribute for attribute in topics if not items[owner, attribute.noun].values]
-
-
-def _change(item: Item, rng: random.Random) -> EventKind:
+def _draw_change(item: Item, rng: random.Random) -> EventKind:
+    """Draw what happens to something remembered: each entry of the list is one chance."""
     kinds: list[EventKind] = ["repetition", "repetition", "retraction"]
     if len(item.values) == 1:
         kinds += ["correction", "correction"]
     if item.attribute.several and len(item.values) < MOST_VALUES:
         kinds += ["additive"] * 5
     return rng.choice(kinds)
-
-
-def _after(kind: EventKind, old: tuple[str, ...], new: str) -> tuple[str, ...]:
-    return {"additive": (*old, new), "retraction": (), "repetition": old}.get(kind, (new,))

@@ -22,8 +22,8 @@ from langgraph_memory_r1.schemas import Conversation, Question
 
 __all__ = ["PersonaWorld"]
 
-_OWN: Final = {"seed": 0, "conversations": None, "questions": QUESTIONS}
-_KNOBS: Final = {item.name: item.default for item in fields(Difficulty)}
+_ARGUMENTS: Final = {"seed": 0, "conversations": None, "questions": QUESTIONS}
+_DIFFICULTY: Final = {item.name: item.default for item in fields(Difficulty)}
 
 
 class PersonaWorld(Benchmark):
@@ -55,20 +55,20 @@ class PersonaWorld(Benchmark):
         questions: int = QUESTIONS,
         difficulty: Difficulty | None = None,
     ) -> None:
-        self._own: dict[str, Any] = {"seed": seed, "conversations": conversations, "questions": questions}
+        self._arguments: dict[str, Any] = {"seed": seed, "conversations": conversations, "questions": questions}
         self._difficulty = difficulty
 
     @classmethod
     def of(cls, changes: Sequence[str]) -> PersonaWorld:
-        """The world that `key=value` pairs describe: arguments of this class, or fields of `Difficulty`.
+        """Return the world that `key=value` pairs describe: arguments of this class, or fields of `Difficulty`.
 
         Raises:
             InputError: A key is unknown, or a value is no number that can be meant; the message names it.
         """
-        given: dict[str, Any] = dict(_change(change) for change in changes)
-        own = {key: value for key, value in given.items() if key in _OWN}
-        knobs = {key: value for key, value in given.items() if key in _KNOBS}
-        return cls(**own, difficulty=Difficulty(**knobs) if knobs else None)
+        settings: dict[str, Any] = dict(map(_read_setting, changes))
+        arguments = {key: value for key, value in settings.items() if key in _ARGUMENTS}
+        difficulty = {key: value for key, value in settings.items() if key in _DIFFICULTY}
+        return cls(**arguments, difficulty=Difficulty(**difficulty) if difficulty else None)
 
     def load(
         self,
@@ -78,7 +78,7 @@ class PersonaWorld(Benchmark):
         on_skip: Callable[[str], None] | None = None,
         allow_modified: bool = False,
     ) -> Dataset:
-        """One split, made anew.
+        """Make one split.
 
         Raises:
             InputError: A file was named, there is no such split, or it says itself how hard it is.
@@ -86,15 +86,17 @@ class PersonaWorld(Benchmark):
         if path is not None:
             raise self._without_file()
         chosen = self._split(split, None, None)
-        told = tuple(story.conversation for story in generate(chosen, difficulty=self._difficulty, **self._own))
-        content = json.dumps([asdict(each) for each in told], default=str).encode()
+        conversations = tuple(
+            story.conversation for story in generate(chosen, difficulty=self._difficulty, **self._arguments)
+        )
+        content = json.dumps([asdict(each) for each in conversations], default=str).encode()
         return Dataset(
-            self.name, chosen, hashlib.sha256(content).hexdigest(), modified=False, conversations=told,
+            self.name, chosen, hashlib.sha256(content).hexdigest(), modified=False, conversations=conversations,
             notes=self.notes(None),
         )  # fmt: skip
 
     def source(self, split: str | None = None) -> Source:
-        """There is none.
+        """Refuse: there is no file.
 
         Raises:
             InputError: Always.
@@ -102,11 +104,11 @@ class PersonaWorld(Benchmark):
         raise self._without_file()
 
     def unanswerable(self, question: Question) -> bool:
-        """Whether what is asked about was taken back."""
+        """Return whether what is asked about was taken back."""
         return question.gold == UNKNOWN
 
     def parse(self, content: bytes, place: str, skipped: Skipped) -> Iterable[Conversation]:
-        """There is no file to read.
+        """Refuse: there is no file to read.
 
         Raises:
             InputError: Always.
@@ -114,31 +116,34 @@ class PersonaWorld(Benchmark):
         raise self._without_file()
 
     def notes(self, source: Source | None) -> tuple[str, ...]:
-        """What is not as it is by default."""
-        told = ", ".join(f"{key}={value}" for key, value in self._changed().items())
-        return (f"the world is not the default one: {told}",) if told else ()
-
-    def _changed(self) -> dict[str, Any]:
-        knobs = asdict(self._difficulty) if self._difficulty else {}
-        return {key: value for key, value in (self._own | knobs).items() if value != (_OWN | _KNOBS)[key]}
+        """Name what is not as it is by default."""
+        settings = self._arguments | (asdict(self._difficulty) if self._difficulty else {})
+        defaults = _ARGUMENTS | _DIFFICULTY
+        changed = ", ".join(f"{key}={value}" for key, value in settings.items() if value != defaults[key])
+        return (f"the world is not the default one: {changed}",) if changed else ()
 
     def _without_file(self) -> InputError:
         return InputError(f"{self.name} is made on the spot and has no data file; leave --data and --download out.")
 
 
-def _change(change: str) -> tuple[str, float | int]:
+def _read_setting(change: str) -> tuple[str, float | int]:
+    """Return the key and the number of `key=value`.
+
+    Raises:
+        InputError: The key is unknown, or the value is no number that can be meant.
+    """
     key, _, value = change.partition("=")
-    known = _OWN | _KNOBS
-    if key not in known:
-        close = difflib.get_close_matches(key, known, 1)
-        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(known)}."
+    defaults = _ARGUMENTS | _DIFFICULTY
+    if key not in defaults:
+        close = difflib.get_close_matches(key, defaults, 1)
+        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(defaults)}."
         raise InputError(f"PersonaWorld has no {key!r} to set; {hint}")
-    share = isinstance(known[key], float)
+    share = isinstance(defaults[key], float)
     try:
         number = float(value) if share else int(value)
     except ValueError as error:
         what = "a share from 0 to 1" if share else "a whole number"
-        raise InputError(f"{key} is {what}, not {value!r}; write {key}={known[key] or 1}") from error
-    if key in _OWN and number < (least := int(key != "seed")):
+        raise InputError(f"{key} is {what}, not {value!r}; write {key}={defaults[key] or 1}") from error
+    if key in _ARGUMENTS and number < (least := int(key != "seed")):  # Difficulty checks the range of its own fields
         raise InputError(f"{key}={number} is out of range; give {least} to any number.")
     return key, number
