@@ -44,7 +44,7 @@ def test_a_run_keeps_each_text_once_and_every_later_hit(tmp_path: Path) -> None:
     found = [result(system, "c1/0", 1.0, retrieved=many, evidence=["D2:90", "D9:9"]) for system in ("a", "b")]
     run = read_run(write_run(tmp_path / "run", found))
     first = run.results[0]
-    assert (len(first.retrieved), first.hits, first.looked_at, first.found) == (61, (60,), 100, 0.5)
+    assert (len(first.retrieved), first.hits, first.looked_at, first.evidence_share) == (61, (60,), 100, 0.5)
     assert len(run.memories) == 61
     assert run.results[1].retrieved == first.retrieved
 

@@ -20,8 +20,8 @@ def make_questions(
 ) -> tuple[Question, ...]:
     """Return `count` questions, fewer where the conversation holds no more; `name` begins their ids.
 
-    The kinds of last events take turns, so that what was changed and what was taken back is asked about as often as what
-    was told only once.
+    The kinds of last events take turns, so that what was changed and what was taken back is asked about as often as
+    what was told only once.
     """
     items = rng.sample(plot.items, len(plot.items))
     kinds = rng.sample(kinds := sorted({item.last for item in items}), len(kinds))

@@ -17,13 +17,14 @@ from langgraph_memory_r1.evals.report.page import page
 from langgraph_memory_r1.evals.report.result_tables import Table
 from langgraph_memory_r1.evals.report.results import Run, read_run
 from langgraph_memory_r1.evals.report.sections import report_sections, summary
+from langgraph_memory_r1.jsonl import write_file
 
 __all__ = ["write_report", "ReportFiles", "read_run", "Run", "summary", "Table", "compare", "Comparison", "Flip"]
 
 
 @dataclass(frozen=True, slots=True)
 class ReportFiles:
-    """Where a report lies."""
+    """The files of a report."""
 
     markdown: Path
     html: Path
@@ -42,14 +43,8 @@ def write_report(run: str | os.PathLike[str] | Run, *, paper_labels: str | None 
     if not isinstance(run, Run):
         run = read_run(run)
     sections = report_sections(run, paper_labels=paper_labels)
-    written = ReportFiles(run.folder / "report.md", run.folder / "report.html")
-    _write(written.markdown, markdown(run, sections))
-    _write(written.html, page(run, sections))
-    return written
-
-
-def _write(path: Path, text: str) -> None:
-    """The file appears whole or not at all."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
-    unfinished.write_bytes(text.encode("utf-8", "replace"))
-    unfinished.replace(path)
+    files = ReportFiles(run.folder / "report.md", run.folder / "report.html")
+    # A lone surrogate of the data, which UTF-8 does not know, becomes a question mark.
+    write_file(files.markdown, [markdown(run, sections).encode("utf-8", "replace")])
+    write_file(files.html, [page(run, sections).encode("utf-8", "replace")])
+    return files

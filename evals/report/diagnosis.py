@@ -25,29 +25,29 @@ DIAGNOSES = {
 
 
 def verdict_metric(run: Run) -> str:
-    """The metric that decides between right and wrong: a judge where there is one, else the official metric."""
+    """Return the metric that decides between right and wrong: a judge where there is one, else the official metric."""
     judges = [name for name in run.scored if name.startswith("judge")]
     return run.headline if run.headline in judges or not judges else judges[0]
 
 
 def diagnose(result: Result, verdict: str) -> str:
-    """What became of a question: one of `DIAGNOSES`."""
+    """Return what became of a question: one of `DIAGNOSES`."""
     if result.error is not None:
         return "error"
     score = None if result.answer is None else result.scores.get(verdict)
     if score is not None and score >= RIGHT:
         return "right"
-    if result.found is None:
+    if result.evidence_share is None:
         return "not scored" if score is None else "wrong"
     if result.scores.get("evidence_in_bank") == 0:
         return "lost"
-    if result.found < 1:
-        return "partly retrieved" if result.found else "not retrieved"
+    if result.evidence_share < 1:
+        return "partly retrieved" if result.evidence_share else "not retrieved"
     return "found" if score is None else "misread"
 
 
 def count_diagnoses(run: Run) -> dict[str, Counter[str]]:
-    """How often each one occurs, by system."""
+    """Count how often each one occurs, by system."""
     verdict = verdict_metric(run)
     counts: dict[str, Counter[str]] = {system: Counter() for system in run.systems}
     for result in run.results:

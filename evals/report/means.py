@@ -51,68 +51,64 @@ class Means:
 
     def __init__(self, run: Run) -> None:
         self._values: dict[tuple[str, str], list[tuple[str, str, float]]] = defaultdict(list)
-        self._known: dict[tuple[str, str, str | None], Mean | None] = {}
+        self._computed: dict[tuple[str, str, str | None], Mean | None] = {}
         for result in run.results:
             for metric, value in result.scores.items():
                 if value is not None:
                     self._values[result.system, metric].append((result.category, result.conversation, value))
 
     def of(self, system: str, metric: str, category: str | None = None) -> Mean | None:
-        """The mean over a category, or over all questions; None where nothing was measured."""
+        """Return the mean over a category, or over all questions; None where nothing was measured."""
         key = (system, metric, category)
-        if key not in self._known:
+        if key not in self._computed:
             rows = [row for row in self._values[system, metric] if category in (None, row[0])]
-            self._known[key] = _estimate(metric, [row[2] for row in rows], [row[1] for row in rows]) if rows else None
-        return self._known[key]
+            self._computed[key] = _mean(metric, [row[2] for row in rows], [row[1] for row in rows]) if rows else None
+        return self._computed[key]
 
 
 def is_share(metric: str) -> bool:
-    """Whether a score lies between 0 and 1."""
+    """Return whether a score lies between 0 and 1."""
     return metric not in _COUNTS
 
 
 def is_yes_or_no(metric: str) -> bool:
-    """Whether a score is 0 or 1, so that its mean is a share of questions."""
+    """Return whether a score is 0 or 1, so that its mean is a share of questions."""
     return metric == "em" or metric.startswith(("judge", "recall_any", "recall_all"))
 
 
-def _estimate(metric: str, values: Sequence[float], conversations: Sequence[str]) -> Mean:
-    mean = sum(values) / len(values)
-    low, high = wilson(sum(values), len(values)) if is_yes_or_no(metric) else _interval(values, conversations)
-    return Mean(mean, low, high, len(values))
-
-
-def _interval(values: Sequence[float], conversations: Sequence[str]) -> tuple[float, float]:
-    """Over conversations; where they are too few to tell, no shorter than over questions."""
-    intervals = [bootstrap(values, conversations)]
-    if 1 < len(set(conversations)) < ENOUGH:
-        intervals.append(bootstrap(values, ["all"] * len(values)))
-    return min(low for low, _ in intervals), max(high for _, high in intervals)
-
-
 def saturation_curves(run: Run) -> dict[str, tuple[Point, ...]]:
-    """The points of every system that was asked more than once on the way.
+    """Return the points of every system that was asked more than once on the way.
 
     A conversation that has ended keeps its last values, so that all points stand for the same conversations.
     """
     lines: dict[str, dict[str, dict[float, _Line]]] = defaultdict(lambda: defaultdict(dict))
     for line in run.curve:
         lines[line["system"]][line["conversation"]][line["session"]] = line
-    curves = {system: _means(conversations) for system, conversations in lines.items()}
-    return {system: points for system, points in curves.items() if len(points) > 1}
+    curves = {}
+    for system, conversations in lines.items():
+        points = []
+        for session in sorted({session for by_session in conversations.values() for session in by_session}):
+            newest = [
+                by_session[max(before)]
+                for by_session in conversations.values()
+                if (before := [each for each in by_session if each <= session])
+            ]
+            values = {name: [line[name] for line in newest if line.get(name) is not None] for name in QUANTITIES}
+            points.append(Point(session, {name: fmean(numbers) for name, numbers in values.items() if numbers}))
+        if len(points) > 1:
+            curves[system] = tuple(points)
+    return curves
 
 
-def _means(conversations: Mapping[str, Mapping[float, _Line]]) -> tuple[Point, ...]:
-    sessions = sorted({session for lines in conversations.values() for session in lines})
-    return tuple(Point(session, _mean(conversations, session)) for session in sessions)
-
-
-def _mean(conversations: Mapping[str, Mapping[float, _Line]], session: float) -> dict[str, float]:
-    newest = [line for lines in conversations.values() if (line := _newest(lines, session)) is not None]
-    values = {name: [line[name] for line in newest if line.get(name) is not None] for name in QUANTITIES}
-    return {name: fmean(there) for name, there in values.items() if there}
-
-
-def _newest(lines: Mapping[float, _Line], session: float) -> _Line | None:
-    before = [each for each in lines if each <= session]
-    return lines[max(before)] if before else None
+def _mean(metric: str, values: Sequence[float], conversations: Sequence[str]) -> Mean:
+    """Return a mean with its interval: Wilson's for yes or no, else a bootstrap over conversations."""
+    if is_yes_or_no(metric):
+        intervals = [wilson(sum(values), len(values))]
+    else:
+        intervals = [bootstrap(values, conversations)]
+        # Two conversations with the same mean would give an interval of no width: where conversations are too few to
+        # tell how much they differ, the interval is no shorter than the one over questions.
+        if 1 < len(set(conversations)) < ENOUGH:
+            intervals.append(bootstrap(values, ["all"] * len(values)))
+    low, high = min(low for low, _ in intervals), max(high for _, high in intervals)
+    return Mean(sum(values) / len(values), low, high, len(values))

@@ -6,7 +6,7 @@ Data cannot end the block that holds them: `<`, `>` and `&` are written as escap
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from langgraph_memory_r1.evals.report.diagnosis import DIAGNOSES, diagnose, verdict_metric
@@ -26,16 +26,16 @@ _OUTCOMES = tuple(DIAGNOSES)
 
 
 def questions_json(run: Run, most_bytes: int = MOST_BYTES) -> str:
-    """All questions with the answers of all systems."""
+    """Return all questions with the answers of all systems."""
     for depth, longest in _LEVELS:
-        text = json.dumps(_Embedding(run, depth, longest).data(), ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(_QuestionData(run, depth, longest).as_dict(), ensure_ascii=False, separators=(",", ":"))
         content = text.encode("utf-8", "replace")
         if len(content) < most_bytes:
             break
     return content.decode().replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-class _Embedding:
+class _QuestionData:
     """The data of the page, with so many memories of an answer and so many characters of a text."""
 
     def __init__(self, run: Run, depth: int, longest: int) -> None:
@@ -43,7 +43,7 @@ class _Embedding:
         self._metrics = (*headline_metrics(run), *(name for name in _BESIDE if name in run.scored))
         self._numbers: dict[int, int] = {}
 
-    def data(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         run, verdict = self._run, verdict_metric(self._run)
         answers: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
         for result in run.results:
@@ -54,45 +54,42 @@ class _Embedding:
             "categories": run.categories,
             "outcomes": _OUTCOMES,
             "metrics": self._metrics,
-            "questions": [self._question(result, answers[key]) for key, result in run.questions.items()],
-            "memories": [self._memory(number) for number in self._numbers],
-        }
-
-    def _question(self, result: Result, answers: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-        return {
-            "id": result.question_id,
-            "category": self._run.categories.index(result.category),
-            "question": self._cut(result.question),
-            "gold": self._cut(result.gold),
-            "evidence": result.evidence,
-            "evidence_text": [self._cut(text) for text in result.evidence_text],
-            "answers": [answers.get(system) for system in self._run.systems],
+            "questions": [
+                {
+                    "id": result.question_id,
+                    "category": run.categories.index(result.category),
+                    "question": self._cut(result.question),
+                    "gold": self._cut(result.gold),
+                    "evidence": result.evidence,
+                    "evidence_text": [self._cut(text) for text in result.evidence_text],
+                    "answers": [answers[key].get(system) for system in run.systems],
+                }
+                for key, result in run.questions.items()
+            ],
+            "memories": [
+                (self._cut(memory.text), memory.speaker, memory.at, ", ".join(memory.source))
+                for memory in (run.memories[number] for number in self._numbers)
+            ],
         }
 
     def _answer(self, result: Result) -> dict[str, Any]:
-        kept = sorted({*range(min(self._depth, len(result.retrieved))), *result.hits})
+        ranks = sorted({*range(min(self._depth, len(result.retrieved))), *result.hits})
+        scores = [result.scores.get(name) for name in self._metrics]
         return {
             "said": self._cut(result.answer),
             "error": self._cut(result.error),
-            "scores": [_rounded(result.scores.get(name)) for name in self._metrics],
+            "scores": [None if score is None else round(score, 3) for score in scores],
             "selected": self._numbered(result.selected),
-            "retrieved": self._numbered(result.retrieved[place] for place in kept),
-            "hits": [kept.index(place) for place in result.hits],
-            "later": [place + 1 if place < MOST_SHOWN else None for place in kept if place >= self._depth],
+            "retrieved": self._numbered(result.retrieved[rank] for rank in ranks),
+            "hits": [ranks.index(rank) for rank in result.hits],
+            "later": [rank + 1 if rank < MOST_SHOWN else None for rank in ranks if rank >= self._depth],
             "looked_at": result.looked_at,
             "context": result.tokens.get("context"),
         }
 
     def _numbered(self, numbers: Iterable[int]) -> list[int]:
+        """Number the memories anew, in the order in which the page first needs them: what is cut away takes no room."""
         return [self._numbers.setdefault(number, len(self._numbers)) for number in numbers]
-
-    def _memory(self, number: int) -> tuple[str | None, str, str, str]:
-        seen = self._run.memories[number]
-        return self._cut(seen.text), seen.speaker, seen.at, ", ".join(seen.source)
 
     def _cut(self, text: str | None) -> str | None:
         return f"{text[: self._longest]}…" if text is not None and len(text) > self._longest else text
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)

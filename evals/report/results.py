@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.benchmark import BENCHMARKS, benchmark
+from langgraph_memory_r1.jsonl import read_lines
 
 __all__ = ["Result", "Run", "RetrievedMemory", "read_run"]
 
@@ -32,7 +33,7 @@ Line: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class RetrievedMemory:
-    """A memory or turn as a system had it before it."""
+    """A memory or turn that a system put before the Answer Agent."""
 
     text: str
     speaker: str = ""
@@ -42,7 +43,7 @@ class RetrievedMemory:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one system made of one question."""
+    """A system's answer to a question, with what it was retrieved from and its scores."""
 
     system: str
     conversation: str
@@ -64,12 +65,12 @@ class Result:
     """The positions in `retrieved` that hold evidence."""
     looked_at: int = 0
     """How many were retrieved, including those that are not kept."""
-    found: float | None = None
+    evidence_share: float | None = None
     """The share of the evidence among all that was retrieved; None where the question names no evidence."""
 
     @property
     def key(self) -> tuple[str, str]:
-        """Names the question."""
+        """The conversation and the id of the question, which is unique only within it."""
         return self.conversation, self.question_id
 
 
@@ -87,33 +88,33 @@ class Run:
 
     @cached_property
     def systems(self) -> tuple[str, ...]:
-        """In the order in which they were named, else in which they came."""
-        there = dict.fromkeys(result.system for result in self.results)
-        named = [name for name in self.manifest.get("systems", ()) if name in there]
-        return tuple(dict.fromkeys([*named, *there]))
+        """The systems in the order in which they were named, else in which they came."""
+        present = dict.fromkeys(result.system for result in self.results)
+        named = [name for name in self.manifest.get("systems", ()) if name in present]
+        return tuple(dict.fromkeys([*named, *present]))
 
     @cached_property
     def categories(self) -> tuple[str, ...]:
-        """Those that have questions, in the benchmark's order."""
-        there = dict.fromkeys(result.category for result in self.results)
-        named = [name for name in self.manifest.get("categories", ()) if name in there]
-        return tuple(dict.fromkeys([*named, *there]))
+        """The categories that have questions, in the benchmark's order."""
+        present = dict.fromkeys(result.category for result in self.results)
+        named = [name for name in self.manifest.get("categories", ()) if name in present]
+        return tuple(dict.fromkeys([*named, *present]))
 
     @cached_property
     def questions(self) -> dict[tuple[str, str], Result]:
         """One result of each question, in the order of the file."""
-        found: dict[tuple[str, str], Result] = {}
+        questions: dict[tuple[str, str], Result] = {}
         for result in self.results:
-            found.setdefault(result.key, result)
-        return found
+            questions.setdefault(result.key, result)
+        return questions
 
     @cached_property
     def scored(self) -> tuple[str, ...]:
         """The names of all scores that at least one answer has."""
-        there: dict[str, None] = {}
+        names: dict[str, None] = {}
         for result in self.results:
-            there.update(dict.fromkeys(name for name, value in result.scores.items() if value is not None))
-        return tuple(there)
+            names.update(dict.fromkeys(name for name, value in result.scores.items() if value is not None))
+        return tuple(names)
 
     @cached_property
     def own_metric(self) -> str:
@@ -133,79 +134,70 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
     Raises:
         InputError: It is none, or a line of it is broken; the message names the place.
     """
-    place = Path(folder)
-    manifest = _manifest(place / "manifest.json")
+    folder = Path(folder)
+    manifest = _manifest(folder / "manifest.json")
     memories: dict[RetrievedMemory, int] = {}
-    results = tuple(_results(place / "results.jsonl", memories))
+    results = []
+    for place, line in _lines(folder / "results.jsonl"):
+        try:
+            results.append(_result(line, memories))
+        except KeyError as error:
+            raise InputError(f"{place} has no {error}; run the same evaluation again") from error
     if not results:
-        raise InputError(f"{place} holds no results; run `memory-r1 eval` to its end first")
+        raise InputError(f"{folder} holds no results; run `memory-r1 eval` to its end first")
     banks, costs, curve = (
-        tuple(line for _, line in _lines(place / f"{name}.jsonl")) for name in ("banks", "costs", "curve")
+        tuple(line for _, line in _lines(folder / f"{name}.jsonl")) for name in ("banks", "costs", "curve")
     )
-    return Run(place, manifest, results, tuple(memories), banks, costs, curve)
+    return Run(folder, manifest, tuple(results), tuple(memories), banks, costs, curve)
 
 
 def _manifest(path: Path) -> Mapping[str, Any]:
     try:
-        found = json.loads(path.read_bytes())
+        manifest = json.loads(path.read_bytes())
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror}); name a folder that `memory-r1 eval` wrote"
         ) from error
     except ValueError as error:
         raise InputError(f"{path} is not JSON ({error}); run the evaluation again") from error
-    if not isinstance(found, dict):
+    if not isinstance(manifest, dict):
         raise InputError(f"{path} is not a manifest; run the evaluation again")
-    return found
+    return manifest
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Line]]:
-    """The objects of a JSONL file with their places; nothing where there is no file."""
+    """Yield the objects of a JSONL file with their places; nothing where there is no file."""
     if not path.exists():
         return
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, 1):
-            try:
-                line = json.loads(raw)
-            except ValueError as error:
-                raise InputError(f"{path}:{number} is not JSON; run the same evaluation again") from error
-            if not isinstance(line, dict):
-                raise InputError(f"{path}:{number} is not an object; run the same evaluation again")
-            yield f"{path}:{number}", line
-
-
-def _results(path: Path, memories: dict[RetrievedMemory, int]) -> Iterator[Result]:
-    for place, line in _lines(path):
+    for number, raw in read_lines(path, "results that `memory-r1 eval` wrote"):
         try:
-            yield _result(line, memories)
-        except KeyError as error:
-            raise InputError(f"{place} has no {error}; run the same evaluation again") from error
+            line = json.loads(raw)
+        except ValueError as error:
+            raise InputError(f"{path}:{number} is not JSON; run the same evaluation again") from error
+        if not isinstance(line, dict):
+            raise InputError(f"{path}:{number} is not an object; run the same evaluation again")
+        yield f"{path}:{number}", line
 
 
 def _result(line: Line, memories: dict[RetrievedMemory, int]) -> Result:
+    """Return a line's result; its memories are numbered in `memories`, each once for the whole run."""
     retrieved = line.get("retrieved") or []
-    kept = [each for place, each in enumerate(retrieved) if place < MOST_SHOWN or each.get("hit")]
-    evidence = tuple(line["evidence"])
+    shown = [each for rank, each in enumerate(retrieved) if rank < MOST_SHOWN or each.get("hit")]
+    evidence = frozenset(line["evidence"])
+    hit_turns = {turn for each in shown if each.get("hit") for turn in each.get("source") or ()}
     return Result(
         line["system"], line["conversation"], line["question_id"], line["category"] or "none", line["question"],
-        line["gold"], evidence, tuple(line.get("evidence_text") or ()), line["answer"], line.get("error"),
-        line["scores"], line.get("tokens") or {},
-        tuple(_numbers(line.get("selected") or (), memories)), tuple(_numbers(kept, memories)),
-        tuple(place for place, each in enumerate(kept) if each.get("hit")),
-        line.get("looked_at", len(retrieved)), _found(evidence, kept),
+        line["gold"], tuple(line["evidence"]), tuple(line.get("evidence_text") or ()), line["answer"],
+        line.get("error"), line["scores"], line.get("tokens") or {},
+        tuple(_numbers(line.get("selected") or (), memories)), tuple(_numbers(shown, memories)),
+        tuple(rank for rank, each in enumerate(shown) if each.get("hit")),
+        line.get("looked_at", len(retrieved)), len(hit_turns & evidence) / len(evidence) if evidence else None,
     )  # fmt: skip
 
 
 def _numbers(raw: Iterable[Line], memories: dict[RetrievedMemory, int]) -> Iterator[int]:
     for each in raw:
-        seen = RetrievedMemory(
+        memory = RetrievedMemory(
             each["text"], each.get("speaker") or "", each.get("at") or "", tuple(each.get("source") or ())
         )
-        yield memories.setdefault(seen, len(memories))
-
-
-def _found(evidence: Sequence[str], kept: Sequence[Line]) -> float | None:
-    if not evidence:
-        return None
-    sources = {turn for each in kept if each.get("hit") for turn in each.get("source") or ()}
-    return len(sources & set(evidence)) / len(set(evidence))
+        yield memories.setdefault(memory, len(memories))
