@@ -19,7 +19,7 @@ from langgraph_memory_r1.evals.report import read_run, summary, write_report
 from langgraph_memory_r1.evals.report.diagnosis import DIAGNOSES, count_diagnoses, diagnose, verdict_metric
 from langgraph_memory_r1.evals.report.means import Mean, Means, saturation_curves
 from langgraph_memory_r1.evals.report.question_data import questions_json
-from langgraph_memory_r1.evals.report.result_tables import answers, by_category, operations, outcomes
+from langgraph_memory_r1.evals.report.result_tables import answers, banks, by_category, outcomes
 from langgraph_memory_r1.evals.report.results import Run
 from langgraph_memory_r1.evals.report.svg import Line, bars, lines, scatter
 from support.runs import memory, result, write_lines, write_run
@@ -150,12 +150,12 @@ def test_the_tables_count_what_the_results_say(tmp_path: Path) -> None:
 
 def test_banks_are_added_up_and_lost_facts_weighted_by_questions(tmp_path: Path) -> None:
     bank = {"system": "memory-r1", "turns": 10, "memories": 6, "facts": 9, "operations": {"ADD": 6, "NOOP": 2}}
-    banks = [
+    lines = [
         {**bank, "conversation": "c1", "lost_facts": 0.5, "questions": 1},
         {**bank, "conversation": "c2", "lost_facts": 0.1, "questions": 3},
         {"system": "memory-r1", "conversation": "c3", "questions": 2, "error": "not remembered yet"},
     ]
-    table = operations(small(tmp_path, banks=banks))
+    table = banks(small(tmp_path, banks=lines))
     assert table is not None
     assert table.rows == (
         ("memory-r1", "20", "18", "12", "12 (75 %)", "0 (0 %)", "0 (0 %)", "4 (25 %)", "20.0"),

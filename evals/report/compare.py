@@ -94,20 +94,36 @@ def compare(
     """
     first = read_run(a)
     second = first if b is None else read_run(b)
-    sides = _Side(first, _chosen(first, systems[:1])), _Side(second, _chosen(second, systems[-1:]))
+    sides = _Side(first, _system(first, systems[:1])), _Side(second, _system(second, systems[-1:]))
     if sides[0] == sides[1]:
         raise InputError(f"{a} is compared with itself; name two systems of it: {', '.join(first.systems)}")
-    pairs = _pairs(*sides)
-    named = tuple(metrics) or _shared_metrics(first, second)
-    found = {metric: both for metric in named if (both := _scores(pairs, metric))}
-    if missing := [metric for metric in metrics if metric not in found]:
-        raise InputError(f"no question has {missing[0]} on both sides; there are: {', '.join(found) or 'none'}")
-    verdict = named[0] if metrics else verdict_metric(first)
-    names = _names(*sides)
-    tables = (_overall(found), *_by_category(pairs, verdict, first.categories))
-    differences = {metric: _numbers(both) for metric, both in found.items()}
-    flips = tuple(_flips(pairs, verdict))
-    return Comparison(*names, tables, flips, tuple(_doubts(*sides, pairs)), differences)
+    results, others = (side.results() for side in sides)
+    pairs = [(result, others[key]) for key, result in results.items() if key in others]
+    if not pairs:
+        raise InputError(f"{first.folder} and {second.folder} share no question; compare runs of the same split")
+    recalls = [f"{family}@{cut}" for family, cuts in recall_families(first).items() for cut in cuts]
+    shared = [name for name in (*answer_metrics(first), *recalls, "coverage") if name in second.scored]
+    scores = {metric: both for metric in metrics or shared if (both := _scores(pairs, metric))}
+    if missing := [metric for metric in metrics if metric not in scores]:
+        raise InputError(f"no question has {missing[0]} on both sides; there are: {', '.join(scores) or 'none'}")
+    verdict = metrics[0] if metrics else verdict_metric(first)
+    note = (
+        "Scores × 100. B − A with its 95 % interval over the same questions; p: how often chance alone gives so large "
+        "a difference, if questions (or whole conversations) had fallen to either side alike."
+    )
+    rows = tuple(_row(metric, both) for metric, both in scores.items())
+    tables = [Table("All questions", ("metric", *_TITLES), rows, note)]
+    by_category = [
+        _row(category, both)
+        for category in first.categories
+        if (both := _scores([pair for pair in pairs if pair[0].category == category], verdict))
+    ]
+    if len(by_category) > 1:
+        tables.append(Table(f"{verdict} by category", ("category", *_TITLES), tuple(by_category)))
+    names = [side.system if first is second else f"{side.run.folder.name}: {side.system}" for side in sides]
+    differences = {metric: asdict(both.test()) for metric, both in scores.items()}
+    flips, notes = _flips(pairs, verdict), tuple(_doubts(*sides, pairs))
+    return Comparison(names[0], names[1], tuple(tables), flips, notes, differences)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,58 +138,19 @@ class _Scores:
         return paired(self.a, self.b, self.conversations)
 
 
-def _chosen(run: Run, wanted: Sequence[str]) -> str:
-    if wanted:
-        if wanted[0] not in run.systems:
-            raise InputError(f"{run.folder} has no system {wanted[0]!r}; it has: {', '.join(run.systems)}")
-        return wanted[0]
+def _system(run: Run, names: Sequence[str]) -> str:
+    if names:
+        if names[0] not in run.systems:
+            raise InputError(f"{run.folder} has no system {names[0]!r}; it has: {', '.join(run.systems)}")
+        return names[0]
     return _PREFERRED if _PREFERRED in run.systems else run.systems[0]
 
 
-def _pairs(a: _Side, b: _Side) -> list[tuple[Result, Result]]:
-    others = b.results()
-    pairs = [(result, others[key]) for key, result in a.results().items() if key in others]
-    if not pairs:
-        raise InputError(f"{a.run.folder} and {b.run.folder} share no question; compare runs of the same split")
-    return pairs
-
-
-def _shared_metrics(a: Run, b: Run) -> tuple[str, ...]:
-    families = recall_families(a)
-    recalls = [f"{family}@{cut}" for family, cuts in families.items() for cut in cuts]
-    there = set(b.scored)
-    return tuple(name for name in (*answer_metrics(a), *recalls, "coverage") if name in there)
-
-
 def _scores(pairs: Sequence[tuple[Result, Result]], metric: str) -> _Scores | None:
+    """Return the scores of the questions that both sides have one for; None where there is no such question."""
     rows = [(a.scores.get(metric), b.scores.get(metric), a.conversation) for a, b in pairs]
-    there = [(x, y, conversation) for x, y, conversation in rows if x is not None and y is not None]
-    return _Scores(*(list(column) for column in zip(*there, strict=True))) if there else None
-
-
-def _names(a: _Side, b: _Side) -> tuple[str, str]:
-    if a.run is b.run:
-        return a.system, b.system
-    return f"{a.run.folder.name}: {a.system}", f"{b.run.folder.name}: {b.system}"
-
-
-def _overall(found: Mapping[str, _Scores]) -> Table:
-    rows = tuple(_row(metric, both) for metric, both in found.items())
-    note = (
-        "Scores × 100. B − A with its 95 % interval over the same questions; p: how often chance alone gives so large "
-        "a difference, if questions (or whole conversations) had fallen to either side alike."
-    )
-    return Table("All questions", ("metric", *_TITLES), rows, note)
-
-
-def _by_category(pairs: Sequence[tuple[Result, Result]], metric: str, categories: Sequence[str]) -> Iterator[Table]:
-    rows = []
-    for category in categories:
-        both = _scores([pair for pair in pairs if pair[0].category == category], metric)
-        if both:
-            rows.append(_row(category, both))
-    if len(rows) > 1:
-        yield Table(f"{metric} by category", ("category", *_TITLES), tuple(rows))
+    scored = [(x, y, conversation) for x, y, conversation in rows if x is not None and y is not None]
+    return _Scores(*(list(column) for column in zip(*scored, strict=True))) if scored else None
 
 
 def _row(name: str, both: _Scores) -> Row:
@@ -186,12 +163,8 @@ def _row(name: str, both: _Scores) -> Row:
     return (name, f"{test.n:,}", *means, difference, *chances, f"{a_better:,}", f"{b_better:,}")
 
 
-def _numbers(both: _Scores) -> dict[str, float | None]:
-    return asdict(both.test())
-
-
 def _signed(value: float) -> str:
-    """Times 100 with its sign; what rounds to zero is +0.0."""
+    """Write a value times 100 with its sign; what rounds to zero is +0.0."""
     return f"{round(100 * value, 1) + 0.0:+.1f}".replace("-", "−")
 
 
@@ -201,18 +174,19 @@ def _p(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _flips(pairs: Sequence[tuple[Result, Result]], metric: str) -> Iterator[Flip]:
-    """What B lost first, then what it won."""
+def _flips(pairs: Sequence[tuple[Result, Result]], metric: str) -> tuple[Flip, ...]:
+    """Return the questions that are right on one side only: what B lost first, then what it won."""
     rows = [(a, b, a.scores.get(metric), b.scores.get(metric)) for a, b in pairs]
     flips = [
         Flip(a.question_id, a.category, a.question, a.gold, a.answer, b.answer, metric, x, y)
         for a, b, x, y in rows
         if x is not None and y is not None and (x >= RIGHT) != (y >= RIGHT)
     ]
-    yield from sorted(flips, key=lambda flip: flip.score_b > flip.score_a)
+    return tuple(sorted(flips, key=lambda flip: flip.score_b > flip.score_a))
 
 
 def _doubts(a: _Side, b: _Side, pairs: Sequence[tuple[Result, Result]]) -> Iterator[str]:
+    """Yield what makes the comparison less than one of the same questions under the same conditions."""
     if alone := len(a.results()) + len(b.results()) - 2 * len(pairs):
         yield f"{alone:,} {'question is' if alone == 1 else 'questions are'} on one side only and left out."
     for name in ("judge", "benchmark", "prompt_version"):

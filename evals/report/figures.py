@@ -22,19 +22,19 @@ class Figure:
     caption: str
 
 
-def bars(run: Run, estimates: Means, metric: str, category: str | None = None, label: str = "") -> Figure:
+def bars(run: Run, means: Means, metric: str, category: str | None = None, label: str = "") -> Figure:
     """One metric of all systems; `label` is what the category is called."""
-    rows = [(system, number, estimates.of(system, metric, category)) for number, system in enumerate(run.systems)]
+    rows = [(system, number, means.of(system, metric, category)) for number, system in enumerate(run.systems)]
     count = max((estimate.n for *_, estimate in rows if estimate), default=0)
     name = label or category or "all questions"
     return Figure(svg.bars(f"{metric}, {name}", rows), f"{metric} × 100, {name}, n {count:,}")
 
 
-def against_tokens(run: Run, estimates: Means, metric: str) -> Figure:
+def against_tokens(run: Run, means: Means, metric: str) -> Figure:
     """What the answers cost in context."""
     points = []
     for number, system in enumerate(run.systems):
-        estimate = estimates.of(system, metric)
+        estimate = means.of(system, metric)
         sizes = [result.tokens.get("context") for result in run.results if result.system == system]
         there = [size for size in sizes if size is not None]
         if estimate and there:
@@ -46,11 +46,11 @@ def against_tokens(run: Run, estimates: Means, metric: str) -> Figure:
     )
 
 
-def recall_curve(run: Run, estimates: Means, family: str, cuts: Sequence[int]) -> Figure:
+def recall_curve(run: Run, means: Means, family: str, cuts: Sequence[int]) -> Figure:
     """Evidence recall over k."""
     series = []
     for number, system in enumerate(run.systems):
-        points = [(float(cut), estimates.of(system, f"{family}@{cut}")) for cut in cuts]
+        points = [(float(cut), means.of(system, f"{family}@{cut}")) for cut in cuts]
         series.append(svg.Line(system, number, tuple((cut, found.mean) for cut, found in points if found)))
     there = [line for line in series if line.points]
     drawing = svg.lines(f"{family}@k", there, x_name="k, memories looked at", y_name=f"{family}@k × 100")

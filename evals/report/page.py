@@ -14,7 +14,6 @@ from importlib.resources import files
 from string import Template
 
 from langgraph_memory_r1 import __version__
-from langgraph_memory_r1.evals.report.figures import Figure
 from langgraph_memory_r1.evals.report.question_data import questions_json
 from langgraph_memory_r1.evals.report.result_tables import Row, Table, rule_of
 from langgraph_memory_r1.evals.report.results import Run
@@ -28,14 +27,17 @@ _INTERVAL = re.compile(r"([\d.,]+) (\(.*\))")
 
 
 def page(run: Run, sections: Sequence[Section]) -> str:
-    """The whole page."""
+    """Return the whole page."""
     links = [(section.id, section.title) for section in sections] + [("questions", "Questions")]
     script = _part("page.js")
+    warnings = "".join(f"<li>{escape(sentence)}</li>" for sentence in warnings_of(run))
+    if warnings:
+        warnings = f'<aside class="warnings" aria-label="Before you read the numbers"><ul>{warnings}</ul></aside>'
     return Template(_part("page.html")).substitute(
         title=escape(title_of(run)),
         version=__version__,
         facts=escape(" · ".join(overview(run))),
-        warnings=_warnings(warnings_of(run)),
+        warnings=warnings,
         nav="".join(f'<li><a href="#{id}">{escape(title)}</a></li>' for id, title in links),
         sections="\n".join(_section(section) for section in sections),
         rule=escape(rule_of(run)),
@@ -51,22 +53,15 @@ def _part(name: str) -> str:
     return (files("langgraph_memory_r1.evals.report") / name).read_text("utf-8")
 
 
-def _warnings(sentences: Sequence[str]) -> str:
-    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
-    return f'<aside class="warnings" aria-label="Before you read the numbers"><ul>{items}</ul></aside>' if items else ""
-
-
 def _section(section: Section) -> str:
     note = f'<p class="note">{escape(section.note)}</p>' if section.note else ""
-    figures = "".join(_figure(figure) for figure in section.figures)
+    figures = "".join(
+        f"<figure>{figure.svg}<figcaption>{escape(figure.caption)}</figcaption></figure>" for figure in section.figures
+    )
     plots = f'<div class="figures">{figures}</div>' if figures else ""
     shown = "".join(_table(table) for table in section.tables)
     heading = f'<h2 id="{section.id}-title">{escape(section.title)}</h2>'
     return f'<section id="{section.id}" aria-labelledby="{section.id}-title">{heading}{note}{plots}{shown}</section>'
-
-
-def _figure(figure: Figure) -> str:
-    return f"<figure>{figure.svg}<figcaption>{escape(figure.caption)}</figcaption></figure>"
 
 
 def _table(table: Table) -> str:
@@ -82,21 +77,18 @@ def _table(table: Table) -> str:
     )
 
 
-def _row(table: Table, place: int) -> str:
-    first, *rest = table.rows[place]
-    kind = ' class="paper"' if place >= len(table.rows) - table.quoted else ""
-    cells = "".join(
-        _cell(cell, _numeric(table.rows, column), table.links.get((place, column)))
-        for column, cell in enumerate(rest, 1)
-    )
-    return f'<tr{kind}><th scope="row">{escape(first)}</th>{cells}</tr>'
-
-
-def _cell(text: str, kind: str, link: str | None) -> str:
-    found = _INTERVAL.fullmatch(text)
-    number, rest = (found[1], f" <small>{escape(found[2])}</small>") if found else (text, "")
-    shown = f'<a href="{escape(link)}">{escape(number)}</a>' if link else escape(number)
-    return f"<td{kind}>{shown}{rest}</td>"
+def _row(table: Table, number: int) -> str:
+    first, *cells = table.rows[number]
+    html = f'<th scope="row">{escape(first)}</th>'
+    for column, cell in enumerate(cells, 1):
+        # The mean of "51.2 (48.0–54.4)" is what a reader looks for: its interval is small print, and no part of a link.
+        interval = _INTERVAL.fullmatch(cell)
+        value, rest = (interval[1], f" <small>{escape(interval[2])}</small>") if interval else (cell, "")
+        link = table.links.get((number, column))
+        shown = f'<a href="{escape(link)}">{escape(value)}</a>' if link else escape(value)
+        html += f"<td{_numeric(table.rows, column)}>{shown}{rest}</td>"
+    kind = ' class="paper"' if number >= len(table.rows) - table.quoted else ""
+    return f"<tr{kind}>{html}</tr>"
 
 
 def _numeric(rows: Sequence[Row], column: int) -> str:

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from langgraph_memory_r1.evals.report.diagnosis import DIAGNOSES, RIGHT, count_diagnoses, verdict_metric
 from langgraph_memory_r1.evals.report.means import QUANTITIES, Means, Point, is_share
-from langgraph_memory_r1.evals.report.results import Line, Run
+from langgraph_memory_r1.evals.report.results import Run
 
 __all__ = [
     "Row",
@@ -22,7 +22,7 @@ __all__ = [
     "category_sizes",
     "coverage",
     "headline_metrics",
-    "operations",
+    "banks",
     "outcomes",
     "recall",
     "recall_families",
@@ -54,82 +54,84 @@ class Table:
 
 
 def answer_metrics(run: Run) -> tuple[str, ...]:
-    """The metrics of answers that this run has, the headline first."""
-    named = [name for name in run.scored if is_share(name) and not name.startswith(("recall", "coverage", "bank_"))]
-    named = [name for name in named if name != "evidence_in_bank"]
-    return tuple(sorted(named, key=lambda name: name != run.headline))
+    """Return the metrics of answers that this run has, the headline first."""
+    of_retrieval = ("recall", "coverage", "bank_", "evidence_in_bank")
+    metrics = [name for name in run.scored if is_share(name) and not name.startswith(of_retrieval)]
+    return tuple(sorted(metrics, key=lambda name: name != run.headline))
 
 
 def headline_metrics(run: Run) -> tuple[str, ...]:
-    """The metrics of answers; the headline alone where nothing was answered."""
+    """Return the metrics of answers; the headline alone where nothing was answered."""
     return answer_metrics(run) or tuple(name for name in (run.headline,) if name in run.scored)
 
 
-def answers(run: Run, estimates: Means) -> Table:
-    """Every metric of the answers over all questions."""
+def answers(run: Run, means: Means) -> Table:
+    """Return the table of every metric of the answers over all questions."""
     metrics = answer_metrics(run)
     rows = []
     for system in run.systems:
         results = [result for result in run.results if result.system == system]
         errors = sum(result.error is not None for result in results)
-        cells = [str(estimates.of(system, metric) or NOTHING) for metric in metrics]
+        cells = [str(means.of(system, metric) or NOTHING) for metric in metrics]
         sizes = [_mean([result.scores.get("answer_words") for result in results], 1)]
         sizes += [_mean([result.tokens.get(kind) for result in results], 0) for kind in ("context", "input", "output")]
         rows.append((system, f"{len(results):,}", f"{errors:,}", *cells, *sizes))
-    titles = ("system", "n", "errors", *_named(metrics, run.own_metric), "answer words")
-    titles += ("context tokens", "input tokens", "output tokens")
-    return Table("All questions", titles, tuple(rows), f"{_stand_in(run)}{_SCORES_NOTE}")
+    named = [f"{metric} (official)" if metric == run.own_metric else metric for metric in metrics]
+    titles = ("system", "n", "errors", *named, "answer words", "context tokens", "input tokens", "output tokens")
+    note = _SCORES_NOTE
+    if run.headline != run.own_metric:
+        note = f"The official metric, {run.own_metric}, needs a judge; {run.headline} stands in for it. {note}"
+    return Table("All questions", titles, tuple(rows), note)
 
 
-def by_category(run: Run, estimates: Means, metric: str, labels: Mapping[str, str] | None = None) -> Table:
-    """One metric in every category, with the number of scored questions; `labels` renames the categories."""
+def by_category(run: Run, means: Means, metric: str, labels: Mapping[str, str] | None = None) -> Table:
+    """Return the table of one metric in every category, with its scored questions; `labels` renames categories."""
     kinds = (*run.categories, None)
     sizes = [
-        max((each.n for system in run.systems if (each := estimates.of(system, metric, kind))), default=0)
-        for kind in kinds
+        max((each.n for system in run.systems if (each := means.of(system, metric, kind))), default=0) for kind in kinds
     ]
     titles = [
         f"{(labels or {}).get(kind, kind) if kind else 'all'} (n {size:,})"
         for kind, size in zip(kinds, sizes, strict=True)
     ]
     rows = [
-        (system, *(str(estimates.of(system, metric, name) or NOTHING) for name in kinds))
+        (system, *(str(means.of(system, metric, name) or NOTHING) for name in kinds))
         for system in run.systems
-        if estimates.of(system, metric)
+        if means.of(system, metric)
     ]
     return Table(metric, ("system", *titles), tuple(rows))
 
 
 def recall_families(run: Run) -> dict[str, tuple[int, ...]]:
-    """The kinds of recall that were measured (mean, any, all), each with its cuts."""
-    found: dict[str, list[int]] = {}
+    """Return the kinds of recall that were measured (mean, any, all), each with its cuts."""
+    families: dict[str, list[int]] = {}
     for name in run.scored:
         if match := _RECALL.fullmatch(name):
-            found.setdefault(match[1], []).append(int(match[2]))
-    return {name: tuple(sorted(cuts)) for name, cuts in found.items()}
+            families.setdefault(match[1], []).append(int(match[2]))
+    return {name: tuple(sorted(cuts)) for name, cuts in families.items()}
 
 
-def recall(run: Run, estimates: Means, family: str, cuts: Sequence[int], category: str | None = None) -> Table:
-    """Evidence recall at every cut."""
+def recall(run: Run, means: Means, family: str, cuts: Sequence[int], category: str | None = None) -> Table:
+    """Return the table of evidence recall at every cut."""
     rows = []
     for system in run.systems:
-        found = [estimates.of(system, f"{family}@{cut}", category) for cut in cuts]
-        if any(found):
-            asked = max(each.n for each in found if each)
-            rows.append((system, f"{asked:,}", *(str(each or NOTHING) for each in found)))
+        recalls = [means.of(system, f"{family}@{cut}", category) for cut in cuts]
+        if any(recalls):
+            asked = max(each.n for each in recalls if each)
+            rows.append((system, f"{asked:,}", *(str(each or NOTHING) for each in recalls)))
     where = f" in {category}" if category else ""
     return Table(f"{family}@k{where}", ("system", "n", *(f"{family}@{cut}" for cut in cuts)), tuple(rows))
 
 
-def coverage(run: Run, estimates: Means) -> Table | None:
-    """How much of the gold answers and of the evidence the retrieved texts and the banks hold."""
+def coverage(run: Run, means: Means) -> Table | None:
+    """Return how much of the gold answers and the evidence stands in the retrieved texts and in the banks."""
     metrics = [name for name in ("coverage", "bank_coverage", "evidence_in_bank") if name in run.scored]
-    rows = [(system, *(str(estimates.of(system, name) or NOTHING) for name in metrics)) for system in run.systems]
+    rows = [(system, *(str(means.of(system, name) or NOTHING) for name in metrics)) for system in run.systems]
     return Table("Coverage", ("system", *metrics), tuple(rows)) if metrics else None
 
 
 def outcomes(run: Run) -> Table:
-    """What became of the questions: right, or where it went wrong."""
+    """Return what became of the questions: right, or where it went wrong."""
     counts = count_diagnoses(run)
     kinds = [kind for kind in DIAGNOSES if any(counts[system][kind] for system in run.systems)]
     rows, links = [], {}
@@ -145,37 +147,47 @@ def outcomes(run: Run) -> Table:
 
 
 def rule_of(run: Run) -> str:
-    """What is taken as right, in a sentence."""
+    """Say in a sentence what is taken as right."""
     verdict = verdict_metric(run)
     scored = verdict in answer_metrics(run)
     return f"Right means {verdict} of at least {RIGHT}." if scored else "No answer was scored."
 
 
-def operations(run: Run) -> Table | None:
-    """Size of the banks, what the manager did, and what was lost on the way."""
+def banks(run: Run) -> Table | None:
+    """Return the size of the banks, what the manager did, and what was lost on the way."""
     rows = []
     for system in run.systems:
-        banks = [bank for bank in run.banks if bank["system"] == system]
-        if any(bank.get("memories") for bank in banks):
-            rows.append(_bank_row(system, banks))
+        own = [bank for bank in run.banks if bank["system"] == system]
+        if not any(bank.get("memories") for bank in own):
+            continue
+        turns, facts, memories = (sum(bank.get(kind) or 0 for bank in own) for kind in ("turns", "facts", "memories"))
+        counts = {kind: sum((bank.get("operations") or {}).get(kind, 0) for bank in own) for kind in _OPERATIONS}
+        total = sum(counts.values())
+        shares = (_share(counts[kind], total) for kind in _OPERATIONS)
+        # A share of questions: a conversation weighs as much as it has of them.
+        lost = [(bank["lost_facts"], bank.get("questions", 1)) for bank in own if bank.get("lost_facts") is not None]
+        weight = sum(questions for _, questions in lost)
+        mean = sum(share * questions for share, questions in lost) / weight if weight else None
+        rows.append(
+            (system, f"{turns:,}", f"{facts:,}" if facts else NOTHING, f"{memories:,}", *shares, _percent(mean))
+        )
     titles = ("system", "turns", "facts", "memories", *_OPERATIONS, "lost facts")
     note = "lost facts: the share of questions none of whose evidence turns is the source of any memory (M-Fail)."
     return Table("Memory banks", titles, tuple(rows), note) if rows else None
 
 
 def spending(run: Run) -> Table | None:
-    """Calls, tokens and time of every stage."""
+    """Return calls, tokens and time of every stage."""
     kinds = ("calls", "cached", "input_tokens", "output_tokens")
     times = ("seconds", "model_seconds", "p50_seconds", "p95_seconds")
-    rows = [
-        (
-            line["system"],
-            line["stage"],
-            *(f"{line.get(kind) or 0:,}" for kind in kinds),
-            *map(_time, map(line.get, times)),
-        )
-        for line in run.costs
-    ]
+    rows = []
+    for line in run.costs:
+        counts = (f"{line.get(kind) or 0:,}" for kind in kinds)
+        spent = [
+            NOTHING if seconds is None else f"{seconds:,.3g} s" if seconds < 100 else f"{seconds / 60:,.1f} min"
+            for seconds in map(line.get, times)
+        ]
+        rows.append((line["system"], line["stage"], *counts, *spent))
     tokens = ("model calls", "from cache", "input tokens", "output tokens")
     titles = ("system", "stage", *tokens, "time", "time in models", "p50", "p95")
     note = "time in models: as measured when a call was first made; p50 and p95: one question, from asking to answer."
@@ -183,51 +195,30 @@ def spending(run: Run) -> Table | None:
 
 
 def streaming(run: Run, curves: Mapping[str, Sequence[Point]]) -> Table | None:
-    """The first and the last point of each saturation curve."""
+    """Return the first and the last point of each saturation curve."""
     if not curves:
         return None
     rows = []
     for system, points in curves.items():
         for point in (points[0], points[-1]):
             accuracy, lost, memories = (point.values.get(name) for name in QUANTITIES)
-            rows.append((system, f"{point.session:.0f}", _percent(accuracy), _percent(lost), _count(memories)))
+            size = NOTHING if memories is None else f"{memories:,.0f}"
+            rows.append((system, f"{point.session:.0f}", _percent(accuracy), _percent(lost), size))
     titles = ("system", "after session", run.curve[0].get("metric", run.headline), "lost facts", "memories")
     return Table("While the bank is being built", titles, tuple(rows))
 
 
-def _bank_row(system: str, banks: Sequence[Line]) -> Row:
-    sums = {kind: sum(bank.get(kind) or 0 for bank in banks) for kind in ("turns", "facts", "memories")}
-    done = {kind: sum((bank.get("operations") or {}).get(kind, 0) for bank in banks) for kind in _OPERATIONS}
-    total = sum(done.values())
-    facts = f"{sums['facts']:,}" if sums["facts"] else NOTHING
-    mix = (_share(done[kind], total) if total else NOTHING for kind in _OPERATIONS)
-    lost = [(bank["lost_facts"], bank.get("questions", 1)) for bank in banks if bank.get("lost_facts") is not None]
-    weight = sum(count for _, count in lost)
-    share = sum(value * count for value, count in lost) / weight if weight else None
-    return (system, f"{sums['turns']:,}", facts, f"{sums['memories']:,}", *mix, _percent(share))
-
-
 def category_sizes(run: Run) -> dict[str, int]:
-    """How many questions each category has."""
+    """Count the questions of each category."""
     sizes = dict.fromkeys(run.categories, 0)
     for result in run.questions.values():
         sizes[result.category] += 1
     return sizes
 
 
-def _stand_in(run: Run) -> str:
-    if run.headline == run.own_metric:
-        return ""
-    return f"The official metric, {run.own_metric}, needs a judge; {run.headline} stands in for it. "
-
-
-def _named(metrics: Sequence[str], official: str) -> list[str]:
-    return [f"{metric} (official)" if metric == official else metric for metric in metrics]
-
-
 def _mean(values: Sequence[float | None], digits: int) -> str:
-    there = [value for value in values if value is not None]
-    return f"{fmean(there):,.{digits}f}" if there else NOTHING
+    numbers = [value for value in values if value is not None]
+    return f"{fmean(numbers):,.{digits}f}" if numbers else NOTHING
 
 
 def _share(count: int, total: int) -> str:
@@ -236,13 +227,3 @@ def _share(count: int, total: int) -> str:
 
 def _percent(value: float | None) -> str:
     return NOTHING if value is None else f"{100 * value:.1f}"
-
-
-def _count(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:,.0f}"
-
-
-def _time(seconds: float | None) -> str:
-    if seconds is None:
-        return NOTHING
-    return f"{seconds:,.3g} s" if seconds < 100 else f"{seconds / 60:,.1f} min"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from langgraph_memory_r1.evals.report.means import ENOUGH
@@ -31,12 +31,12 @@ GLOSSARY = {
 
 
 def title_of(run: Run) -> str:
-    """What was evaluated, in a line."""
+    """Return what was evaluated, in a line."""
     return f"{run.manifest.get('title', run.manifest.get('benchmark', 'Evaluation'))}, {run.manifest.get('split', '')}"
 
 
 def overview(run: Run) -> tuple[str, ...]:
-    """The facts under the title, short."""
+    """Return the facts under the title, short."""
     manifest, count = run.manifest, len(run.questions)
     whole = manifest.get("full_split_questions") or count
     asked = f"{count:,} of {whole:,} questions" if whole != count else _counted(count, "question")
@@ -52,13 +52,26 @@ def overview(run: Run) -> tuple[str, ...]:
 
 
 def warnings_of(run: Run) -> tuple[str, ...]:
-    """What a reader must know before the numbers."""
-    notes = [str(note) for note in run.manifest.get("notes") or ()]
-    return (*_doubts(run), *(f"{note[:1].upper()}{note[1:]}" for note in notes))
+    """Return what a reader must know before the numbers, a sentence each."""
+    manifest = run.manifest
+    notes = [str(note) for note in manifest.get("notes") or ()]
+    warnings = []
+    if (manifest.get("data") or {}).get("modified") and not notes:
+        warnings.append("The data file is not the published one: these numbers compare with nobody's.")
+    if manifest.get("limit"):
+        warnings.append(f"Limited to {_counted(manifest['limit'], 'question')} (--limit): for testing only.")
+    if manifest.get("conversations"):
+        warnings.append(f"Only {', '.join(manifest['conversations'])}: for testing only.")
+    if rules := [role for role, model in (manifest.get("models") or {}).items() if model == "rules"]:
+        warnings.append(f"{', '.join(rules).capitalize()}: rules, a baseline without any model, for models to beat.")
+    if failed := sum(result.error is not None for result in run.results):
+        counted = _counted(failed, "answer")
+        warnings.append(f"{counted} failed and count in no mean; run the same command with --only-failed.")
+    return (*warnings, *(f"{note[:1].upper()}{note[1:]}" for note in notes))
 
 
 def licence_of(run: Run) -> str:
-    """Whose the data are."""
+    """Return whose the data are."""
     licence = run.manifest.get("licence") or {}
     name, url, note = (licence.get(key, "") for key in ("name", "url", "note"))
     terms = f"{name or 'not named'} ({url})" if url else name or "not named"
@@ -66,13 +79,17 @@ def licence_of(run: Run) -> str:
 
 
 def settings(run: Run) -> Table:
-    """The manifest, as far as a person wants to read it."""
+    """Return the manifest as a table, as far as a person wants to read it."""
     manifest = run.manifest
     systems = manifest.get("systems")
-    described = systems.items() if isinstance(systems, Mapping) else ()
+    described = {}
+    if isinstance(systems, Mapping):
+        for name, about in systems.items():
+            model = f"; model {about['model']}" if about.get("model") else ""
+            described[f"system {name}"] = f"{about.get('description', '')}{model}"
     rows = [
         ("command", manifest.get("command")),
-        *((f"system {name}", _description(about)) for name, about in described),
+        *described.items(),
         *((manifest.get("models") or {}).items()),
         *((f"{role} adapter", path) for role, path in (manifest.get("adapters") or {}).items()),
         ("judge", _judge(manifest)),
@@ -84,12 +101,12 @@ def settings(run: Run) -> Table:
         ("versions", _pairs(manifest.get("versions"))),
         ("tokens", "estimated, the same way for all systems" if manifest.get("tokens_estimated") else None),
     ]
-    told = tuple((str(name).replace("_", " "), str(value)) for name, value in rows if value)
-    return Table("Settings", ("setting", "value"), told)
+    shown = tuple((str(name).replace("_", " "), str(value)) for name, value in rows if value)
+    return Table("Settings", ("setting", "value"), shown)
 
 
 def glossary(run: Run) -> Table:
-    """The metrics of this run, explained."""
+    """Return the metrics of this run, explained."""
     named = set(run.scored) | {f"{family}@k" for family in recall_families(run)}
     rows = tuple((name, meaning) for name, meaning in GLOSSARY.items() if name in named)
     note = (
@@ -99,30 +116,9 @@ def glossary(run: Run) -> Table:
     return Table("What the metrics mean", ("metric", "meaning"), rows, note)
 
 
-def _doubts(run: Run) -> Iterator[str]:
-    manifest = run.manifest
-    if (manifest.get("data") or {}).get("modified") and not manifest.get("notes"):
-        yield "The data file is not the published one: these numbers compare with nobody's."
-    if manifest.get("limit"):
-        yield f"Limited to {_counted(manifest['limit'], 'question')} (--limit): for testing only."
-    if manifest.get("conversations"):
-        yield f"Only {', '.join(manifest['conversations'])}: for testing only."
-    rules = [role for role, model in (manifest.get("models") or {}).items() if model == "rules"]
-    if rules:
-        yield f"{', '.join(rules).capitalize()}: rules, a baseline without any model, for models to beat."
-    failed = sum(result.error is not None for result in run.results)
-    if failed:
-        yield f"{_counted(failed, 'answer')} failed and count in no mean; run the same command with --only-failed."
-
-
 def _judge(manifest: Mapping[str, Any]) -> str:
     judge = manifest.get("judge") or {}
     return f"{judge.get('id', '')} ({judge.get('kind', '')})" if judge else ""
-
-
-def _description(about: Mapping[str, Any]) -> str:
-    model = f"; model {about['model']}" if about.get("model") else ""
-    return f"{about.get('description', '')}{model}"
 
 
 def _pairs(values: Mapping[str, Any] | None) -> str:

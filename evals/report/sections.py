@@ -30,12 +30,14 @@ class Section:
 
 
 def report_sections(run: Run, *, paper_labels: str | None = None) -> tuple[Section, ...]:
-    """All parts of the report that this run has something for."""
-    estimates = Means(run)
+    """Return the parts of the report that this run has something for."""
+    means = Means(run)
+    names = benchmark(str(run.manifest["benchmark"])).paper_labels if paper_labels else {}
+    labels = names.get(paper_labels or "", {})
     parts = (
-        _answers(run, estimates),
-        _categories(run, estimates, _labels(run, paper_labels)),
-        _retrieval(run, estimates),
+        _answers(run, means),
+        _categories(run, means, labels),
+        _retrieval(run, means),
         _memory(run),
         Section("cost", "Cost", tables=_present(result_tables.spending(run))),
         Section("settings", "What was run", tables=(settings(run), glossary(run))),
@@ -44,67 +46,62 @@ def report_sections(run: Run, *, paper_labels: str | None = None) -> tuple[Secti
 
 
 def summary(run: Run) -> tuple[Table, ...]:
-    """What the console shows."""
-    estimates = Means(run)
+    """Return the tables that the console shows."""
+    means = Means(run)
     recalls = [
-        result_tables.recall(run, estimates, family, cuts)
-        for family, cuts in result_tables.recall_families(run).items()
+        result_tables.recall(run, means, family, cuts) for family, cuts in result_tables.recall_families(run).items()
     ]
     headline = result_tables.headline_metrics(run)[:1] if len(run.categories) > 1 else ()
-    by_category = [result_tables.by_category(run, estimates, metric) for metric in headline]
+    by_category = [result_tables.by_category(run, means, metric) for metric in headline]
     if not result_tables.answer_metrics(run):
         return (*recalls, *by_category)
-    outcomes = (result_tables.outcomes(run), *_present(result_tables.operations(run)))
-    return (result_tables.answers(run, estimates), *by_category, *recalls[:1], *outcomes)
+    outcomes = (result_tables.outcomes(run), *_present(result_tables.banks(run)))
+    return (result_tables.answers(run, means), *by_category, *recalls[:1], *outcomes)
 
 
-def _answers(run: Run, estimates: Means) -> Section:
+def _answers(run: Run, means: Means) -> Section:
     metrics = result_tables.headline_metrics(run)
     heads = dict.fromkeys(name for name in (*metrics[:1], verdict_metric(run)) if name in metrics)
-    shown = [figures.bars(run, estimates, metric) for metric in heads]
+    shown = [figures.bars(run, means, metric) for metric in heads]
     answered = result_tables.answer_metrics(run)
-    shown += [figures.against_tokens(run, estimates, metric) for metric in answered[:1]]
-    numbers = [result_tables.answers(run, estimates)] if answered else []
+    shown += [figures.against_tokens(run, means, metric) for metric in answered[:1]]
+    numbers = [result_tables.answers(run, means)] if answered else []
     return Section("summary", "Summary", "", tuple(shown), (*numbers, result_tables.outcomes(run)))
 
 
-def _categories(run: Run, estimates: Means, labels: Mapping[str, str]) -> Section:
+def _categories(run: Run, means: Means, labels: Mapping[str, str]) -> Section:
     metrics = result_tables.headline_metrics(run) if len(run.categories) > 1 else ()
     shown = [
-        figures.bars(run, estimates, metric, category, labels.get(category, ""))
+        figures.bars(run, means, metric, category, labels.get(category, ""))
         for metric in metrics[:1]
         for category in run.categories
     ]
-    numbers = [
-        add_paper_rows(result_tables.by_category(run, estimates, metric, labels), run, metric) for metric in metrics
-    ]
+    numbers = [add_paper_rows(result_tables.by_category(run, means, metric, labels), run, metric) for metric in metrics]
     note = "The names of the categories are the paper's, which differ from the benchmark's own." if labels else ""
     return Section("categories", "By category", note, tuple(shown), tuple(numbers))
 
 
-def _retrieval(run: Run, estimates: Means) -> Section:
+def _retrieval(run: Run, means: Means) -> Section:
     families = result_tables.recall_families(run)
-    shown = [figures.recall_curve(run, estimates, family, cuts) for family, cuts in families.items()]
-    shown += [figures.bars(run, estimates, name) for name in ("evidence_in_bank", "coverage") if name in run.scored]
-    numbers = [result_tables.recall(run, estimates, family, cuts) for family, cuts in families.items()]
+    shown = [figures.recall_curve(run, means, family, cuts) for family, cuts in families.items()]
+    shown += [figures.bars(run, means, name) for name in ("evidence_in_bank", "coverage") if name in run.scored]
+    numbers = [result_tables.recall(run, means, family, cuts) for family, cuts in families.items()]
     if "recall" in families and len(run.categories) > 1:
-        numbers += [result_tables.recall(run, estimates, "recall", families["recall"], name) for name in run.categories]
-    numbers += _present(result_tables.coverage(run, estimates))
+        numbers += [result_tables.recall(run, means, "recall", families["recall"], name) for name in run.categories]
+    numbers += _present(result_tables.coverage(run, means))
     return Section("retrieval", "Retrieval", "", tuple(shown), tuple(table for table in numbers if table.rows))
 
 
 def _memory(run: Run) -> Section:
     curves = saturation_curves(run)
     metric = run.curve[0].get("metric", run.headline) if run.curve else ""
-    wanted = (("accuracy", metric, True), ("lost", "lost facts", True), ("memories", "memories", False))
-    shown = [figures.saturation(run, curves, name, title, percent=percent) for name, title, percent in wanted if curves]
-    numbers = _present(result_tables.operations(run), result_tables.streaming(run, curves))
+    quantities = (("accuracy", metric, True), ("lost", "lost facts", True), ("memories", "memories", False))
+    shown = [
+        figures.saturation(run, curves, name, title, percent=percent) for name, title, percent in quantities if curves
+    ]
+    numbers = _present(result_tables.banks(run), result_tables.streaming(run, curves))
     return Section("memory", "Memory", "", tuple(shown), numbers)
 
 
-def _labels(run: Run, paper: str | None) -> Mapping[str, str]:
-    return benchmark(str(run.manifest["benchmark"])).paper_labels.get(paper, {}) if paper else {}
-
-
-def _present(*found: Table | None) -> tuple[Table, ...]:
-    return tuple(table for table in found if table is not None)
+def _present(*tables: Table | None) -> tuple[Table, ...]:
+    return tuple(table for table in tables if table is not None)

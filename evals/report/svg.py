@@ -45,7 +45,8 @@ class Line:
 
 def bars(title: str, rows: Sequence[tuple[str, int, Mean | None]]) -> str:
     """Horizontal bars with intervals, from 0 to 100 per cent."""
-    left, right, step = _margin([name for name, *_ in rows]), 310.0, 22
+    room = 20 + 6.8 * max((len(_cut(name)) for name, *_ in rows), default=0)  # for the names beside the bars
+    left, right, step = room, 310.0, 22
     parts = []
     for place, (name, colour, estimate) in enumerate(rows):
         y = 10 + place * step
@@ -70,20 +71,26 @@ def lines(title: str, series: Sequence[Line], *, x_name: str, y_name: str, perce
     places = sorted({x for line in series for x, _ in line.points})
     top = _round_up(max((y for line in series for _, y in line.points), default=1.0))
     at = {x: _across(index / (len(places) - 1) if len(places) > 1 else 0.5) for index, x in enumerate(places)}
-    ticks = [(at[x], f"{x:g}") for x in _thinned(places, 10)]
+    # With more than ten names under the axis they would run into each other.
+    ticks = [(at[x], f"{x:g}") for x in places[:: max(1, math.ceil(len(places) / 10))]]
     frame = _frame(ticks, _y_ticks(top, percent), x_name, y_name)
     return _svg(380, 280, title, frame + "".join(_curve(line, lambda x: at[x], _scale(top)) for line in series))
 
 
 def scatter(title: str, points: Sequence[tuple[str, int, float, Mean]], *, x_name: str, y_name: str) -> str:
     """Points with vertical intervals over a logarithmic axis; their names belong in a legend."""
-    low, high = _decades([x for _, _, x, _ in points])
+    values = [x for _, _, x, _ in points]
+    low = math.floor(math.log10(max(min(values, default=1), 1)))
+    high = max(math.ceil(math.log10(max(*values, 10, 1))), low + 1)
     top = _round_up(max((estimate.high for *_, estimate in points), default=1.0))
 
     def across(x: float) -> float:
         return _across((math.log10(max(x, 1)) - low) / (high - low))
 
-    ticks = [(across(10.0**power), _short(10**power)) for power in range(low, high + 1)]
+    ticks = []
+    for power in range(low, high + 1):
+        unit, letter = next(each for each in ((10**6, "M"), (10**3, "k"), (1, "")) if 10**power >= each[0])
+        ticks.append((across(10.0**power), f"{10**power // unit}{letter}"))
     parts, up = [_frame(ticks, _y_ticks(top, True), x_name, y_name)], _scale(top)
     for name, colour, x, estimate in points:
         here = across(x)
@@ -102,11 +109,6 @@ def legend(names: Sequence[tuple[str, int]], *, dashes: bool = True) -> str:
         for name, colour in names
     )
     return f'<ul class="legend">{items}</ul>'
-
-
-def _margin(names: Sequence[str]) -> float:
-    """Room for the names beside the bars."""
-    return 20 + 6.8 * max((len(_cut(name)) for name in names), default=0)
 
 
 def _cut(name: str) -> str:
@@ -152,23 +154,6 @@ def _round_up(top: float) -> float:
 def _y_ticks(top: float, percent: bool) -> list[tuple[float, str]]:
     values = [top * step / 4 for step in range(5)]
     return [(_scale(top)(value), f"{100 * value:.0f}" if percent else f"{value:,.0f}") for value in values]
-
-
-def _decades(values: Sequence[float]) -> tuple[int, int]:
-    """The powers of ten that hold all values."""
-    low = math.floor(math.log10(max(min(values, default=1), 1)))
-    high = math.ceil(math.log10(max(*values, 10, 1)))
-    return low, max(high, low + 1)
-
-
-def _short(number: int) -> str:
-    return (
-        f"{number // 1_000_000}M" if number >= 1_000_000 else f"{number // 1_000}k" if number >= 1_000 else f"{number}"
-    )
-
-
-def _thinned(places: Sequence[float], most: int) -> Sequence[float]:
-    return places[:: max(1, math.ceil(len(places) / most))]
 
 
 def _marker(x: float, y: float, colour: int, title: str) -> str:
