@@ -20,9 +20,9 @@ PROMPTS, GROUP, TOKENS, STEPS, ROUNDS = 4, 8, 24, 4, 3
 
 def measures(folder: Path) -> Iterator[Measure]:
     """Seconds of a step over those of TRL's trainer with a constant reward; seconds of a reward over 1/2,000."""
-    from langgraph_memory_r1.train.quiet import quiet
+    from langgraph_memory_r1.train.models import silence_libraries
 
-    quiet()
+    silence_libraries()
     yield Measure("reward_evaluation_vs_2000_per_second", _reward(), 1 / 2000, 1)
     plain, ours = [], []
     for number in range(ROUNDS):
@@ -49,7 +49,7 @@ def _decision(row: Any, said: str) -> str:
     from langgraph_memory_r1.prompts import write
     from langgraph_memory_r1.schemas import Add
 
-    return write(tuple(Add(f"{fact.text} {said}", source=fact.source) for fact in row.facts), row.given)
+    return write(tuple(Add(f"{fact.text} {said}", source=fact.source) for fact in row.facts), row.role_input)
 
 
 def _rows() -> Sequence[Any]:
@@ -58,27 +58,27 @@ def _rows() -> Sequence[Any]:
     from langgraph_memory_r1.train.sources import manager_rows
 
     episodes = episodes_of([story.conversation for story in generate("train")])
-    return manager_rows(episodes, _rules(6)).manager
+    return manager_rows(episodes, _rules(6))[0]
 
 
 def _rules(k: int) -> Any:
     from langgraph_memory_r1.models import RulesChatModel
     from langgraph_memory_r1.train.models import ChatPolicy
-    from langgraph_memory_r1.train.rollout import Deciding
+    from langgraph_memory_r1.train.rollout import RolePolicy
 
-    return Deciding(ChatPolicy(RulesChatModel()), style="full", k=k)
+    return RolePolicy(ChatPolicy(RulesChatModel()), style="full", k=k)
 
 
 def _judged() -> Any:
-    from langgraph_memory_r1.train.rewards import Judge, ManagerReward
+    from langgraph_memory_r1.train.rewards import FrozenAnswerer, ManagerReward
 
-    return ManagerReward(_rows(), Judge(_rules(10)))
+    return ManagerReward(_rows(), FrozenAnswerer(_rules(10)))
 
 
 def _ours(folder: Path) -> Any:
     """Does more than it has to: it judges another decision for each sample, and leaves none out before the loss."""
     from langgraph_memory_r1.train.grpo import NodeGRPOTrainer
-    from langgraph_memory_r1.train.rewards import RowReward, Weighted
+    from langgraph_memory_r1.train.rewards import RowReward, WeightedReward
 
     class Decided(RowReward):
         """Judges a decision in the place of a random model's noise, which would be judged in no time."""
@@ -87,8 +87,8 @@ def _ours(folder: Path) -> Any:
             return judged.rewards([(row, _decision(row, f"{crc32(text.encode())}.")) for row, text in sampled])
 
     judged, rows = _judged(), _rows()
-    made = NodeGRPOTrainer(*_model(), rows, [Weighted(Decided(rows))], _settings(folder))
-    made.leaves_out = False  # or it would learn from fewer samples than TRL's own
+    made = NodeGRPOTrainer(*_model(), rows, [WeightedReward(Decided(rows))], _settings(folder))
+    made.drops_zero_advantages = False  # or it would learn from fewer samples than TRL's own
     return made
 
 
@@ -126,7 +126,7 @@ def _model() -> tuple[Any, Any]:
 
     from langgraph_memory_r1.prompts import render
 
-    texts = [str(message.content) for row in _rows() for message in render(row.given, "compact")]
+    texts = [str(message.content) for row in _rows() for message in render(row.role_input, "compact")]
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     letters = pre_tokenizers.ByteLevel.alphabet()

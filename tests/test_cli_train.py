@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("yaml", reason="the extra `train` is not installed")
 
 from langgraph_memory_r1 import InputError, load_chat_model
-from langgraph_memory_r1.train.estimates import SHAPES
+from langgraph_memory_r1.train.bases import SHAPES
 from langgraph_memory_r1.train.recipe import find_recipe, read_recipe
 from support.command import Command
 
@@ -111,9 +111,9 @@ def test_every_recipe_of_ours_can_be_looked_through(name: str, base: str) -> Non
         batch = stage.settings.get("num_generations", 2)
         changes += [f"stages.{place}.settings.per_device_train_batch_size={batch}", f"stages.{place}.train=null"]
         changes += [f"stages.{place}.settings.gradient_accumulation_steps=2"]
-    from langgraph_memory_r1.train.show import plan
+    from langgraph_memory_r1.train.show import dry_run
 
-    plans = plan(read_recipe(find_recipe(name), changes))
+    plans = dry_run(read_recipe(find_recipe(name), changes))
     assert [one.algorithm for one in plans] == [stage.algorithm for stage in told.stages]
     assert all(one.rows and one.validation and one.prompt for one in plans)
 
@@ -121,13 +121,13 @@ def test_every_recipe_of_ours_can_be_looked_through(name: str, base: str) -> Non
 @pytest.mark.slow
 def test_the_curriculum_can_be_looked_through(base: str) -> None:
     """Of three times the same role, on longer and longer conversations; only the base is another one."""
-    from langgraph_memory_r1.train.show import plan
+    from langgraph_memory_r1.train.show import dry_run
 
     changes = [f"base={base}", "builder=rules", "validation.limit=2"]
     for place in range(4):
         changes += [f"stages.{place}.settings.per_device_train_batch_size=8"]
         changes += [f"stages.{place}.train.limit=4"] if place else ["train.limit=4"]
-    plans = plan(read_recipe(find_recipe("tiny-curriculum"), changes))
+    plans = dry_run(read_recipe(find_recipe("tiny-curriculum"), changes))
     assert [one.name for one in plans] == ["1-answer", "2-manage", "3-manage", "4-manage"]
     assert all(one.rows and one.validation == plans[-1].validation for one in plans[1:])
     assert plans[1].prompts.median < plans[3].prompts.median
@@ -138,10 +138,10 @@ def test_prompts_that_the_base_cannot_hold_are_refused_beforehand(base: str, rec
 
     config = Path(base) / "config.json"
     config.write_text(config.read_text().replace("32768", "64"))
-    from langgraph_memory_r1.train.show import plan
+    from langgraph_memory_r1.train.show import dry_run
 
     with pytest.raises(InputError, match="the base holds 64"):
-        plan(read_recipe(recipe))
+        dry_run(read_recipe(recipe))
 
 
 def test_shapes_have_the_sizes_that_their_names_say() -> None:
@@ -159,12 +159,12 @@ def test_without_weights_and_network_recipes_of_the_paper_are_looked_through(dat
     code = """
 import json, sys
 from dataclasses import asdict
-from langgraph_memory_r1.train.show import plan
-from langgraph_memory_r1.train.estimates import SHAPES
+from langgraph_memory_r1.train.show import dry_run
+from langgraph_memory_r1.train.bases import SHAPES
 from langgraph_memory_r1.train.recipe import find_recipe, read_recipe
 told, names = sys.argv[1], sys.argv[2:]
 changes = [f"train.path={told}", f"validation.path={told}"]
-print(json.dumps([[asdict(one) for one in plan(read_recipe(find_recipe(name), changes))] for name in names]))
+print(json.dumps([[asdict(one) for one in dry_run(read_recipe(find_recipe(name), changes))] for name in names]))
 """
     names = ["memory-r1-qwen2.5-3b-grpo", "memory-r1-llama3.1-8b-ppo"]  # the others have the same data
     file = str(data_dir / "locomo" / "locomo10.json")

@@ -25,13 +25,11 @@ from langgraph_memory_r1.evals.personaworld import generate
 from langgraph_memory_r1.graph import MemoryGraph
 from langgraph_memory_r1.models import RulesChatModel
 from langgraph_memory_r1.scoring import f1_mem0
-from langgraph_memory_r1.train.actors import load_actors
-from langgraph_memory_r1.train.models import ChatPolicy
+from langgraph_memory_r1.train.models import ChatPolicy, load_role_models
 from langgraph_memory_r1.train.recipe import Recipe, read_recipe
-from langgraph_memory_r1.train.rewards import AnswerReward, Judge, ManagerReward
-from langgraph_memory_r1.train.rollout import Deciding, ask, episodes_of, remember
-from langgraph_memory_r1.train.rows import Probe, read_rows
-from langgraph_memory_r1.train.sources import probe_of
+from langgraph_memory_r1.train.rewards import AnswerReward, FrozenAnswerer, ManagerReward
+from langgraph_memory_r1.train.rollout import RolePolicy, answer_questions, episodes_of, final_banks
+from langgraph_memory_r1.train.rows import Probe, probe_of, read_rows
 from langgraph_memory_r1.train.validation import greedy_score
 
 pytestmark = pytest.mark.slow  # TRL alone takes seconds to load
@@ -96,11 +94,11 @@ class Trained:
         if which != "noise":
             return self.found[role].score if which == "trained" else self.found[role].before
         known: Any = role
-        policy = load_actors(self.recipe, known, {role: self.noise(role)}).policy(known)
-        rules = Deciding(ChatPolicy(RulesChatModel()), "full", self.recipe.top_k)
-        judged = ManagerReward(self.rows(role), Judge(rules, f1_mem0))
+        policy = load_role_models(self.recipe, known, {role: self.noise(role)}).policy(known)
+        rules = RolePolicy(ChatPolicy(RulesChatModel()), "full", self.recipe.top_k)
+        judged = ManagerReward(self.rows(role), FrozenAnswerer(rules, f1_mem0))
         reward = AnswerReward(self.rows(role), f1_mem0) if role == "answer" else judged
-        return greedy_score(Deciding(policy, self.recipe.style), self.rows(role), reward)
+        return greedy_score(RolePolicy(policy, self.recipe.style), self.rows(role), reward)
 
     def graph(self, bank: Path, clock: Clock, **models: Any) -> MemoryGraph:
         recipe = self.recipe
@@ -168,10 +166,12 @@ def test_the_manager_adapter_scores_in_the_graph_as_in_training(trained: Trained
 
 def test_both_adapters_together_do_in_the_graph_what_they_do_in_batches(trained: Trained, tmp_path: Path) -> None:
     recipe = trained.recipe
-    actors = load_actors(recipe, "manage", {role: one.folder for role, one in trained.found.items()})
-    banks = remember(episodes_of(trained.conversations), Deciding(actors.manage, recipe.style, recipe.related_k))
+    actors = load_role_models(recipe, "manage", {role: one.folder for role, one in trained.found.items()})
+    banks = final_banks(episodes_of(trained.conversations), RolePolicy(actors.manage, recipe.style, recipe.related_k))
     asked = [(bank, each) for bank, one in zip(banks, trained.conversations, strict=True) for each in one.questions]
-    expected = [answer.text for answer in ask(asked, Deciding(actors.answer, recipe.style, recipe.top_k))]
+    expected = [
+        answer.text for answer in answer_questions(asked, RolePolicy(actors.answer, recipe.style, recipe.top_k))
+    ]
     clock = Clock()
     models = {"manager": trained.model("manage", "trained"), "answerer": trained.model("answer", "trained")}
     got: list[str] = []

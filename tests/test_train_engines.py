@@ -19,7 +19,7 @@ import torch
 from langgraph_memory_r1 import InputError, ModelError
 from langgraph_memory_r1.train.engines import VLLMServerEngine
 from langgraph_memory_r1.train.grpo import NodeGRPOTrainer
-from langgraph_memory_r1.train.rewards import FormatReward, Weighted
+from langgraph_memory_r1.train.rewards import FormatReward, WeightedReward
 from support.openai_server import Says, serving
 from support.tiny_model import manager_rows, save_base, settings, tiny_base, tiny_tokenizer, two_adapters
 
@@ -54,7 +54,7 @@ def test_every_step_is_sampled_from_the_newest_adapter(served: Served, tmp_path:
     engine = VLLMServerEngine(served.url, role="manage", folder=tmp_path / "published")
     args = settings(tmp_path / "run", max_completion_length=3)
     made = NodeGRPOTrainer(
-        two_adapters(tokenizer), tokenizer, rows, [Weighted(FormatReward(rows))], args, engine=engine
+        two_adapters(tokenizer), tokenizer, rows, [WeightedReward(FormatReward(rows))], args, engine=engine
     )
     made.train()
     engine.close()

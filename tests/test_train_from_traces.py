@@ -13,9 +13,18 @@ from langgraph_memory_r1 import InputError, LanceDBStore, Memory, MemoryBank, Tr
 from langgraph_memory_r1.schemas import Add, Fact, Update
 from langgraph_memory_r1.traces import read_traces
 from langgraph_memory_r1.traces.decision import Decision, Feedback, to_line
-from langgraph_memory_r1.train.cards import as_markdown, card_of, check_splits, deduplicated, fingerprint, leaks
+from langgraph_memory_r1.train.cards import as_markdown, card_of
 from langgraph_memory_r1.train.from_traces import rows_from_traces
-from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, Probe, Row
+from langgraph_memory_r1.train.rows import (
+    AnswerRow,
+    ManagerRow,
+    Probe,
+    Row,
+    check_splits,
+    deduplicated,
+    fingerprint,
+    leaks,
+)
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from langgraph_memory_r1 import InputError
 from langgraph_memory_r1.models.adapters import read_manifest
-from langgraph_memory_r1.train.sharded import check_deepspeed, check_fsdp, unrounded
+from langgraph_memory_r1.train.sharded import check_deepspeed, check_fsdp, with_unrounded_outputs
 from support.tiny_model import save_base
 
 pytestmark = pytest.mark.slow  # TRL alone takes seconds to load, here in several processes
@@ -144,10 +144,10 @@ def test_fsdp_that_leaves_a_process_without_whole_weights_is_refused(
 def test_half_precision_does_not_round_what_a_split_model_returns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FSDP_CPU_RAM_EFFICIENT_LOADING", "false")
     plugin = FullyShardedDataParallelPlugin(fsdp_version=2)
-    assert unrounded(plugin.mixed_precision_policy) is None
+    assert with_unrounded_outputs(plugin.mixed_precision_policy) is None
     plugin.set_mixed_precision("bf16")
     assert plugin.mixed_precision_policy.output_dtype == torch.bfloat16  # else nothing has to be done any more
-    kept = unrounded(plugin.mixed_precision_policy)
+    kept = with_unrounded_outputs(plugin.mixed_precision_policy)
     assert kept is not None and (kept.param_dtype, kept.output_dtype) == (torch.bfloat16, None)
 
 

@@ -84,7 +84,7 @@ def test_right_decisions_are_rows_that_can_be_imitated(stories: list[Story]) -> 
     answered = [row for story in stories for row in answer_rows(story, 10)]
     assert {row.kind for row in managed} >= {"new", "additive", "correction", "retraction", "repetition"}
     for row in managed:
-        assert row.gold is not None and parse(write(row.gold, row.given), row.given)
+        assert row.gold is not None and parse(write(row.gold, row.role_input), row.role_input)
     for row in answered:
         assert row.selected is not None
         if row.kind in ("single-hop", "temporal"):

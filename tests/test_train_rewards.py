@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -18,15 +17,15 @@ from langgraph_memory_r1.bank.base import MemoryFork
 from langgraph_memory_r1.models import RulesChatModel
 from langgraph_memory_r1.prompts import read
 from langgraph_memory_r1.retrieval import Index
-from langgraph_memory_r1.train.models import ChatPolicy, Reply
+from langgraph_memory_r1.train.models import ChatPolicy, Completion
 from langgraph_memory_r1.train.rewards import (
     AnswerReward,
     FormatReward,
-    Judge,
+    FrozenAnswerer,
     ManagerReward,
     SizeReward,
 )
-from langgraph_memory_r1.train.rollout import Deciding
+from langgraph_memory_r1.train.rollout import RolePolicy
 from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, Probe
 
 BUDDY = Memory("b", "Ann adopted a dog called Buddy.", "Ann", datetime(2024, 5, 1, tzinfo=UTC))
@@ -47,20 +46,20 @@ class Counted:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def reply(self, prompts: Sequence[Sequence[BaseMessage]], *, temperature: float = 0.0) -> list[Reply]:
+    def reply(self, prompts: Sequence[Sequence[BaseMessage]], *, temperature: float = 0.0) -> list[Completion]:
         given = [read(prompt) for prompt in prompts]
         self.asked += [str(one) for one in given]
-        return [Reply(json.dumps({"selected": [], "answer": str(len(one.memories))})) for one in given]  # type: ignore[union-attr]
+        return [Completion(json.dumps({"selected": [], "answer": str(len(one.memories))})) for one in given]  # type: ignore[union-attr]
 
 
-def rules() -> Judge:
-    return Judge(Deciding(ChatPolicy(RulesChatModel()), "full", k=60))
+def rules() -> FrozenAnswerer:
+    return FrozenAnswerer(RolePolicy(ChatPolicy(RulesChatModel()), "full", k=60))
 
 
 def rewards(reward: ManagerReward | AnswerReward | FormatReward | SizeReward, *texts: str) -> list[float | None]:
     key = next(iter(reward.rows))
     chats = [[{"role": "assistant", "content": text}] for text in texts]
-    return asyncio.run(reward(chats, [key] * len(texts), prompts=[], trainer_state=None))
+    return reward(chats, [key] * len(texts), prompts=[], trainer_state=None)
 
 
 def test_keeping_both_dogs_is_rewarded_and_overwriting_one_is_not() -> None:
@@ -68,20 +67,20 @@ def test_keeping_both_dogs_is_rewarded_and_overwriting_one_is_not() -> None:
 
 
 def test_the_bank_of_a_row_stays_as_it_is_whatever_is_sampled() -> None:
-    reward = ManagerReward([ROW], Judge(Deciding(Counted(), k=60)))
+    reward = ManagerReward([ROW], FrozenAnswerer(RolePolicy(Counted(), k=60)))
     first = rewards(reward, ADD, ADD)
     assert rewards(reward, ADD, UNREADABLE) == [first[0], 0.0]
 
 
 def test_equal_states_are_asked_once() -> None:
     answerer = Counted()
-    judge = Judge(Deciding(answerer, k=60))
-    reward = ManagerReward([ROW], judge)
+    frozen_answerer = FrozenAnswerer(RolePolicy(answerer, k=60))
+    reward = ManagerReward([ROW], frozen_answerer)
     rewards(reward, *[ADD] * 8, *[UNREADABLE] * 8)
     assert len(answerer.asked) == 2
     rewards(reward, ADD, UNREADABLE, OVERWRITE)
     assert len(answerer.asked) == 3
-    assert judge.asked == judge.found + 3
+    assert frozen_answerer.asked == frozen_answerer.answered_before + 3
 
 
 def test_a_row_whose_probes_cannot_be_scored_has_no_reward() -> None:
@@ -114,11 +113,11 @@ def test_a_metric_that_gives_no_number_is_refused_and_none_is_kept_apart() -> No
     with pytest.raises(InputError, match="None"):
         rewards(AnswerReward([row], lambda answer, gold: float("nan")), "Buddy")
     assert rewards(AnswerReward([row], lambda answer, gold: None), "Buddy") == [None]
-    judge = Judge(Deciding(Counted()), lambda answer, gold: float("inf"))
+    frozen_answerer = FrozenAnswerer(RolePolicy(Counted()), lambda answer, gold: float("inf"))
     with pytest.raises(InputError, match="A metric gave inf"):
-        judge.scores([(MemoryFork(Index([BUDDY])), [DOGS])])
+        frozen_answerer.scores([(MemoryFork(Index([BUDDY])), [DOGS])])
 
 
 def test_a_frozen_answerer_is_greedy() -> None:
     with pytest.raises(InputError, match="greedy"):
-        Judge(Deciding(Counted(), temperature=1.0), scoring.em)
+        FrozenAnswerer(RolePolicy(Counted(), temperature=1.0), scoring.em)

@@ -170,5 +170,5 @@ def test_a_folder_in_which_nothing_was_trained_yet_gives_way_to_another_recipe(t
     one = ["stages.1.settings.max_steps=1", "stages.0.settings.max_steps=1", "seed=3"]
     assert [found.steps for found in train(read_recipe(path, one))] == [1, 1]
     heard: list[str] = []
-    train(read_recipe(path, one), tell=heard.append)
+    train(read_recipe(path, one), notify=heard.append)
     assert heard[0] == "1-answer: done before; to train anew, give another output="

@@ -16,13 +16,13 @@ from langgraph_memory_r1.evals.personaworld import Difficulty, generate
 from langgraph_memory_r1.models import RulesChatModel
 from langgraph_memory_r1.prompts import render
 from langgraph_memory_r1.schemas import Conversation, Fact, Memory, Noop, Question, Turn
-from langgraph_memory_r1.train.data import first_sessions, material
 from langgraph_memory_r1.train.models import ChatPolicy
 from langgraph_memory_r1.train.recipe import Data, Recipe, Stage
-from langgraph_memory_r1.train.rollout import Deciding
+from langgraph_memory_r1.train.rollout import RolePolicy
 from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, Probe, Row, write_rows
+from langgraph_memory_r1.train.sources import first_sessions, training_data
 
-RULES = Deciding(ChatPolicy(RulesChatModel()), "full")
+RULES = RolePolicy(ChatPolicy(RulesChatModel()), "full")
 
 
 def recipe(data: Data) -> Recipe:
@@ -46,8 +46,8 @@ def test_questions_of_ones_own_conversations_have_a_time(tmp_path: Path) -> None
     turns = (Turn("Ann", "I have a cat called Tom.", datetime(2024, 5, 1, 12, tzinfo=UTC), "t0", "s"),)
     write_conversations(tmp_path / "c.jsonl", [Conversation("c", turns, (Question("Which cat?", "Tom", ("t0",)),))])
     data = Data(source="conversations", path=str(tmp_path / "c.jsonl"))
-    (row,) = material(data, recipe(data), "answer", RULES).rows
-    assert "\nNow: Thu 2024-05-02 12:00\n" in str(render(row.given, "compact")[-1].content)
+    (row,) = training_data(data, recipe(data), "answer", RULES).rows
+    assert "\nNow: Thu 2024-05-02 12:00\n" in str(render(row.role_input, "compact")[-1].content)
 
 
 def test_broken_lines_of_ones_own_conversations_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -56,7 +56,7 @@ def test_broken_lines_of_ones_own_conversations_are_counted(tmp_path: Path, capl
     write_conversations(file, [Conversation(name, turns, (Question("Which cat?", "Tom", ("t0",)),)) for name in "ab"])
     file.write_bytes(file.read_bytes()[:-20])
     data = Data(source="conversations", path=str(file), only=["a"], limit=1)
-    found = material(data, recipe(data), "answer", RULES)
+    found = training_data(data, recipe(data), "answer", RULES)
     assert len(found.rows) == 1 and found.skipped == {"broken lines": 1}
     assert "c.jsonl:2" in caplog.text
 
@@ -72,10 +72,10 @@ def test_rows_that_nothing_can_be_judged_by_are_named(tmp_path: Path) -> None:
     ]  # fmt: skip
     write_rows(tmp_path / "rows.jsonl", rows)
     data = Data(source="rows", path=str(tmp_path / "rows.jsonl"))
-    found = material(data, recipe(data), "manage", RULES)
+    found = training_data(data, recipe(data), "manage", RULES)
     assert [(row.id, row.probes) for row in found.rows if isinstance(row, ManagerRow)] == [("a", probes[:1]), ("c", ())]
     assert found.skipped == {"no gold answer": 2, "no question that can be judged": 1}
-    answers = material(data, recipe(data), "answer", RULES)
+    answers = training_data(data, recipe(data), "answer", RULES)
     assert ([row.id for row in answers.rows], answers.skipped) == (["e"], {"no gold answer": 1})
 
 
@@ -90,7 +90,7 @@ def test_a_curriculum_goes_from_short_conversations_to_long_ones(tmp_path: Path)
     ):
         largest, left_out = [], []
         for data, sessions in zip(curriculum, counts, strict=True):
-            found = material(data, recipe(data), "manage", RULES)
+            found = training_data(data, recipe(data), "manage", RULES)
             assert all(len(set(episode.sessions)) <= sessions for episode in found.episodes)
             largest.append(max(len(row.bank) for row in found.rows if isinstance(row, ManagerRow)))
             left_out.append(found.skipped["questions about later sessions"])
@@ -101,7 +101,7 @@ def test_a_curriculum_goes_from_short_conversations_to_long_ones(tmp_path: Path)
 def test_the_world_of_a_recipe_is_as_hard_as_it_says() -> None:
     """As a long split is told, in the words of another one."""
     data = Data(source="personaworld", split="validation", world=Difficulty(sessions=16, attributes=12), limit=1)
-    (episode,) = material(data, recipe(data), "manage", RULES).episodes
+    (episode,) = training_data(data, recipe(data), "manage", RULES).episodes
     assert len(dict.fromkeys(episode.sessions)) == 16
     with pytest.raises(InputError, match="long16 says itself how hard it is"):
-        material(replace(data, split="long16"), recipe(data), "manage", RULES)
+        training_data(replace(data, split="long16"), recipe(data), "manage", RULES)

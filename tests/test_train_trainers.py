@@ -20,11 +20,11 @@ from langgraph_memory_r1.batches import Batch
 from langgraph_memory_r1.schemas import Fact, Question, Turn
 from langgraph_memory_r1.train.grpo import NodeGRPOTrainer
 from langgraph_memory_r1.train.logo import NodeLoGoTrainer
-from langgraph_memory_r1.train.models import BASE, LocalPolicy, wearing
+from langgraph_memory_r1.train.models import BASE, LocalPolicy, using_adapter
 from langgraph_memory_r1.train.ppo import NodePPOTrainer
 from langgraph_memory_r1.train.recipe import LoGoSettings
-from langgraph_memory_r1.train.rewards import Judge, RowReward, Weighted
-from langgraph_memory_r1.train.rollout import Deciding, Episode
+from langgraph_memory_r1.train.rewards import FrozenAnswerer, RowReward, WeightedReward
+from langgraph_memory_r1.train.rollout import Episode, RolePolicy
 from langgraph_memory_r1.train.rows import Row
 from langgraph_memory_r1.train.sft import NodeSFTTrainer
 from support.tiny_model import (
@@ -67,7 +67,7 @@ def trainer(folder: Path, kind: type[NodeGRPOTrainer] = NodeGRPOTrainer, **chang
     rows = manager_rows()
     more = {name: changed.pop(name) for name in ("beta",) if name in changed}
     args = settings(folder, **changed)
-    return kind(two_adapters(TOKENIZER), TOKENIZER, rows, [Weighted(Letters(rows))], args, **more)
+    return kind(two_adapters(TOKENIZER), TOKENIZER, rows, [WeightedReward(Letters(rows))], args, **more)
 
 
 def weights(model: Any, adapter: str) -> dict[str, Any]:
@@ -118,12 +118,12 @@ class LettersOfSome(Letters):
 
 def test_samples_that_teach_nothing_are_left_out_without_a_difference(tmp_path: Path) -> None:
     sizes, ends = [], []
-    for leaves_out in (True, False):
+    for drops_zero_advantages in (True, False):
         rows = manager_rows()
         args = settings(tmp_path, optim="sgd", learning_rate=1.0, max_steps=1, per_device_train_batch_size=16)
-        made = NodeGRPOTrainer(two_adapters(TOKENIZER), TOKENIZER, rows, [Weighted(LettersOfSome(rows))], args)
-        assert made.leaves_out
-        made.leaves_out = leaves_out
+        made = NodeGRPOTrainer(two_adapters(TOKENIZER), TOKENIZER, rows, [WeightedReward(LettersOfSome(rows))], args)
+        assert made.drops_zero_advantages
+        made.drops_zero_advantages = drops_zero_advantages
         made.train()
         ends.append(weights(made.model, "manage"))
         sizes.append([len(batch["advantages"]) for batch in made._buffered_inputs])
@@ -136,7 +136,7 @@ def test_samples_that_teach_nothing_are_left_out_without_a_difference(tmp_path: 
 def test_ppo_learns_what_to_expect(tmp_path: Path) -> None:
     rows = manager_rows()
     args = settings(tmp_path, max_steps=30, num_generations=2, per_device_train_batch_size=4, learning_rate=1e-5)
-    made = NodePPOTrainer(two_adapters(TOKENIZER), TOKENIZER, rows, [Weighted(Always(rows))], args)
+    made = NodePPOTrainer(two_adapters(TOKENIZER), TOKENIZER, rows, [WeightedReward(Always(rows))], args)
     made.train()
     losses = logged(made, "value_loss")
     assert 0.3 < losses[0] <= 0.5  # it begins by expecting nothing, and gets 1 at the end
@@ -159,7 +159,7 @@ def test_what_teaches_nothing_is_counted_and_what_was_sampled_can_be_read(
     rows = manager_rows(5)
     args = settings(tmp_path, max_steps=1, num_generations=2, per_device_train_batch_size=4)
     with caplog.at_level(logging.WARNING):
-        made = NodeGRPOTrainer(two_adapters(TOKENIZER), TOKENIZER, rows, [Weighted(Nothing(rows))], args)
+        made = NodeGRPOTrainer(two_adapters(TOKENIZER), TOKENIZER, rows, [WeightedReward(Nothing(rows))], args)
     assert "leaves out 1 of 5 rows" in caplog.text
     before = weights(made.model, "manage")
     made.train()
@@ -186,7 +186,7 @@ def test_supervised_tuning_learns_only_the_reply(tmp_path: Path) -> None:
     assert losses[-1] < losses[0]
 
 
-class Counting(Judge):
+class Counting(FrozenAnswerer):
     """Scores banks by how many memories there are, which needs no model."""
 
     def scores(self, states: Any) -> list[float | None]:
@@ -201,7 +201,7 @@ def episode(name: str) -> Episode:
 
 def test_logo_compares_sessions_of_rollouts_and_rerolls_each_among_themselves(tmp_path: Path) -> None:
     model = two_adapters(TOKENIZER)
-    judge = Counting(Deciding(LocalPolicy(model, TOKENIZER, adapter="answer", max_tokens=4)))
+    judge = Counting(RolePolicy(LocalPolicy(model, TOKENIZER, adapter="answer", max_tokens=4)))
     args = settings(tmp_path, max_steps=1, max_completion_length=4)
     made = NodeLoGoTrainer(model, TOKENIZER, [episode("a"), episode("b")], judge, args, beta=0.1)
     other = weights(model, "answer")
@@ -217,18 +217,20 @@ def test_logo_compares_sessions_of_rollouts_and_rerolls_each_among_themselves(tm
     assert logged(made, "samples_per_rollout") == [pytest.approx(len(kept) / 8)]
 
 
-def test_logo_rerolls_single_steps_too_where_something_can_be_asked(tmp_path: Path) -> None:
-    judge = Counting(Deciding(LocalPolicy(model := two_adapters(TOKENIZER), TOKENIZER, adapter="answer", max_tokens=4)))
+def test_logo_rerolls_every_session_where_something_can_be_asked(tmp_path: Path) -> None:
+    judge = Counting(
+        RolePolicy(LocalPolicy(model := two_adapters(TOKENIZER), TOKENIZER, adapter="answer", max_tokens=4))
+    )
     args = settings(
         tmp_path, max_steps=2, max_completion_length=4, steps_per_generation=2, per_device_train_batch_size=4
     )
-    logo = LoGoSettings(local_span="step", local_probability=1, local_rolls=3)
+    logo = LoGoSettings(local_probability=1, local_rolls=3)
     made = NodeLoGoTrainer(model, TOKENIZER, [episode("a"), episode("b")], judge, args, logo=logo)
     made.train()
     kept = [json.loads(line) for line in (tmp_path / "completions" / "000000-0.jsonl").read_text().splitlines()]
     groups = [line["group"] for line in kept if line["group"].startswith("local")]
-    assert set(groups) == {f"local/{e}/{step}" for e in "ab" for step in (1, 2, 3)}  # the first question is after t1
-    assert all(groups.count(group) >= 3 for group in groups)
+    assert set(groups) == {f"local/{e}/{step}" for e in "ab" for step in (0, 2)}  # the first steps of both sessions
+    assert all(groups.count(group) >= 6 for group in groups)
     assert len(list((tmp_path / "completions").iterdir())) == 1  # one generation for two steps
     assert logged(made, "clip_ratio/region_mean")
 
@@ -239,7 +241,7 @@ def test_borrowing_another_adapter_leaves_everything_as_it_was() -> None:
     policy = LocalPolicy(model, TOKENIZER, adapter="answer", max_tokens=2)
     policy.reply([])
     for adapter in ("answer", BASE, None):
-        with wearing(model, adapter):
+        with using_adapter(model, adapter):
             pass
         assert model.active_adapter == "manage"
         assert {name for name, value in model.named_parameters() if value.requires_grad} == trained
@@ -258,7 +260,7 @@ def test_what_would_train_something_else_is_refused(tmp_path: Path, changed: dic
         changed = {"beta": 0.1}
     args, rows = settings(tmp_path, **changed), manager_rows()
     with pytest.raises(InputError, match=said):
-        NodeGRPOTrainer(two_adapters(TOKENIZER), TOKENIZER, rows, [Weighted(Letters(rows))], args)
+        NodeGRPOTrainer(two_adapters(TOKENIZER), TOKENIZER, rows, [WeightedReward(Letters(rows))], args)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, where bf16 is right")
@@ -266,11 +268,11 @@ def test_half_precision_without_a_gpu_is_refused(tmp_path: Path) -> None:
     args, rows = settings(tmp_path), manager_rows()
     args.bf16 = True  # its own check comes before ours, and says less
     with pytest.raises(InputError, match="set bf16=false"):
-        NodeGRPOTrainer(two_adapters(TOKENIZER), TOKENIZER, rows, [Weighted(Letters(rows))], args)
+        NodeGRPOTrainer(two_adapters(TOKENIZER), TOKENIZER, rows, [WeightedReward(Letters(rows))], args)
 
 
 def test_a_base_without_a_chat_template_is_refused(tmp_path: Path) -> None:
-    from langgraph_memory_r1.train.actors import load_base
+    from langgraph_memory_r1.train.models import load_base
 
     folder = save_base(tmp_path / "base")
     (tmp_path / "base" / "chat_template.jinja").unlink()
@@ -280,7 +282,7 @@ def test_a_base_without_a_chat_template_is_refused(tmp_path: Path) -> None:
     bare.chat_template = None
     rows = manager_rows()
     with pytest.raises(InputError, match="no chat template"):
-        NodeGRPOTrainer(tiny_base(bare), bare, rows, [Weighted(Letters(rows))], settings(tmp_path))
+        NodeGRPOTrainer(tiny_base(bare), bare, rows, [WeightedReward(Letters(rows))], settings(tmp_path))
 
 
 def test_rows_without_right_decisions_cannot_be_imitated(tmp_path: Path) -> None:

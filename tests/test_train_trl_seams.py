@@ -55,7 +55,7 @@ def test_what_is_called_takes_what_it_is_given() -> None:
     ]  # fmt: skip
     taken = parameters(GRPOTrainer.__init__)
     assert taken[1:4] == ["model", "reward_funcs", "args"]
-    assert {"train_dataset", "eval_dataset", "processing_class", "callbacks"} <= set(taken)
+    assert {"train_dataset", "processing_class", "callbacks"} <= set(taken)
     assert {"args", "train_dataset", "processing_class", "callbacks"} <= set(parameters(SFTTrainer.__init__))
 
 

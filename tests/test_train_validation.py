@@ -13,8 +13,8 @@ from langgraph_memory_r1 import scoring
 from langgraph_memory_r1.models import RulesChatModel
 from langgraph_memory_r1.schemas import Conversation, Question, Turn
 from langgraph_memory_r1.train.models import ChatPolicy
-from langgraph_memory_r1.train.rewards import Judge
-from langgraph_memory_r1.train.rollout import Deciding, episodes_of
+from langgraph_memory_r1.train.rewards import FrozenAnswerer
+from langgraph_memory_r1.train.rollout import RolePolicy, episodes_of
 from langgraph_memory_r1.train.validation import episode_score
 
 AT = datetime(2024, 5, 1, tzinfo=UTC)
@@ -28,9 +28,9 @@ UNJUDGED = replace(DOGS, id="q3", gold=None)
 
 
 def score(*questions: Question) -> float | None:
-    rules = Deciding(ChatPolicy(RulesChatModel()), "full", k=60)
+    rules = RolePolicy(ChatPolicy(RulesChatModel()), "full", k=60)
     episodes = episodes_of([Conversation("ann", TURNS, questions)])
-    return episode_score(rules, episodes, Judge(rules, scoring.em))
+    return episode_score(rules, episodes, FrozenAnswerer(rules, scoring.em))
 
 
 def test_an_episode_is_scored_by_the_bank_at_its_end() -> None:

@@ -26,10 +26,9 @@ from langgraph_memory_r1.conversations import write_conversations
 from langgraph_memory_r1.evals.personaworld import Story, generate
 from langgraph_memory_r1.graph import MemoryGraph
 from langgraph_memory_r1.models import Manifest, write_manifest
-from langgraph_memory_r1.train.actors import load_actors, load_base, lora_config
+from langgraph_memory_r1.train.cards import export
 from langgraph_memory_r1.train.engines import VLLMServerEngine
-from langgraph_memory_r1.train.export import export
-from langgraph_memory_r1.train.models import prompt_ids
+from langgraph_memory_r1.train.models import load_base, load_role_models, lora_config, prompt_ids
 from langgraph_memory_r1.train.recipe import Recipe, find_recipe, read_recipe
 from langgraph_memory_r1.train.rows import read_rows
 from langgraph_memory_r1.train.run import train
@@ -115,9 +114,9 @@ def test_the_adapter_that_was_published_last_is_the_one_that_generates(
     served: Served, run: Run, tmp_path: Path, stage: str
 ) -> None:
     role: Any = stage[2:]
-    actors = load_actors(run.recipe, role, run.exported)
+    actors = load_role_models(run.recipe, role, run.exported)
     rows = list(read_rows(run.folder / stage / "rows.jsonl", strict=True))[:16]
-    given = [prompt_ids(actors.tokenizer, prompts.render(row.given, run.recipe.style)) for row in rows]
+    given = [prompt_ids(actors.tokenizer, prompts.render(row.role_input, run.recipe.style)) for row in rows]
     weights = [parameter for name, parameter in actors.model.named_parameters() if f"lora_B.{role}" in name]
     engine = VLLMServerEngine(served.url, role=role, folder=tmp_path)
     said: dict[int, tuple[list[list[int]], list[list[float]]]] = {}
@@ -152,7 +151,7 @@ async def test_the_graph_decides_and_answers_on_the_server_as_in_this_process(
     stories = list(generate("test", conversations=5))
     names = {"manager": "manage", "answerer": "answer"}
     here = {name: run.model(f"hf:{run.recipe.base}", role) for name, role in names.items()}
-    with served.wearing(**run.exported):
+    with served.using_adapter(**run.exported):
         there = {name: run.model(f"vllm:{role}@{served.url}", role) for name, role in names.items()}
         start = time.perf_counter()
         served_answers = await asyncio.gather(
@@ -190,7 +189,7 @@ def test_the_command_line_plays_a_run_on_the_server(
     (story,) = generate("test", conversations=1)
     file, said, banks = tmp_path / "told.jsonl", {}, {}
     write_conversations(file, [story.conversation])
-    with served.wearing(**run.exported):
+    with served.using_adapter(**run.exported):
         for where, model in (("there", ["--model", f"vllm:base@{served.url}"]), ("here", [])):
             (tmp_path / where).mkdir()
             cli = Command(tmp_path / where, monkeypatch, capsys)

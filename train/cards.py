@@ -1,26 +1,37 @@
-"""What rows consist of, said before anything is trained on them: counts, what was left out and why, and leaks.
+"""Cards for people: what the rows of a stage consist of, and what a trained adapter is, with the adapter exported.
 
-rows, removed = deduplicated(rows)
-check_splits({"train": rows, "validation": others})
-card = card_of({"train": rows, "validation": others}, skipped, removed)
-Path("DATA.md").write_text(as_markdown(card))
+card = card_of({"train": rows, "validation": others}, skipped)
+Path("data.md").write_text(as_markdown(card))
+export("runs/tiny", "manage", "adapters/manager")  # a folder with the adapter, its manifest and a model card
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from itertools import combinations
+from pathlib import Path
 from statistics import mean, median
+from typing import Any
 
+import yaml
+
+from langgraph_memory_r1.batches import Limits
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.prompts import PROMPT_VERSION, render
-from langgraph_memory_r1.train.rows import ManagerRow, Row
+from langgraph_memory_r1.models.adapters import read_manifest
+from langgraph_memory_r1.prompts import PROMPT_VERSION
+from langgraph_memory_r1.train.recipe import TrainedRole
+from langgraph_memory_r1.train.rows import ManagerRow, Row, episodes_in, fingerprint, questions_of
 
-_NAMED = 3
+_LOGGED = ("reward", "kl", "frac_reward_zero_std", "loss")
+"""Columns of a model card's curve."""
+_POINTS = 12
+_RANKS = (16, 32, 64, 128, 256, 512)
+"""Limits on the rank that vLLM may be started with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,118 +65,32 @@ class DataCard:
     prompt_version: str = PROMPT_VERSION
 
 
-def deduplicated(rows: Iterable[Row]) -> tuple[list[Row], int]:
-    """The rows without those that show and ask the same as an earlier one, and how many were taken out."""
-    kept: dict[str, Row] = {}
-    count = 0
-    for row in rows:
-        count += 1
-        kept.setdefault(content_key(row), row)
-    return list(kept.values()), count - len(kept)
-
-
-def content_key(row: Row) -> str:
-    """The same for rows that show the same and are judged by the same, whatever their ids."""
-    shown = str(render(row.given, "compact")[-1].content)
-    bank = sorted(memory.text for memory in row.bank) if isinstance(row, ManagerRow) else []
-    return json.dumps([row.node, shown, bank, sorted(_questions(row))])
-
-
-def leaks(splits: Mapping[str, Sequence[Row]], *, by_time: bool = False) -> list[str]:
-    """What two splits share and must not, one sentence each: episodes, and rows with the same content.
-
-    Args:
-        splits: Rows by the name of their split.
-        by_time: The splits are earlier and later rows, so that they may share the one episode that there is.
-    """
-    found = []
-    for (one, first), (other, second) in combinations(splits.items(), 2):
-        episodes = _episodes(first) & _episodes(second)
-        if episodes and not (by_time and len(_episodes(first) | _episodes(second)) == 1):
-            found.append(f"{one} and {other} share {len(episodes)} episode(s): {_some(episodes)}")
-        same = {content_key(row): row.id for row in first}
-        ids = {same[key] for row in second if (key := content_key(row)) in same}
-        if ids:
-            found.append(f"{one} and {other} share the content of {len(ids)} row(s): {_some(ids)}")
-    return found
-
-
-def check_splits(splits: Mapping[str, Sequence[Row]], *, by_time: bool = False) -> None:
-    """Refuse splits that leak into each other, see `leaks`.
-
-    Raises:
-        InputError: They do; the message says what.
-    """
-    found = leaks(splits, by_time=by_time)
-    if found:
-        raise InputError(f"The splits leak: {'; '.join(found)}. Split by episode and remove duplicates first.")
-
-
-def fingerprint(rows: Iterable[Row]) -> str:
-    """A hash over the contents of rows, in their order, for manifests and for `the same data?`."""
-    digest = sha256()
-    for row in rows:
-        digest.update(content_key(row).encode(errors="surrogatepass") + b"\n")
-    return digest.hexdigest()
-
-
 def card_of(
     splits: Mapping[str, Sequence[Row]], skipped: Mapping[str, int] | None = None, duplicates: int = 0
 ) -> DataCard:
-    """The card of some splits.
+    """Count what some splits consist of.
 
     Args:
         splits: Rows by the name of their split.
         skipped: What gave no rows, by reason.
         duplicates: Rows that were taken out.
     """
-    shared, episodes = {}, set[str]()
+    shared_questions, shared_episodes = {}, set[str]()
     for (one, first), (other, second) in combinations(splits.items(), 2):
-        episodes |= _episodes(first) & _episodes(second)
-        asked = [{pair for row in rows for pair in _questions(row)} for rows in (first, second)]
-        shared[f"{one}, {other}"] = len(asked[0] & asked[1])
-    left_out = {reason: count for reason, count in sorted((skipped or {}).items()) if count}
-    counted = {name: _split(rows) for name, rows in splits.items()}
-    return DataCard(counted, left_out, duplicates, shared, len(episodes))
+        shared_episodes |= episodes_in(first) & episodes_in(second)
+        questions = [{pair for row in rows for pair in questions_of(row)} for rows in (first, second)]
+        shared_questions[f"{one}, {other}"] = len(questions[0] & questions[1])
+    reasons = {reason: count for reason, count in sorted((skipped or {}).items()) if count}
+    cards = {name: _split_card(rows) for name, rows in splits.items()}
+    return DataCard(cards, reasons, duplicates, shared_questions, len(shared_episodes))
 
 
-def as_markdown(card: DataCard, title: str = "Training rows") -> str:
-    """The card for people."""
-    lines = [f"# {title}", "", f"Prompt version {card.prompt_version}.", ""]
-    lines += ["| split | rows | episodes | questions | memories, median and most | words of a gold answer |"]
-    lines += ["|---|---|---|---|---|---|"]
-    for name, split in card.splits.items():
-        rows = ", ".join(f"{node} {count:,}" for node, count in split.rows.items()) or "0"
-        middle, most = split.memories
-        cells = [name, rows, f"{split.episodes:,}", f"{split.probes:,}", f"{middle}, {most}", f"{split.gold_words:.1f}"]
-        lines.append(f"| {' | '.join(cells)} |")
-    kinds = {name: split.kinds for name, split in card.splits.items() if split.kinds}
-    lines += [""] + [f"Kinds in {name}: {_listed(counted)}." for name, counted in kinds.items()]
-    lines += ["", "## Left out", ""]
-    lines += [f"- {count:,}: {reason}" for reason, count in card.skipped.items()] or ["Nothing."]
-    lines += [f"- {card.duplicates:,}: the same as another row"] if card.duplicates else []
-    lines += ["", "## Between the splits", ""]
-    lines += [f"- {pair}: {count:,} questions with the same answer" for pair, count in card.shared_questions.items()]
-    lines += [_apart(card)]
-    lines += ["", "## Fingerprints", ""]
-    lines += [f"- {name}: `{split.fingerprint}`" for name, split in card.splits.items()]
-    return "\n".join(lines) + "\n"
-
-
-def _apart(card: DataCard) -> str:
-    if len(card.splits) < 2:
-        return "There is one split."
-    if card.shared_episodes:
-        return "- one episode, split by time: the newest rows validate, and the banks of both are alike"
-    return "- no episode and no row stands in two of them"
-
-
-def _split(rows: Sequence[Row]) -> SplitCard:
+def _split_card(rows: Sequence[Row]) -> SplitCard:
     sizes = [len(row.bank) if isinstance(row, ManagerRow) else len(row.memories) for row in rows]
-    golds = [gold for row in rows for _, gold in _questions(row)]
+    golds = [gold for row in rows for _, gold in questions_of(row)]
     return SplitCard(
         rows=Counter(row.node for row in rows),
-        episodes=len(_episodes(rows)),
+        episodes=len(episodes_in(rows)),
         probes=len(golds),
         kinds=Counter(row.kind for row in rows if row.kind),
         memories=(int(median(sizes)), max(sizes)) if sizes else (0, 0),
@@ -174,20 +99,124 @@ def _split(rows: Sequence[Row]) -> SplitCard:
     )
 
 
-def _questions(row: Row) -> list[tuple[str, str]]:
-    if isinstance(row, ManagerRow):
-        return [(probe.question, probe.gold) for probe in row.probes]
-    return [(row.question, row.gold)]
+def as_markdown(card: DataCard, title: str = "Training rows") -> str:
+    """Write a data card for people."""
+    lines = [f"# {title}", "", f"Prompt version {card.prompt_version}.", ""]
+    lines += ["| split | rows | episodes | questions | memories, median and most | words of a gold answer |"]
+    lines += ["|---|---|---|---|---|---|"]
+    for name, split in card.splits.items():
+        rows = ", ".join(f"{node} {count:,}" for node, count in split.rows.items()) or "0"
+        middle, most = split.memories
+        cells = [name, rows, f"{split.episodes:,}", f"{split.probes:,}", f"{middle}, {most}", f"{split.gold_words:.1f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines.append("")
+    for name, split in card.splits.items():
+        if split.kinds:
+            kinds = ", ".join(f"{kind} {count:,}" for kind, count in split.kinds.items())
+            lines.append(f"Kinds in {name}: {kinds}.")
+    lines += ["", "## Left out", ""]
+    lines += [f"- {count:,}: {reason}" for reason, count in card.skipped.items()] or ["Nothing."]
+    lines += [f"- {card.duplicates:,}: the same as another row"] if card.duplicates else []
+    lines += ["", "## Between the splits", ""]
+    lines += [f"- {pair}: {count:,} questions with the same answer" for pair, count in card.shared_questions.items()]
+    if len(card.splits) < 2:
+        lines.append("There is one split.")
+    elif card.shared_episodes:
+        lines.append("- one episode, split by time: the newest rows validate, and the banks of both are alike")
+    else:
+        lines.append("- no episode and no row stands in two of them")
+    lines += ["", "## Fingerprints", ""]
+    lines += [f"- {name}: `{split.fingerprint}`" for name, split in card.splits.items()]
+    return "\n".join(lines) + "\n"
 
 
-def _episodes(rows: Iterable[Row]) -> set[str]:
-    return {row.episode for row in rows if row.episode}
+def export(run: str | os.PathLike[str], role: TrainedRole, to: str | os.PathLike[str]) -> Path:
+    """Copy the newest adapter of a role into a folder of its own, with its manifest and a model card.
+
+    Args:
+        run: The output folder of a recipe.
+        role: Which adapter.
+        to: A folder that does not exist yet, or is empty.
+
+    Returns:
+        That folder.
+
+    Raises:
+        InputError: The run has not trained this role to its end, or the folder is taken.
+    """
+    source, target = Path(run) / "adapters" / role, Path(to)
+    stages = sorted(Path(run).glob(f"*-{role}/done.json"), key=lambda file: int(file.parent.name.split("-")[0]))
+    if not source.is_dir() or not stages:
+        raise InputError(f"{run} holds no finished adapter for {role!r}; run memory-r1 train to its end first.")
+    if target.exists() and any(target.iterdir()):
+        raise InputError(f"{target} is not empty; give --to another folder.")
+    shutil.copytree(source, target, dirs_exist_ok=True)
+    (target / "README.md").write_text(model_card(Path(run), role, stages[-1].parent), encoding="utf-8")
+    return target
 
 
-def _some(names: Iterable[str]) -> str:
-    ordered = sorted(names)
-    return ", ".join(ordered[:_NAMED]) + (", ..." if len(ordered) > _NAMED else "")
+def model_card(run: Path, role: TrainedRole, stage: Path) -> str:
+    """Write a model card: what it is for, from what and how it was trained, how well it does, how to load it."""
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
+    done = json.loads((stage / "done.json").read_text())
+    settings = recipe["stages"][int(stage.name.split("-")[0]) - 1]
+    manifest = None if recipe["lora"] is None else read_manifest(run / "adapters" / role)
+    facts = {
+        "role": role, "base": recipe["base"], "algorithm": done["algorithm"], "steps": done["steps"],
+        "training rows": done["rows"], "data (SHA-256)": "-" if manifest is None else manifest.data,
+        "prompt version": "-" if manifest is None else manifest.prompt_version, "prompts": recipe["style"],
+        "judged by": f"{recipe['metric']} of the answers", "seed": recipe["seed"],
+        "validation before": _number(done["before"]), "validation after": _number(done["score"]),
+    }  # fmt: skip
+    return "\n".join([
+        "---", "library_name: peft", f"base_model: {recipe['base']}", "tags: [memory-r1, langgraph, lora]", "---", "",
+        f"# {'Memory Manager' if role == 'manage' else 'Answer Agent'} for {recipe['base']}", "",
+        "Trained with langgraph-memory-r1.", "", "| | |", "|---|---|",
+        *(f"| {name} | {value} |" for name, value in facts.items()), "",
+        "## Load", "", *_loading(recipe, role), "",
+        "## Settings", "", "```yaml", yaml.safe_dump(settings, sort_keys=False).rstrip(), "```", "",
+        "## Curve", "", *_curve(stage), "",
+    ])  # fmt: skip
 
 
-def _listed(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+def _loading(recipe: dict[str, Any], role: TrainedRole) -> list[str]:
+    """Lines that say how to load and to serve an adapter so that the graph decides as in training."""
+    model, memories = ("manager", f"related_k={recipe['related_k']}")
+    if role == "answer":
+        model, memories = ("answerer", f"k={recipe['top_k']}")
+    arguments = f'{model}=model, style="{recipe["style"]}", {memories}'
+    imports = ["from langgraph_memory_r1 import create_memory_graph, load_chat_model"]
+    limits = Limits.as_trained(recipe["train"]["source"])
+    if role == "manage" and limits != Limits():
+        arguments += f", limits=Limits(batch_turns={limits.batch_turns})"
+        imports.append("from langgraph_memory_r1.batches import Limits")
+    lines = [
+        "```python", *imports, "",
+        f'base, adapter, role = "hf:{recipe["base"]}", "THIS_FOLDER", "{role}"',
+        f"model = load_chat_model(base, adapter, role=role, max_tokens={recipe['max_tokens']})",
+        f'graph = create_memory_graph("bank", {arguments})', "```", "",
+    ]  # fmt: skip
+    if recipe["lora"] is not None:  # one server may hold the adapters of both roles
+        rank = next((limit for limit in _RANKS if limit >= recipe["lora"]["r"]), recipe["lora"]["r"])
+        lines += [
+            f'Served by vLLM, `base` is `"vllm:{role}@http://localhost:8000"`:', "", "```sh",
+            f"vllm serve {recipe['base']} --enable-lora --max-lora-rank {rank} --lora-modules {role}=THIS_FOLDER",
+            "```",
+        ]  # fmt: skip
+    return lines
+
+
+def _curve(stage: Path) -> list[str]:
+    """Some points of what was logged, and all greedy scores."""
+    logs = [json.loads(line) for line in (stage / "log.jsonl").read_text().splitlines()]
+    logs = [log for log in logs if any(name in log for name in _LOGGED) and "step" in log]
+    scores = json.loads((stage / "scores.json").read_text()) if (stage / "scores.json").exists() else {}
+    lines = ["| step | " + " | ".join(_LOGGED) + " |", "|---" * (len(_LOGGED) + 1) + "|"]
+    for log in logs[:: max(1, len(logs) // _POINTS)]:
+        lines.append(f"| {log['step']} | " + " | ".join(_number(log.get(name)) for name in _LOGGED) + " |")
+    greedy = ", ".join(f"{_number(score)} at step {step}" for step, score in scores.items())
+    return [*lines, "", f"Greedy scores on the validation rows: {greedy or 'none'}."]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

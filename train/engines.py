@@ -1,4 +1,7 @@
-"""Generation for the trainer by a vLLM server, over HTTP: the server keeps the base, the trainer sends its adapter.
+"""What generates for the trainer in place of `transformers`.
+
+    PrefixEngine        in this process, every reply from the same beginning on
+    VLLMServerEngine    a vLLM server, over HTTP: the server keeps the base, the trainer sends its adapter
 
     VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 vllm serve BASE --enable-lora --max-loras 4 --max-lora-rank 16 \
         --logprobs-mode processed_logprobs --generation-config vllm
@@ -7,9 +10,13 @@
     trainer = NodeGRPOTrainer(model, tokenizer, rows, rewards, args, engine=engine)
 
 Every step's adapter has a name and a folder of its own, `manage-3f9c2a71-v12`: under one name the server refuses a
-second one, or answers from what it has cached of the first. So runs, the stages of a run, and a run that goes on after
-a kill share a server without harm; of several processes the main one publishes for all. The server reads the folder
-itself, so both must see one disk. vLLM is not imported here, and needs no place in the trainer's environment.
+second one, or answers from what it has cached of the first (vllm#42125). So runs, the stages of a run, and a run that
+goes on after a kill share a server without harm; of several processes the main one publishes for all. The server reads
+the folder itself, so both must see one disk.
+
+vLLM is not imported here, and needs no place in the trainer's environment: it pins another transformers than TRL's
+newest releases take. TRL's own vLLM modes need both in one process, and merge the adapter into the weights that they
+send; after that the server has no base left for the frozen answerer.
 """
 
 from __future__ import annotations
@@ -20,7 +27,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 import httpx
@@ -28,40 +35,53 @@ import httpx
 from langgraph_memory_r1.errors import InputError, ModelError
 from langgraph_memory_r1.prompts import Role
 from langgraph_memory_r1.train.models import LocalPolicy, has_adapters
-from langgraph_memory_r1.train.sharded import weights
+from langgraph_memory_r1.train.sharded import whole_weights
 
 logger = logging.getLogger(__name__)
 
 
-def new_run() -> str:
-    """A name that no other run has."""
-    return uuid4().hex[:8]
+class Engine(Protocol):
+    """Generates for the trainer, outside of its process or in another way than `transformers` does."""
+
+    def publish(self, model: Any, step: int) -> None:
+        """Make the newest weights of the adapter the ones that generate; called in every process of a run."""
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], *, temperature: float, max_tokens: int
+    ) -> tuple[list[list[int]], list[list[float]] | None]:
+        """Return completion tokens and their log-probabilities under the weights that generated, one per prompt.
+
+        None instead of log-probabilities: these are the trainer's own weights as they stand.
+        """
+
+    def close(self) -> None:
+        """Give back what is held elsewhere; nothing is generated any more."""
 
 
-class BegunEngine:
+class PrefixEngine:
     """Generates in this process, every reply from the same beginning on.
 
     The beginning is part of the completion. It teaches nothing: in a group it is the same, and advantages add up to 0.
 
     Args:
-        policy: Of the trained role; its `begun` is the beginning.
+        policy: Of the trained role; its `reply_prefix` is the beginning.
     """
 
     def __init__(self, policy: LocalPolicy) -> None:
         self.policy = policy
 
     def publish(self, model: Any, step: int) -> None:
-        """Nothing: the policy is the model that is trained."""
+        """Do nothing: the policy is the model that is trained."""
 
     def close(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def generate(
         self, prompts: Sequence[Sequence[int]], *, temperature: float, max_tokens: int
     ) -> tuple[list[list[int]], None]:
-        """Completion tokens, one completion per prompt."""
-        replies = self.policy.complete(prompts, temperature=temperature)
-        return [list(reply.completion_ids) for reply in replies], None
+        """Return completion tokens, one completion per prompt."""
+        completions = self.policy.complete(prompts, temperature=temperature)
+        return [list(completion.completion_ids) for completion in completions], None
 
 
 class VLLMServerEngine:
@@ -95,7 +115,7 @@ class VLLMServerEngine:
         if not url.startswith(("http://", "https://")):
             raise InputError(f"{url!r} is no server; give engine=http://HOST:PORT")
         self.folder, self.publishes, self.keep = Path(folder).absolute(), publishes, keep
-        self.run = f"{role}-{run or new_run()}"
+        self.run = f"{role}-{run or uuid4().hex[:8]}"
         key = os.environ.get("VLLM_API_KEY")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._client = httpx.Client(base_url=url.removesuffix("/v1"), headers=headers, timeout=timeout, trust_env=False)
@@ -115,31 +135,49 @@ class VLLMServerEngine:
         self._newest = name = f"{self.run}-v{step}"
         if not self.publishes or name in self._published:
             return
-        place = self._save(model, name)
-        self._call("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(place)})
+        adapter, draft, target = model.active_adapter, self.folder / f"{name}.part", self.folder / name
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(target, ignore_errors=True)
+        model.save_pretrained(draft, selected_adapters=[adapter], state_dict=whole_weights(model))
+        inner = draft / adapter  # PEFT's folder for an adapter that is not called `default`
+        (inner if inner.is_dir() else draft).replace(target)
+        shutil.rmtree(draft, ignore_errors=True)
+        self._call("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(target)})
         self._published.append(name)
         while len(self._published) > self.keep:
-            old = self._published.pop(0)
-            self._withdraw(old)
+            self._withdraw(self._published.pop(0))
 
     def generate(
         self, prompts: Sequence[Sequence[int]], *, temperature: float, max_tokens: int
     ) -> tuple[list[list[int]], list[list[float]]]:
-        """Completion tokens and their log-probabilities, one per prompt.
+        """Return completion tokens and their log-probabilities, one completion per prompt.
 
         Raises:
             ModelError: The server fails, or does not say tokens and probabilities.
         """
-        asked = {
+        request = {
             "model": self._newest, "prompt": [list(prompt) for prompt in prompts], "max_tokens": max_tokens,
             "temperature": temperature, "top_p": 1.0, "top_k": 0, "logprobs": 0, "return_token_ids": True,
         }  # fmt: skip
-        body = self._call("POST", "/v1/completions", asked).json()
+        body = self._call("POST", "/v1/completions", request).json()
         choices = sorted(body.get("choices", []), key=lambda choice: int(choice["index"]))
         if len(choices) != len(prompts):
             raise ModelError(f"The server gave {len(choices)} completions for {len(prompts)} prompts.")
-        replies = [_tokens(choice) for choice in choices]
-        return [ids for ids, _ in replies], [logps for _, logps in replies]
+        completions: list[list[int]] = []
+        logps: list[list[float]] = []
+        for choice in choices:
+            ids, values = choice.get("token_ids"), (choice.get("logprobs") or {}).get("token_logprobs")
+            if ids is None or values is None or len(ids) != len(values):
+                raise ModelError(
+                    "The server says no tokens with their probabilities; it has to be vLLM 0.10.2 or newer."
+                )
+            if any(value is None or not math.isfinite(value) for value in values):
+                raise ModelError(
+                    "The server gave a token no probability; start it with --logprobs-mode processed_logprobs."
+                )
+            completions.append(list(ids))
+            logps.append(list(values))
+        return completions, logps
 
     def close(self) -> None:
         """Take the adapters off the server, as far as it is still there."""
@@ -155,18 +193,6 @@ class VLLMServerEngine:
         shutil.rmtree(self.folder / name, ignore_errors=True)
         self._call("POST", "/v1/unload_lora_adapter", {"lora_name": name})
 
-    def _save(self, model: Any, name: str) -> Path:
-        """The active adapter in a folder that appears whole or not at all."""
-        adapter = model.active_adapter
-        draft, target = self.folder / f"{name}.part", self.folder / name
-        shutil.rmtree(draft, ignore_errors=True)
-        shutil.rmtree(target, ignore_errors=True)
-        model.save_pretrained(draft, selected_adapters=[adapter], state_dict=weights(model))
-        inner = draft / adapter
-        (inner if inner.is_dir() else draft).replace(target)
-        shutil.rmtree(draft, ignore_errors=True)
-        return target
-
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
         try:
             response = self._client.request(method, path, json=body)
@@ -180,16 +206,6 @@ class VLLMServerEngine:
                 "The vLLM server loads no adapters; start it with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1."
             )
         if response.is_error:
-            said = " ".join(response.text.split())[:300]
-            raise ModelError(f"The vLLM server refuses {path} ({response.status_code}): {said}")
+            reason = " ".join(response.text.split())[:300]
+            raise ModelError(f"The vLLM server refuses {path} ({response.status_code}): {reason}")
         return response
-
-
-def _tokens(choice: dict[str, Any]) -> tuple[list[int], list[float]]:
-    ids = choice.get("token_ids")
-    found = (choice.get("logprobs") or {}).get("token_logprobs")
-    if ids is None or found is None or len(ids) != len(found):
-        raise ModelError("The server says no tokens with their probabilities; it has to be vLLM 0.10.2 or newer.")
-    if any(value is None or not math.isfinite(value) for value in found):
-        raise ModelError("The server gave a token no probability; start it with --logprobs-mode processed_logprobs.")
-    return list(ids), list(found)

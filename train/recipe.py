@@ -2,7 +2,8 @@
 
     recipe = read_recipe("train/recipes/tiny.yaml", ["seed=1", "stages.0.settings.max_steps=10"])
 
-Unknown keys are refused, with the ones that exist. Settings of TRL stand under `settings` by TRL's names.
+Unknown keys are refused, with the ones that exist. Settings of TRL stand under `settings` by TRL's names; on which
+defaults, `grpo_config` and `sft_config` say. TRL is imported by those two only: it takes seconds to load.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, field, fields
+from dataclasses import asdict, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, field_validator
@@ -20,12 +21,20 @@ from pydantic.dataclasses import dataclass
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.personaworld import Difficulty
+from langgraph_memory_r1.models.openai_api import CHAT_TEMPLATE_KWARGS
 from langgraph_memory_r1.prompts import Style
 from langgraph_memory_r1.scoring import METRICS
-from langgraph_memory_r1.train.sources import Link
+
+if TYPE_CHECKING:
+    from trl import GRPOConfig, SFTConfig
+
+C = TypeVar("C", "GRPOConfig", "SFTConfig")
 
 TrainedRole: TypeAlias = Literal["manage", "answer"]
 Algorithm: TypeAlias = Literal["sft", "grpo", "ppo", "logo"]
+Link: TypeAlias = Literal["any", "last", "since"]
+"""Which turns a question is linked to: every evidence turn (the paper); the last one, from which on it can be answered;
+or that one and every later turn, none of which may spoil the answer: so repetitions and small talk are judged too."""
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -38,7 +47,9 @@ class Data:
     path: str | None = None
     """A file or folder; none for `personaworld`."""
     split: str = "train"
-    """Of `personaworld`."""
+    """Of `personaworld`; of `locomo` its conversations are named by `only`."""
+    allow_modified: bool = False
+    """Take a file of `locomo` that is not the published one, as `memory-r1 eval --allow-modified` does."""
     world: Difficulty | None = None
     """How hard the conversations of `personaworld` are, as in `{sessions: 16}`; none is its default."""
     questions: int | None = None
@@ -58,6 +69,8 @@ class Data:
         for name in ("world", "questions"):
             if getattr(self, name) is not None and self.source != "personaworld":
                 raise InputError(f"{name} is for the source personaworld, not for {self.source}; leave it out.")
+        if self.allow_modified and self.source != "locomo":
+            raise InputError(f"allow_modified is for the source locomo, not for {self.source}; leave it out.")
         if self.sessions is not None and self.source == "personaworld":
             raise InputError(f"personaworld invents its sessions; say how many: world: {{sessions: {self.sessions}}}.")
 
@@ -90,10 +103,8 @@ class PPOSettings:
 class LoGoSettings:
     """What LoGo-GRPO has beyond GRPO; the values are those of Memory-R2's released code."""
 
-    local_span: Literal["session", "step"] = "session"
-    """What is re-rolled and judged at a time. A step is a single decision, as in plain GRPO."""
     local_probability: float = 0.5
-    """Of a session or step to be re-rolled."""
+    """Of a session to be re-rolled."""
     local_rolls: int = 4
     local_probes: int = 16
     """Most questions that a re-roll is judged by."""
@@ -121,8 +132,8 @@ class Stage:
     """Steps between greedy evaluations on the validation split."""
     patience: int | None = None
     """Evaluations without a better score before the stage ends."""
-    begun: str = ""
-    """What every reply of the trained role begins with; only the rest of it is chosen."""
+    reply_prefix: str = ""
+    """What every reply of the trained role begins with; only what follows is chosen."""
     engine: str | None = None
     """`http://HOST:PORT` of a vLLM server that generates; none generates in the process."""
 
@@ -164,21 +175,21 @@ class Recipe:
 
     @field_validator("metric")
     @classmethod
-    def _known(cls, metric: str) -> str:
+    def _check_metric(cls, metric: str) -> str:
         if metric not in METRICS:
             raise InputError(f"there is no {metric!r}; there are {', '.join(METRICS)}")
         return metric
 
 
 _RECIPE = TypeAdapter(Recipe)
-_PARTS: dict[int | str, Any] = {
+_SECTIONS: dict[int | str, Any] = {
     "train": Data, "validation": Data, "world": Difficulty, "stages": Stage, "lora": Lora, "ppo": PPOSettings,
     "logo": LoGoSettings,
 }  # fmt: skip
 
 
 def find_recipe(name: str) -> str:
-    """The path of a recipe, which may be the name of one that comes with the library: `tiny-grpo`.
+    """Return the path of a recipe, which may be the name of one that comes with the library: `tiny-grpo`.
 
     Raises:
         InputError: There is neither.
@@ -188,74 +199,96 @@ def find_recipe(name: str) -> str:
         return name
     if (ours / f"{name}.yaml").exists():
         return str(ours / f"{name}.yaml")
-    known = ", ".join(sorted(path.stem for path in ours.glob("*.yaml")))
-    raise InputError(f"There is no recipe {name!r}; give a file, or one of ours: {known}.")
+    names = ", ".join(sorted(path.stem for path in ours.glob("*.yaml")))
+    raise InputError(f"There is no recipe {name!r}; give a file, or one of ours: {names}.")
 
 
 def read_recipe(path: str | os.PathLike[str], changes: Sequence[str] = ()) -> Recipe:
-    """The recipe in a YAML file.
+    """Read the recipe in a YAML file.
 
     Args:
         path: The file; a model folder named in it relatively is looked for beside it.
-        changes: `key=value`, with dots for what lies deeper and numbers for places in a list.
+        changes: `key=value`, with dots for what lies deeper and numbers for positions in a list.
 
     Raises:
         InputError: The file cannot be read, or a key or value is wrong; the message names it.
     """
     try:
-        told = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); name a recipe in YAML") from error
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(told, dict):
+    if not isinstance(values, dict):
         raise InputError(f"{path} is not a recipe: it has to be a mapping that names base, output, train ...")
-    told = _apart(told)
+    values = _unshared(values)
     for change in changes:
-        _change(told, change)
+        _change(values, change)
     try:
-        recipe = _RECIPE.validate_python(told)
+        recipe = _RECIPE.validate_python(values)
     except ValidationError as error:
-        raise InputError(f"{path}: {_complaint(error)}") from error
-    for place, stage in enumerate(recipe.stages):
-        if wrong := _contradiction(stage, stage.train or recipe.train):
-            raise InputError(f"{path}: stages.{place}: {wrong}")
-    return recipe if not _beside(path, recipe.base) else _with_base(recipe, _beside(path, recipe.base))
+        raise InputError(f"{path}: {_first_problem(error)}") from error
+    for number, stage in enumerate(recipe.stages):
+        if problem := _contradiction(stage, stage.train or recipe.train):
+            raise InputError(f"{path}: stages.{number}: {problem}")
+    base = os.path.normpath(Path(path).parent / recipe.base)
+    return replace(recipe, base=base) if Path(base, "config.json").exists() else recipe
 
 
 def as_dict(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as YAML writes it."""
+    """Return the recipe as YAML writes it."""
     return asdict(recipe)
 
 
-def _apart(value: Any) -> Any:
-    """The same without shared parts: what YAML's anchors repeat may be changed in one place only."""
+def is_recipe_of(values: Any, recipe: Recipe) -> bool:
+    """Return whether the values of a run folder's `recipe.yaml` say the same as a recipe.
+
+    Keys that have come since have their defaults. Two that are no more are understood, so that runs of then can still
+    be gone on with: `begun`, now `reply_prefix`, and `logo.local_span`, of which `session` is all that is left.
+    """
+    values = _unshared(values)
+    try:
+        for stage in values["stages"]:
+            if "begun" in stage:
+                stage["reply_prefix"] = stage.pop("begun")
+            if stage.get("logo", {}).get("local_span") == "session":
+                del stage["logo"]["local_span"]
+        return bool(_RECIPE.validate_python(values) == recipe)
+    except (ValidationError, TypeError, KeyError, AttributeError):  # somebody has written into it
+        return False
+
+
+def _unshared(value: Any) -> Any:
+    """A deep copy: what YAML's anchors repeat is one object, of which a change would reach every stage."""
     if isinstance(value, dict):
-        return {key: _apart(item) for key, item in value.items()}
-    return [_apart(item) for item in value] if isinstance(value, list) else value
+        return {key: _unshared(item) for key, item in value.items()}
+    return [_unshared(item) for item in value] if isinstance(value, list) else value
 
 
-def _change(told: dict[str, Any], change: str) -> None:
+def _change(values: dict[str, Any], change: str) -> None:
+    """Carry out `key=value` in the values of a recipe."""
     key, equals, value = change.partition("=")
     if not equals or not key:
         raise InputError(f"{change!r} changes nothing; write key=value, as stages.0.settings.max_steps=10")
     *path, last = key.split(".")
-    place: Any = told
+
+    def check_position(items: list[Any], part: str) -> int:
+        if not part.isdecimal() or int(part) >= len(items):
+            raise InputError(f"There is no {key!r} in the recipe; {part!r} leads nowhere.")
+        return int(part)
+
+    section: Any = values
     for part in path:
-        place = _inside(place, part, key)
-    if isinstance(place, list):
-        _inside(place, last, key)
-        place[int(last)] = yaml.safe_load(value)
+        if isinstance(section, list):
+            section = section[check_position(section, part)]
+        elif isinstance(section, dict):
+            section = section.setdefault(part, {})
+        else:
+            raise InputError(f"There is no {key!r} in the recipe; {part!r} leads nowhere.")
+    if isinstance(section, list):
+        section[check_position(section, last)] = yaml.safe_load(value)
     else:
-        place[last] = yaml.safe_load(value)
-
-
-def _inside(place: Any, part: str, key: str) -> Any:
-    if isinstance(place, list) and part.isdecimal() and int(part) < len(place):
-        return place[int(part)]
-    if isinstance(place, dict):
-        return place.setdefault(part, {})
-    raise InputError(f"There is no {key!r} in the recipe; {part!r} leads nowhere.")
+        section[last] = yaml.safe_load(value)
 
 
 def _contradiction(stage: Stage, data: Data) -> str:
@@ -269,28 +302,70 @@ def _contradiction(stage: Stage, data: Data) -> str:
     return ""
 
 
-def _complaint(error: ValidationError) -> str:
+def _first_problem(error: ValidationError) -> str:
+    """The first thing that pydantic refuses, as a sentence that names what there is instead."""
     first = error.errors(include_url=False)[0]
     where = ".".join(map(str, first["loc"]))
     if first["type"] == "unexpected_keyword_argument":
-        known = _known(first["loc"])
-        close = difflib.get_close_matches(str(first["loc"][-1]), known, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}."
+        sections = [_SECTIONS[part] for part in first["loc"][:-1] if part in _SECTIONS]
+        names = [item.name for item in fields(sections[-1] if sections else Recipe)]
+        close = difflib.get_close_matches(str(first["loc"][-1]), names, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}."
         return f"unknown key {where!r}; {hint}"
     if first["type"] == "value_error":
         return f"{where}: {first['ctx']['error']}"
     return f"{where}: {first['msg']}" + (f", not {first['input']!r}" if first["type"] != "missing" else "")
 
 
-def _known(place: tuple[int | str, ...]) -> list[str]:
-    named = [_PARTS[part] for part in place[:-1] if part in _PARTS]
-    return [item.name for item in fields(named[-1] if named else Recipe)]
+def grpo_config(recipe: Recipe, stage: Stage, folder: Path) -> GRPOConfig:
+    """Return TRL's settings of a stage of GRPO, PPO or LoGo-GRPO.
+
+    Raises:
+        InputError: TRL has no such setting, or refuses its value.
+    """
+    from trl import GRPOConfig
+
+    ours: dict[str, Any] = {
+        "max_completion_length": recipe.max_tokens,
+        "temperature": 1.0,
+        "chat_template_kwargs": dict(CHAT_TEMPLATE_KWARGS),
+    }
+    if stage.curriculum:
+        ours["shuffle_dataset"] = False
+    return _trl_config(GRPOConfig, ours, recipe, stage, folder)
 
 
-def _beside(path: str | os.PathLike[str], base: str) -> str:
-    folder = os.path.normpath(Path(path).parent / base)
-    return folder if Path(folder, "config.json").exists() else ""
+def sft_config(recipe: Recipe, stage: Stage, folder: Path) -> SFTConfig:
+    """Return TRL's settings of a stage of supervised fine-tuning: only the reply is learned, and nothing is cut off.
+
+    Raises:
+        InputError: TRL has no such setting, or refuses its value.
+    """
+    from trl import SFTConfig
+
+    return _trl_config(SFTConfig, {"completion_only_loss": True, "max_length": None}, recipe, stage, folder)
 
 
-def _with_base(recipe: Recipe, base: str) -> Recipe:
-    return _RECIPE.validate_python({**asdict(recipe), "base": base})
+def _trl_config(kind: type[C], ours: dict[str, Any], recipe: Recipe, stage: Stage, folder: Path) -> C:
+    """TRL's settings: the recipe's, else ours for an algorithm, else what suits this machine."""
+    import torch
+
+    names = {item.name for item in fields(kind)}
+    for name in stage.settings:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, 1)
+            hint = f"; did you mean {close[0]!r}?" if close else "."
+            raise InputError(f"{kind.__name__} has no setting {name!r}{hint}")
+    cuda = torch.cuda.is_available()
+    # transformers has renamed it.
+    checkpointing = "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
+    machine = {
+        "output_dir": str(folder), "seed": recipe.seed, "report_to": recipe.report_to, "logging_steps": 1,
+        "save_strategy": "steps", "save_steps": 10, "save_total_limit": 2, "disable_tqdm": True,
+        # TRL's default is bf16 whatever the machine, and refuses a CPU then.
+        "use_cpu": not cuda, "bf16": cuda, checkpointing: cuda,
+    }  # fmt: skip
+    try:
+        return kind(**{**machine, **ours, **stage.settings})
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{kind.__name__} refuses the settings: {' '.join(str(error).split())}") from error

@@ -1,13 +1,13 @@
 """Many conversations at once through the very steps that the graph's nodes run, with one batch of model calls a step.
 
-A role asks its model by awaiting an effect (`steps.py`); `run_batched` drives many roles side by side, collects what
-they ask, and has it answered in one batch. So a rollout and an evaluation do exactly what the deployed graph does.
+A role asks its model by awaiting an effect (`steps.py`); `run_batched` runs many roles side by side, collects what they
+ask, and has it answered in one batch. So a rollout and an evaluation do exactly what the deployed graph does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -21,41 +21,20 @@ from langgraph_memory_r1.prompts import Role, RoleInput, Style
 from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.schemas import Answer, Conversation, Question
 from langgraph_memory_r1.steps import Agent, RunMonitor, call_role, next_call
-from langgraph_memory_r1.train.models import ChatPolicy, Policy, Reply
+from langgraph_memory_r1.train.models import ChatPolicy, Completion, Policy
+from langgraph_memory_r1.train.rows import Episode
 from langgraph_memory_r1.turns import turns_from_input
 
 T = TypeVar("T")
 
-Prompt: TypeAlias = Sequence[BaseMessage]
-Ready: TypeAlias = Callable[[Mapping[int, Prompt]], Mapping[int, str]]
-"""Replies to the prompts of some runs, all at once."""
+Prompts: TypeAlias = Mapping[int, Sequence[BaseMessage]]
+"""What some runs ask their models, by the number of the run."""
+
+_NO_MODEL: Any = partial(RuntimeError, "the model of a role that is run in a batch is never asked itself")
 
 
 @dataclass(frozen=True, slots=True)
-class Episode:
-    """A conversation as the Memory Manager meets it: one batch of facts a step; then the questions."""
-
-    id: str
-    steps: tuple[Batch, ...]
-    questions: tuple[Question, ...] = ()
-
-    @property
-    def sessions(self) -> tuple[str, ...]:
-        """The session of every step."""
-        return tuple(step.turns[0].session or "" for step in self.steps)
-
-    def part(self, start: int, stop: int) -> Episode:
-        """The episode's steps from one to before another."""
-        return replace(self, steps=self.steps[max(0, start) : stop])
-
-    def within(self, session: str) -> Episode:
-        """The episode's steps of one session."""
-        steps = zip(self.steps, self.sessions, strict=True)
-        return replace(self, steps=tuple(step for step, at in steps if at == session))
-
-
-@dataclass(frozen=True, slots=True)
-class Deciding:
+class RolePolicy:
     """How a role decides: by which model, with which prompts, over how many memories."""
 
     policy: Policy
@@ -63,69 +42,47 @@ class Deciding:
     k: int = 10
     temperature: float = 0.0
 
-    def ready(self, prompts: Mapping[int, Prompt]) -> dict[int, str]:
-        """The replies, as texts."""
-        return {place: reply.text for place, reply in self.replies(prompts).items()}
+    def agent(self, role: Role) -> Agent:
+        """Return the role's agent, whose model is asked in batches and never by itself."""
+        return Agent(role, _NO_MODEL, self.policy.label, self.style)
 
-    def replies(self, prompts: Mapping[int, Prompt]) -> dict[int, Reply]:
-        """The replies to the prompts of some runs."""
-        said = self.policy.reply(list(prompts.values()), temperature=self.temperature)
-        return dict(zip(prompts, said, strict=True))
+    def completions(self, prompts: Prompts) -> dict[int, Completion]:
+        """Complete the prompts of some runs in one batch."""
+        replies = self.policy.reply(list(prompts.values()), temperature=self.temperature)
+        return dict(zip(prompts, replies, strict=True))
+
+    def texts(self, prompts: Prompts) -> dict[int, str]:
+        """Complete the prompts of some runs; only the texts."""
+        return {number: completion.text for number, completion in self.completions(prompts).items()}
 
 
 @dataclass(slots=True)
 class Rollout:
-    """An episode as it went: where the bank stands, and what was said on the way."""
+    """An episode as it went: where the bank stands, and what was decided on the way."""
 
     episode: Episode
     bank: MemoryFork
-    moves: list[tuple[str, Reply]] = field(default_factory=list)
-    """The session and the reply of every model call."""
+    completions: list[tuple[str, Completion]] = field(default_factory=list)
+    """The session and the completion of every model call."""
     before: list[MemoryFork] = field(default_factory=list)
     """The bank as it was before every step."""
 
 
-def episodes_of(
-    conversations: Sequence[Conversation], extractor: Deciding | None = None, limits: Limits | None = None
-) -> list[Episode]:
-    """Conversations as episodes: their facts are extracted once, by `rules` or by a model.
+def run_batched(runs: Sequence[Coroutine[Any, Any, T]], reply: Callable[[Prompts], Mapping[int, str]]) -> list[T]:
+    """Run roles side by side and return their results, in order; their model calls are made in batches.
+
+    A round ends when every run waits for its model or is done; then one batch asks for all that wait.
 
     Args:
-        conversations: With questions.
-        extractor: A model that finds the facts.
-        limits: How many turns are one step; as in the graph that will be deployed.
-    """
-    limits = limits or Limits(batch_turns=1)
-    extractor = extractor or Deciding(ChatPolicy(RulesChatModel()), style="full")
-    agent = Agent("extract", _NOBODY, extractor.policy.label, extractor.style)
-    groups = [
-        (place, group)
-        for place, conversation in enumerate(conversations)
-        for group in batch_turns(turns_from_input(conversation.turns, None), limits)
-    ]
-    found = run_batched([roles.extract(agent, group, RunMonitor()) for _, group in groups], extractor.ready)
-    steps: dict[int, list[Batch]] = {}
-    for (place, _), batch in zip(groups, found, strict=True):
-        steps.setdefault(place, []).append(batch)
-    return [
-        Episode(conversation.id, tuple(steps.get(place, ())), conversation.questions)
-        for place, conversation in enumerate(conversations)
-    ]
-
-
-def run_batched(runs: Sequence[Coroutine[Any, Any, T]], ready: Ready) -> list[T]:
-    """Run roles side by side and return their results, in their order; their model calls are made in batches.
-
-    Args:
-        runs: Roles, as `run_sync` and `run_async` take them.
-        ready: Replies to the prompts of all that wait, by their numbers.
+        runs: Roles, as `run_sync` and `run_async` take them; of one kind, or of several whose models are the same.
+        reply: Replies to the prompts of all that wait.
     """
     results: dict[int, T] = {}
-    waiting: dict[int, Prompt] = {}
+    waiting: dict[int, Sequence[BaseMessage]] = {}
 
-    def go_on(number: int, reply: AIMessage | None) -> None:
+    def go_on(number: int, message: AIMessage | None) -> None:
         try:
-            waiting[number] = next_call(runs[number], reply).messages
+            waiting[number] = next_call(runs[number], message).messages
         except StopIteration as stop:
             results[number] = stop.value
 
@@ -133,65 +90,98 @@ def run_batched(runs: Sequence[Coroutine[Any, Any, T]], ready: Ready) -> list[T]
         for number in range(len(runs)):
             go_on(number, None)
         while waiting:
-            replies = ready(waiting)
-            asked, waiting = list(waiting), {}
-            for number in asked:
-                go_on(number, AIMessage(replies[number]))
+            prompts, waiting = waiting, {}
+            texts = reply(prompts)
+            for number in prompts:
+                go_on(number, AIMessage(texts[number]))
     finally:
         for run in runs:  # where one fails the others are left half-way
             run.close()
     return [results[number] for number in range(len(runs))]
 
 
-def final_replies(role: Role, given: Sequence[RoleInput], deciding: Deciding) -> list[str]:
-    """What a role says to each input in the end: as in the graph, what cannot be read is asked for once more."""
-    agent = Agent(role, _NOBODY, deciding.policy.label, deciding.style)
+def episodes_of(
+    conversations: Sequence[Conversation], extractor: RolePolicy | None = None, limits: Limits | None = None
+) -> list[Episode]:
+    """Make episodes of conversations: their facts are extracted once, by `rules` or by a model.
+
+    Args:
+        conversations: With questions.
+        extractor: A model that finds the facts.
+        limits: How many turns are one step; as in the graph that will be deployed.
+    """
+    limits = limits or Limits(batch_turns=1)
+    extractor = extractor or RolePolicy(ChatPolicy(RulesChatModel()), style="full")
+    agent = extractor.agent("extract")
+    batches = [
+        (number, batch)
+        for number, conversation in enumerate(conversations)
+        for batch in batch_turns(turns_from_input(conversation.turns, None), limits)
+    ]
+    extracted = run_batched([roles.extract(agent, batch, RunMonitor()) for _, batch in batches], extractor.texts)
+    steps: list[list[Batch]] = [[] for _ in conversations]
+    for (number, _), batch in zip(batches, extracted, strict=True):
+        steps[number].append(batch)
+    return [
+        Episode(conversation.id, tuple(own_steps), conversation.questions)
+        for conversation, own_steps in zip(conversations, steps, strict=True)
+    ]
+
+
+def final_replies(role: Role, inputs: Sequence[RoleInput], role_policy: RolePolicy) -> list[str]:
+    """Return a role's last reply to each input: as in the graph, what cannot be read is asked for once more."""
+    agent = role_policy.agent(role)
     last: dict[int, str] = {}
 
-    def ready(prompts: Mapping[int, Prompt]) -> dict[int, str]:
-        replies = deciding.ready(prompts)
-        last.update(replies)
-        return replies
+    def reply(prompts: Prompts) -> dict[int, str]:
+        texts = role_policy.texts(prompts)
+        last.update(texts)
+        return texts
 
-    run_batched([call_role(agent, each, RunMonitor()) for each in given], ready)
-    return [last[place] for place in range(len(given))]
+    run_batched([call_role(agent, role_input, RunMonitor()) for role_input in inputs], reply)
+    return [last[number] for number in range(len(inputs))]
 
 
-def roll(episodes: Sequence[Episode], manager: Deciding, starts: Sequence[MemoryFork] | None = None) -> list[Rollout]:
-    """Run episodes side by side, each from an empty bank or from a fork of the one that is given for it."""
+def roll_out(
+    episodes: Sequence[Episode], manager: RolePolicy, starts: Sequence[MemoryFork] | None = None
+) -> list[Rollout]:
+    """Take a manager through episodes side by side, one step of all of them at a time.
+
+    Args:
+        episodes: The same one may stand in it several times.
+        manager: Decides.
+        starts: A bank for each episode, of which a fork is changed; none begins with empty banks.
+    """
     banks = [start.fork() for start in starts] if starts else [MemoryFork(Index()) for _ in episodes]
     rollouts = [Rollout(episode, bank) for episode, bank in zip(episodes, banks, strict=True)]
     for step in range(max((len(episode.steps) for episode in episodes), default=0)):
-        _decide([rollout for rollout in rollouts if step < len(rollout.episode.steps)], step, manager)
+        _take_step([rollout for rollout in rollouts if step < len(rollout.episode.steps)], step, manager)
     return rollouts
 
 
-def remember(episodes: Sequence[Episode], manager: Deciding) -> list[MemoryFork]:
-    """The banks at the end of the episodes."""
-    return [rollout.bank for rollout in roll(episodes, manager)]
-
-
-def ask(asked: Sequence[tuple[MemoryFork, Question]], answerer: Deciding) -> list[Answer]:
-    """The Answer Agent's answers from banks."""
-    agent = Agent("answer", _NOBODY, answerer.policy.label, answerer.style)
-    runs = [roles.answer(bank, agent, question.text, answerer.k, question.at, RunMonitor()) for bank, question in asked]
-    return run_batched(runs, answerer.ready)
-
-
-def _decide(rollouts: Sequence[Rollout], step: int, manager: Deciding) -> None:
-    """One step of every rollout."""
-    agent = Agent("manage", _NOBODY, manager.policy.label, manager.style)
+def _take_step(rollouts: Sequence[Rollout], step: int, manager: RolePolicy) -> None:
+    """One decision of every rollout, with the completions and the banks before it noted in the rollouts."""
+    agent = manager.agent("manage")
     sessions = [rollout.episode.sessions[step] for rollout in rollouts]
     for rollout in rollouts:
         rollout.before.append(rollout.bank.fork())
 
-    def ready(prompts: Mapping[int, Prompt]) -> dict[int, str]:
-        replies = manager.replies(prompts)
-        for place, reply in replies.items():
-            rollouts[place].moves.append((sessions[place], reply))
-        return {place: reply.text for place, reply in replies.items()}
+    def reply(prompts: Prompts) -> dict[int, str]:
+        completions = manager.completions(prompts)
+        for number, completion in completions.items():
+            rollouts[number].completions.append((sessions[number], completion))
+        return {number: completion.text for number, completion in completions.items()}
 
-    run_batched([roles.manage(r.bank, agent, r.episode.steps[step], manager.k, RunMonitor()) for r in rollouts], ready)
+    run_batched([roles.manage(r.bank, agent, r.episode.steps[step], manager.k, RunMonitor()) for r in rollouts], reply)
 
 
-_NOBODY: Any = partial(RuntimeError, "the model of a role that is driven in a batch is never asked itself")
+def final_banks(episodes: Sequence[Episode], manager: RolePolicy) -> list[MemoryFork]:
+    """Return the banks at the end of episodes that a manager went through from empty ones."""
+    return [rollout.bank for rollout in roll_out(episodes, manager)]
+
+
+def answer_questions(asked: Sequence[tuple[MemoryFork, Question]], answerer: RolePolicy) -> list[Answer]:
+    """Return the Answer Agent's answers to questions, each asked of its bank."""
+    agent = answerer.agent("answer")
+    runs = [roles.answer(bank, agent, question.text, answerer.k, question.at, RunMonitor()) for bank, question in asked]
+    return run_batched(runs, answerer.texts)

@@ -15,13 +15,12 @@ from trl import SFTConfig, SFTTrainer
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.prompts import Style, render, write
-from langgraph_memory_r1.train.checkpoints import Resumable
 from langgraph_memory_r1.train.models import as_chat
 from langgraph_memory_r1.train.rows import ManagerRow, Row
-from langgraph_memory_r1.train.sharded import Sharing
+from langgraph_memory_r1.train.trl_seams import NodeTrainer
 
 
-class NodeSFTTrainer(Resumable, Sharing, SFTTrainer):  # type: ignore[misc]
+class NodeSFTTrainer(NodeTrainer, SFTTrainer):  # type: ignore[misc]
     """TRL's SFTTrainer on the rows of one node; only the reply is learned.
 
     Args:
@@ -59,16 +58,16 @@ class NodeSFTTrainer(Resumable, Sharing, SFTTrainer):  # type: ignore[misc]
 
 
 def demonstrations(rows: Sequence[Row], style: Style) -> list[dict[str, Any]]:
-    """Prompt and completion of every row whose right decision is known."""
+    """Return prompt and completion of every row whose right decision is known, in TRL's conversational form."""
     return [
-        {"prompt": as_chat(render(row.given, style)), "completion": [{"role": "assistant", "content": text}]}
+        {"prompt": as_chat(render(row.role_input, style)), "completion": [{"role": "assistant", "content": text}]}
         for row in rows
         if (text := right_reply(row)) is not None
     ]
 
 
 def right_reply(row: Row) -> str | None:
-    """The reply that says the right decision; None where it is not known."""
+    """Return the reply that says the right decision; None where it is not known."""
     if isinstance(row, ManagerRow):
-        return None if row.gold is None else write(row.gold, row.given)
-    return None if row.selected is None else write((row.gold, row.selected), row.given)
+        return None if row.gold is None else write(row.gold, row.role_input)
+    return None if row.selected is None else write((row.gold, row.selected), row.role_input)

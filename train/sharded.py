@@ -21,7 +21,11 @@ from langgraph_memory_r1.errors import InputError
 
 @contextmanager
 def gathered(model: Any) -> Iterator[None]:
-    """All weights of a model in every process for a while; a model that is not split stays as it is."""
+    """Gather all weights of a model in every process for a while; a model that is not split stays as it is.
+
+    Replies differ in length from process to process. Were the weights gathered layer by layer, each process would wait
+    in every forward pass for the others, and for ever for one that has finished its replies.
+    """
     parts = [module for module in model.modules() if isinstance(module, FSDPModule)]
     for part in parts:
         part.unshard()
@@ -32,31 +36,19 @@ def gathered(model: Any) -> Iterator[None]:
             part.reshard()
 
 
-def weights(model: Any) -> dict[str, Tensor] | None:
-    """What to save of a split model within `gathered`, where its `state_dict` would split it again; else None."""
+def whole_weights(model: Any) -> dict[str, Tensor] | None:
+    """Return what to save of a split model within `gathered`: its `state_dict` would split it again. Else None."""
     if not isinstance(model, FSDPModule):
         return None
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
-class Sharing:
-    """A trainer of transformers, by inheritance beside it, that takes only such ways to share a model."""
+def with_unrounded_outputs(policy: MixedPrecisionPolicy | None) -> MixedPrecisionPolicy | None:
+    """Return a policy that leaves alone what a model returns: accelerate's rounds log-probabilities to half precision.
 
-    def create_accelerator_and_postprocess(self) -> None:
-        """As transformers does, and checked before a model is shared."""
-        trainer: Any = super()
-        trainer.create_accelerator_and_postprocess()
-        this: Any = self
-        if this.is_deepspeed_enabled:
-            check_deepspeed(this.accelerator.state.deepspeed_plugin)
-        if this.is_fsdp_enabled:
-            plugin = this.accelerator.state.fsdp_plugin
-            check_fsdp(plugin)
-            plugin.mixed_precision_policy = unrounded(plugin.mixed_precision_policy)
-
-
-def unrounded(policy: MixedPrecisionPolicy | None) -> MixedPrecisionPolicy | None:
-    """A policy that leaves alone what a model returns: accelerate's rounds log-probabilities to half precision."""
+    TRL's models return log-probabilities. In bfloat16 they have 8 bits, and the ratio that PPO and GRPO clip at 0.2 is
+    the exponential of the difference of two of them.
+    """
     return None if policy is None else replace(policy, output_dtype=None)
 
 
@@ -77,9 +69,9 @@ def check_fsdp(plugin: Any) -> None:
     Raises:
         InputError: With the keys of accelerate's file to change.
     """
-    needed = {"fsdp_version": 2, "reshard_after_forward": False, "cpu_ram_efficient_loading": False}
-    wrong = [name for name, value in needed.items() if getattr(plugin, name) != value]
+    required = {"fsdp_version": 2, "reshard_after_forward": False, "cpu_ram_efficient_loading": False}
+    wrong = [name for name, value in required.items() if getattr(plugin, name) != value]
     if wrong:
-        keys = ", ".join(f"fsdp_{name.removeprefix('fsdp_')}: {str(needed[name]).lower()}" for name in wrong)
+        keys = ", ".join(f"fsdp_{name.removeprefix('fsdp_')}: {str(required[name]).lower()}" for name in wrong)
         raise InputError(f"Every process generates and judges with whole weights; set {keys} in accelerate's file, "
                          "as train/accelerate/fsdp.yaml does.")  # fmt: skip

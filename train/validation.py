@@ -14,31 +14,33 @@ from typing import Any
 from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from langgraph_memory_r1.train.rewards import Judge, RowReward, finite
-from langgraph_memory_r1.train.rollout import Deciding, Episode, final_replies, roll
-from langgraph_memory_r1.train.rows import Row
-from langgraph_memory_r1.train.sources import probe_of
-
-SCORES_FILE = "scores.json"
+from langgraph_memory_r1.train.rewards import FrozenAnswerer, RowReward, mean_of
+from langgraph_memory_r1.train.rollout import RolePolicy, final_replies, roll_out
+from langgraph_memory_r1.train.rows import Episode, Row, probe_of
 
 
-def greedy_score(deciding: Deciding, rows: Sequence[Row], reward: RowReward) -> float | None:
-    """The mean reward of greedy decisions, each made as the graph makes it; None where no row can be judged."""
-    replies = final_replies(rows[0].node, [row.given for row in rows], deciding) if rows else []
-    rewards = map(finite, reward.rewards(list(zip(rows, replies, strict=True))))
-    known = [value for value in rewards if value is not None]
-    return sum(known) / len(known) if known else None
+def greedy_score(role_policy: RolePolicy, rows: Sequence[Row], reward: RowReward) -> float | None:
+    """Return the mean reward of greedy decisions, each made as the graph makes it; None where no row can be judged."""
+    replies = final_replies(rows[0].node, [row.role_input for row in rows], role_policy) if rows else []
+    return mean_of(reward.rewards(list(zip(rows, replies, strict=True))))
 
 
-def episode_score(manager: Deciding, episodes: Sequence[Episode], judge: Judge) -> float | None:
-    """The mean score of the questions at the end of episodes that the manager went through greedily.
+def episode_score(manager: RolePolicy, episodes: Sequence[Episode], frozen_answerer: FrozenAnswerer) -> float | None:
+    """Return the mean score of the questions at the end of episodes that the manager went through greedily.
 
     None where no question can be judged.
     """
-    ends = roll(episodes, manager)
-    asked = [(end.bank, [probe_of(question)]) for end in ends for question in end.episode.questions if question.gold]
-    known = [score for score in judge.scores(asked) if score is not None]
-    return sum(known) / len(known) if known else None
+    rollouts = roll_out(episodes, manager)
+    return mean_of(
+        frozen_answerer.scores(
+            [
+                (rollout.bank, [probe_of(question)])
+                for rollout in rollouts
+                for question in rollout.episode.questions
+                if question.gold
+            ]
+        )
+    )
 
 
 class KeepBest(TrainerCallback):  # type: ignore[misc]
@@ -63,61 +65,45 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
         patience: int | None = None,
         gathered: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        self.score, self.save, self.folder, self.every, self.patience = score, save, folder, every, patience
-        self.gathered = gathered
-        self.scores: dict[int, float] = {}
-
-    @property
-    def best(self) -> Path:
+        self.score, self.save, self.every, self.patience, self.gathered = score, save, every, patience, gathered
+        self.best = folder / "best"
         """The folder of the best weights."""
-        return self.folder / "best"
+        self.scores: dict[int, float] = {}
+        self._file = folder / "scores.json"
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Takes up the scores so far; those of steps that will be done again are forgotten."""
-        kept = json.loads(self._file.read_text()) if self._file.exists() else {}
-        self.scores = {int(step): score for step, score in kept.items() if int(step) <= state.global_step}
+        """Take up the scores so far; those of steps that will be done again after a kill are forgotten."""
+        scores = json.loads(self._file.read_text()) if self._file.exists() else {}
+        self.scores = {int(step): score for step, score in scores.items() if int(step) <= state.global_step}
         if not self.scores:
-            self._judge(state)
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Scores, at the last step too."""
-        if state.global_step % self.every == 0 or state.global_step >= state.max_steps:
-            self._judge(state)
-            if self._is_stuck():
-                control.should_training_stop = True
-
-    def _judge(self, state: TrainerState) -> None:
-        with self.gathered():
             self._score_and_save(state)
 
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Score every so many steps, and at the last one."""
+        if state.global_step % self.every and state.global_step < state.max_steps:
+            return
+        self._score_and_save(state)
+        if self.patience is not None and len(self.scores) > self.patience:
+            scores = list(self.scores.values())
+            if max(scores[-self.patience :]) <= max(scores[: -self.patience]):
+                control.should_training_stop = True
+
     def _score_and_save(self, state: TrainerState) -> None:
-        score = _agreed(self.score())
-        if score is None:
-            return
-        better = not self.scores or score > max(self.scores.values())
-        self.scores[state.global_step] = score
-        if not state.is_world_process_zero:
-            return
-        if better:
-            self.save(self.best)
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._file.write_text(json.dumps(self.scores))
-
-    def _is_stuck(self) -> bool:
-        if self.patience is None or len(self.scores) <= self.patience:
-            return False
-        scores = list(self.scores.values())
-        return max(scores[-self.patience :]) <= max(scores[: -self.patience])
-
-    @property
-    def _file(self) -> Path:
-        return self.folder / SCORES_FILE
-
-
-def _agreed(score: float | None) -> float | None:
-    """The main process's: where several stop for it, they have to stop together."""
-    said = [score]
-    broadcast_object_list(said)
-    return said[0]
+        with self.gathered():
+            # Greedy replies may differ by rounding from process to process. The main one's score holds for all, or some
+            # would stop while the others wait for them in the next step.
+            shared = [self.score()]
+            broadcast_object_list(shared)
+            score = shared[0]
+            if score is None:
+                return
+            is_better = not self.scores or score > max(self.scores.values())
+            self.scores[state.global_step] = score
+            if not state.is_world_process_zero:
+                return
+            if is_better:
+                self.save(self.best)
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._file.write_text(json.dumps(self.scores))

@@ -8,9 +8,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from langgraph_memory_r1.cli.options import Debug, Json
-from langgraph_memory_r1.cli.output import FAINT, as_json, columns, counted, entry, note, plain, say
-from langgraph_memory_r1.cli.trace_views import (
+from langgraph_memory_r1.cli.decisions import (
     cut,
     decisions_of,
     reading,
@@ -21,7 +19,9 @@ from langgraph_memory_r1.cli.trace_views import (
     stats_as_json,
     stats_lines,
 )
-from langgraph_memory_r1.cli.views import minute
+from langgraph_memory_r1.cli.options import Debug, Json
+from langgraph_memory_r1.cli.output import FAINT, as_json, columns, counted, entry, note, plain, say
+from langgraph_memory_r1.cli.records import minute
 from langgraph_memory_r1.errors import InputError
 
 DEFAULT_TRACES = "traces"

@@ -17,8 +17,8 @@ from langgraph_memory_r1.cli.output import FAINT, as_json, console, counted, ent
 from langgraph_memory_r1.errors import MissingDependencyError
 
 if TYPE_CHECKING:
-    from langgraph_memory_r1.train.run import Trained
-    from langgraph_memory_r1.train.show import Lengths, Memory, StagePlan
+    from langgraph_memory_r1.train.run import TrainedStage
+    from langgraph_memory_r1.train.show import Lengths, MemoryUse, StagePlan
 
 _NEEDED = ("accelerate", "datasets", "peft", "torch", "transformers", "trl", "yaml")
 _PROMPT = 1500
@@ -64,15 +64,15 @@ def run(
 
     told = read_recipe(find_recipe(recipe), changes or [])
     if dry_run:
-        from langgraph_memory_r1.train.show import plan
+        from langgraph_memory_r1.train.show import dry_run as look_through
 
-        _show_plans(plan(told, tell=note), as_data)
+        _show_plans(look_through(told, notify=note), as_data)
         return
-    from langgraph_memory_r1.train.progress import ShowProgress
     from langgraph_memory_r1.train.run import train as carry_out
+    from langgraph_memory_r1.train.show import ShowProgress
 
     main = os.environ.get("RANK", "0") == "0"  # of several processes that `accelerate launch` has begun, one speaks
-    found = carry_out(told, tell=note if main else _say_nothing, callbacks=[ShowProgress(console(stderr=True))])
+    found = carry_out(told, notify=note if main else _say_nothing, callbacks=[ShowProgress(console(stderr=True))])
     if main:
         _show_trained(found, as_data)
 
@@ -86,7 +86,7 @@ def export(
 ) -> None:
     """A trained adapter in a folder of its own, with a model card."""
     _check_installed()
-    from langgraph_memory_r1.train.export import export as write
+    from langgraph_memory_r1.train.cards import export as write
 
     place = write(folder, role.value, to)
     say(f"{place} holds the adapter; its README.md says how to load it.")
@@ -130,7 +130,7 @@ def _show_plan(one: StagePlan) -> None:
         say("    ", line)
 
 
-def _show_trained(found: Sequence[Trained], as_data: bool) -> None:
+def _show_trained(found: Sequence[TrainedStage], as_data: bool) -> None:
     if as_data:
         as_json([{name: _plain(getattr(one, name)) for name in one.__slots__} for one in found])
         return
@@ -148,7 +148,7 @@ def _lengths(lengths: Lengths) -> str:
     return f"{lengths.shortest} to {lengths.longest} tokens, {lengths.median} in the middle"
 
 
-def _memory(told: Memory | None) -> str:
+def _memory(told: MemoryUse | None) -> str:
     if told is None:
         return "unknown without the base"
     parts = f"weights {_size(told.weights)}, optimizer {_size(told.trained)}, activations {_size(told.activations)}"

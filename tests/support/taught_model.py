@@ -16,7 +16,7 @@ from langgraph_memory_r1.evals.personaworld import generate
 from langgraph_memory_r1.models import RulesChatModel
 from langgraph_memory_r1.prompts import render
 from langgraph_memory_r1.train.models import ChatPolicy, prompt_ids
-from langgraph_memory_r1.train.rollout import Deciding, episodes_of
+from langgraph_memory_r1.train.rollout import RolePolicy, episodes_of
 from langgraph_memory_r1.train.rows import Row
 from langgraph_memory_r1.train.sources import answer_rows, manager_rows
 from support.tiny_model import TEMPLATE, tiny_base
@@ -38,7 +38,7 @@ def taught_base(folder: Path) -> Path:
     """The base in a folder, for `hf:` and for recipes."""
     random.seed(0)
     rows = _rows()
-    tokenizer = _tokenizer([message.text for row in rows for message in render(row.given, "compact")])
+    tokenizer = _tokenizer([message.text for row in rows for message in render(row.role_input, "compact")])
     model = tiny_base(tokenizer)
     _teach(model, tokenizer, rows)
     model.save_pretrained(folder)
@@ -47,9 +47,9 @@ def taught_base(folder: Path) -> Path:
 
 
 def _rows() -> list[Row]:
-    rules = Deciding(ChatPolicy(RulesChatModel()), "full", k=6)
+    rules = RolePolicy(ChatPolicy(RulesChatModel()), "full", k=6)
     episodes = episodes_of([story.conversation for story in generate("train", conversations=6)])
-    return [*manager_rows(episodes, rules).manager, *answer_rows(episodes, rules, k=10).answer]
+    return [*manager_rows(episodes, rules)[0], *answer_rows(episodes, rules, k=10)[0]]
 
 
 def _tokenizer(texts: Sequence[str]) -> Any:
@@ -70,7 +70,7 @@ def _tokenizer(texts: Sequence[str]) -> Any:
 
 def _teach(model: Any, tokenizer: Any, rows: Sequence[Row]) -> None:
     rng = random.Random(0)
-    prompts = [(row.node, prompt_ids(tokenizer, render(row.given, "compact"))) for row in rows]
+    prompts = [(row.node, prompt_ids(tokenizer, render(row.role_input, "compact"))) for row in rows]
     replies = {node: [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in SAID[node]] for node in SAID}
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     for _ in range(STEPS):

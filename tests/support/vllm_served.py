@@ -59,7 +59,7 @@ class Served:
         return [card["id"] for card in told["data"]]
 
     @contextmanager
-    def wearing(self, **adapters: Path) -> Iterator[None]:
+    def using_adapter(self, **adapters: Path) -> Iterator[None]:
         """The server with more adapters for a while."""
         for name, folder in adapters.items():
             self._post("load_lora_adapter", lora_name=name, lora_path=str(folder))

@@ -61,7 +61,7 @@ class Arm:
     manage: str = ""
     """The training of the manager; none is the base."""
     answer: str = ""
-    begun: str = ""
+    reply_prefix: str = ""
     """What every answer begins with."""
     split: str = "test"
 
@@ -174,7 +174,7 @@ def _undistilled(stages: Sequence[Stage]) -> Stage:
     """As many steps as the answerer of the whole arm, over the banks of its manager."""
     answering = [stage for stage in stages if stage.role == "answer"]
     steps = sum(stage.settings["max_steps"] for stage in answering)
-    return replace(answering[0], begun=UNDISTILLED, settings=answering[0].settings | {"max_steps": steps})
+    return replace(answering[0], reply_prefix=UNDISTILLED, settings=answering[0].settings | {"max_steps": steps})
 
 
 def _long(managing: Stage, given: Mapping[TrainedRole, str], most: int | None) -> list[Training]:

@@ -121,7 +121,7 @@ def judge(recipe: Recipe, folders: Mapping[str, Path], arm: Arm, file: Path) -> 
     """Evaluate an arm."""
     from langgraph_memory_r1.train.reproduce.outcome import evaluate, stories_for, write_outcome
 
-    write_outcome(file, evaluate(recipe, folders, stories_for(arm.split), begun=arm.begun))
+    write_outcome(file, evaluate(recipe, folders, stories_for(arm.split), reply_prefix=arm.reply_prefix))
 
 
 def _by_urgency(jobs: Sequence[Job]) -> list[Job]:

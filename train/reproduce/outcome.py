@@ -16,11 +16,11 @@ from statistics import mean
 from langgraph_memory_r1 import scoring
 from langgraph_memory_r1.evals.personaworld import Story, generate
 from langgraph_memory_r1.schemas import Answer
-from langgraph_memory_r1.train.actors import load_actors
+from langgraph_memory_r1.train.models import load_role_models
 from langgraph_memory_r1.train.recipe import Recipe
 from langgraph_memory_r1.train.reproduce.arms import LONG
 from langgraph_memory_r1.train.reproduce.confusion import Matrix, confusion
-from langgraph_memory_r1.train.rollout import Deciding, Rollout, ask, episodes_of, roll
+from langgraph_memory_r1.train.rollout import RolePolicy, Rollout, answer_questions, episodes_of, roll_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Outcome:
 
 
 def evaluate(
-    recipe: Recipe, folders: Mapping[str, str | os.PathLike[str]], stories: Sequence[Story], *, begun: str = ""
+    recipe: Recipe, folders: Mapping[str, str | os.PathLike[str]], stories: Sequence[Story], *, reply_prefix: str = ""
 ) -> Outcome:
     """Exact match of the answers, and what the manager did.
 
@@ -46,10 +46,10 @@ def evaluate(
         recipe: The base, and how it is asked.
         folders: The adapter of each role; a role without one is played by the base.
         stories: Conversations with questions.
-        begun: What every answer begins with.
+        reply_prefix: What every answer begins with.
     """
     start = time.perf_counter()
-    rollouts, answers = play(recipe, folders, stories, begun=begun)
+    rollouts, answers = play(recipe, folders, stories, reply_prefix=reply_prefix)
     questions = [question for rollout in rollouts for question in rollout.episode.questions]
     scores: dict[str, list[float]] = {}
     for answer, question in zip(answers, questions, strict=True):
@@ -64,14 +64,14 @@ def evaluate(
 
 
 def play(
-    recipe: Recipe, folders: Mapping[str, str | os.PathLike[str]], stories: Sequence[Story], *, begun: str = ""
+    recipe: Recipe, folders: Mapping[str, str | os.PathLike[str]], stories: Sequence[Story], *, reply_prefix: str = ""
 ) -> tuple[list[Rollout], list[Answer]]:
     """The conversations as they went, and the answers to their questions in order."""
-    actors = load_actors(recipe, "answer", folders, begun=begun)
+    models = load_role_models(recipe, "answer", folders, reply_prefix=reply_prefix)
     episodes = episodes_of([story.conversation for story in stories])
-    rollouts = roll(episodes, Deciding(actors.manage, recipe.style, recipe.related_k))
+    rollouts = roll_out(episodes, RolePolicy(models.manage, recipe.style, recipe.related_k))
     asked = [(rollout.bank, question) for rollout in rollouts for question in rollout.episode.questions]
-    return rollouts, ask(asked, Deciding(actors.answer, recipe.style, recipe.top_k))
+    return rollouts, answer_questions(asked, RolePolicy(models.answer, recipe.style, recipe.top_k))
 
 
 def stories_for(split: str) -> list[Story]:

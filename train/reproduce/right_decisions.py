@@ -10,9 +10,9 @@ from langgraph_memory_r1.bank.base import MemoryFork
 from langgraph_memory_r1.evals.personaworld import Story, demonstrate
 from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.schemas import Memory
-from langgraph_memory_r1.train.data import stories_of
 from langgraph_memory_r1.train.recipe import Recipe
 from langgraph_memory_r1.train.rows import AnswerRow, ManagerRow, write_rows
+from langgraph_memory_r1.train.sources import stories_of
 
 
 def write_labels(recipe: Recipe, folder: Path) -> None:

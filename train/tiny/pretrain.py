@@ -22,7 +22,7 @@ from typing import Any, Final
 from langchain_core.messages import convert_to_openai_messages
 
 from langgraph_memory_r1.prompts import render
-from langgraph_memory_r1.train.quiet import quiet
+from langgraph_memory_r1.train.models import silence_libraries
 from langgraph_memory_r1.train.tiny.demonstrations import TOP_K, Demonstration, demonstrations
 from langgraph_memory_r1.train.tiny.lessons import FEW, encode_lesson, lessons
 from langgraph_memory_r1.train.tiny.tokens import END, train_tokenizer
@@ -83,7 +83,7 @@ def make(folder: str | Path, recipe: Recipe | None = None) -> Path:
     import torch
 
     recipe = recipe or Recipe()
-    quiet()
+    silence_libraries()
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)

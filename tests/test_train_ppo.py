@@ -1,4 +1,4 @@
-"""Advantages and losses, against values worked out by hand."""
+"""PPO's advantages and losses, against values worked out by hand."""
 
 from __future__ import annotations
 
@@ -6,61 +6,17 @@ import math
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="the extra `train` is not installed")
+pytest.importorskip("trl", reason="the extra `train` is not installed")
 
-from langgraph_memory_r1.train.advantages import (  # noqa: E402
-    explained_variance,
-    gae,
-    group_advantages,
-    token_rewards,
-    value_loss,
-    whiten,
-    worth_learning,
-    zero_variance_share,
-)
+import torch
+
+from langgraph_memory_r1.train.ppo import explained_variance, gae, token_rewards, value_loss, whiten
 
 NAN = float("nan")
 
 
 def tensor(*values: float) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64)
-
-
-def test_a_group_is_centred_and_divided_by_its_own_deviation() -> None:
-    got = group_advantages(tensor(1, 0, 0, 1), torch.tensor([0, 0, 0, 0]))
-    # mean 1/2, standard deviation of a sample of four sqrt(1/3)
-    unit = 0.5 / (math.sqrt(1 / 3) + 1e-4)
-    torch.testing.assert_close(got, tensor(unit, -unit, -unit, unit))
-
-
-def test_groups_of_different_sizes_stand_in_one_batch_in_any_order() -> None:
-    rewards, groups = tensor(0, 10, 1, 14, 12), torch.tensor([7, 3, 7, 3, 3])
-    got = group_advantages(rewards, groups, scale="none")
-    torch.testing.assert_close(got, tensor(-0.5, -2, 0.5, 2, 0))
-
-
-def test_a_group_without_variance_and_a_group_of_one_teach_nothing() -> None:
-    got = group_advantages(tensor(1, 1, 0.25), torch.tensor([0, 0, 1]))
-    torch.testing.assert_close(got, tensor(0, 0, 0))
-
-
-def test_a_sample_that_could_not_be_judged_leaves_its_group_as_it_is() -> None:
-    got = group_advantages(tensor(1, NAN, 0), torch.tensor([0, 0, 0]), scale="none")
-    torch.testing.assert_close(got, tensor(0.5, 0, -0.5))
-    nothing = group_advantages(tensor(NAN, NAN), torch.tensor([0, 0]))
-    torch.testing.assert_close(nothing, tensor(0, 0))
-
-
-def test_scaling_by_the_batch_keeps_the_size_of_a_groups_spread() -> None:
-    rewards, groups = tensor(0, 2, 0, 4), torch.tensor([0, 0, 1, 1])
-    got = group_advantages(rewards, groups, scale="batch")
-    deviation = math.sqrt(sum((value - 1.5) ** 2 for value in (0, 2, 0, 4)) / 3) + 1e-4
-    torch.testing.assert_close(got, tensor(-1, 1, -2, 2) / deviation)
-
-
-def test_the_share_of_groups_without_variance() -> None:
-    rewards, groups = tensor(1, 1, 0, 1, NAN, 1), torch.tensor([0, 0, 1, 1, 2, 2])
-    assert zero_variance_share(rewards, groups) == pytest.approx(2 / 3)
 
 
 def test_a_reward_comes_with_the_last_token() -> None:
@@ -124,11 +80,3 @@ def test_explained_variance() -> None:
     assert explained_variance(returns, returns, mask) == 1
     assert explained_variance(torch.full((1, 4), 0.3), returns, mask) == pytest.approx(0)
     assert math.isnan(explained_variance(returns, torch.ones(1, 4), mask))
-
-
-def test_samples_without_an_advantage_are_left_out_except_to_fill_a_multiple() -> None:
-    advantages = torch.tensor([0.0, 1.2, 0.0, -0.8, 3e-4, 0.5])
-    assert worth_learning(advantages).tolist() == [1, 3, 5]
-    assert worth_learning(advantages, 4).tolist() == [0, 1, 3, 5]
-    assert worth_learning(torch.zeros(6), 2).tolist() == [0, 1]
-    assert worth_learning(advantages, 8).tolist() == [0, 1, 2, 3, 4, 5]

@@ -1,7 +1,7 @@
 """What can be said of a base without having it: how many tokens a text makes, and how much memory training takes.
 
 if not is_at_hand("Qwen/Qwen2.5-3B-Instruct"):
-    shape_of("Qwen/Qwen2.5-3B-Instruct").parameters   # 3,085,938,688
+    SHAPES["Qwen/Qwen2.5-3B-Instruct"].parameters   # 3,085,938,688
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 CHARACTERS = 4
 """Of English text in a token, roughly."""
-_SECONDS = 3.0
+_HUB_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Shape:
         return self.layers * (linear + bias + 2 * self.hidden) + embeddings + self.hidden
 
     def adapter(self, rank: int) -> int:
-        """How many weights a LoRA adapter on all its linear layers has."""
+        """Return how many weights a LoRA adapter on all its linear layers has."""
         return self.layers * rank * sum(rows + columns for rows, columns in self._linear())
 
     def _linear(self) -> list[tuple[int, int]]:
@@ -58,25 +58,20 @@ SHAPES = {
 
 
 def is_at_hand(base: str) -> bool:
-    """Whether a base lies here, or at least the hub can be asked for it."""
-    from huggingface_hub import try_to_load_from_cache
+    """Return whether a base lies here, or at least the hub can be asked for it."""
+    from huggingface_hub import constants, try_to_load_from_cache
 
     if Path(base).exists() or base.count("/") != 1 or base.startswith((".", "/", "~")):
         return True  # a folder: where it is wrong, loading it says so
-    return isinstance(try_to_load_from_cache(base, "config.json"), str) or _hub_answers()
-
-
-def _hub_answers() -> bool:
-    """Found out at once: the hub's own client tries for most of a minute."""
-    from huggingface_hub import constants
-
+    if isinstance(try_to_load_from_cache(base, "config.json"), str):
+        return True
     if constants.HF_HUB_OFFLINE:
         return False
     hub = urlsplit(constants.ENDPOINT)
     if urllib.request.getproxies().get(hub.scheme):
         return True
-    try:
-        socket.create_connection((hub.hostname or "", hub.port or 443), _SECONDS).close()
+    try:  # the hub's own client tries for most of a minute
+        socket.create_connection((hub.hostname or "", hub.port or 443), _HUB_SECONDS).close()
     except OSError:
         return False
     return True

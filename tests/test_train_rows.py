@@ -9,11 +9,8 @@ import pytest
 pytest.importorskip("torch", reason="the extra `train` is not installed")
 
 from langgraph_memory_r1 import InputError, Memory
-from langgraph_memory_r1.train.cards import as_markdown, card_of, check_splits
-from langgraph_memory_r1.train.rollout import Episode
-from langgraph_memory_r1.train.rows import AnswerRow, Row
-from langgraph_memory_r1.train.sources import Material
-from langgraph_memory_r1.train.splits import hold_out
+from langgraph_memory_r1.train.cards import as_markdown, card_of
+from langgraph_memory_r1.train.rows import AnswerRow, Episode, Row, TrainingData, check_splits, hold_out
 
 
 def rows(episode: str, count: int) -> list[Row]:
@@ -21,26 +18,26 @@ def rows(episode: str, count: int) -> list[Row]:
     return [AnswerRow(f"{episode}{n}", f"Question {n}?", "dog", (memory,), None, episode) for n in range(count)]
 
 
-def ids(material: Material) -> list[str]:
+def ids(material: TrainingData) -> list[str]:
     return [row.id for row in material.rows]
 
 
 def test_whole_owners_are_held_out_and_all_stages_agree_on_them() -> None:
     names = [f"owner{number}" for number in range(10)]
-    found = Material([row for name in names for row in rows(name, 3)], [Episode(name, ()) for name in names])
+    found = TrainingData([row for name in names for row in rows(name, 3)], [Episode(name, ()) for name in names])
     learned, held = hold_out(found, 0.2)
     chosen = {row.episode for row in held.rows}
     assert len(chosen) == 2 and len(held.rows) == 6 and len(learned.rows) == 24
     assert {episode.id for episode in held.episodes} == chosen
     assert {episode.id for episode in learned.episodes} == set(names) - chosen
-    other, again = hold_out(Material([row for name in reversed(names) for row in rows(name, 1)]), 0.2)
+    other, again = hold_out(TrainingData([row for name in reversed(names) for row in rows(name, 1)]), 0.2)
     assert {row.episode for row in again.rows} == chosen and ids(other) == [
         f"{n}0" for n in names[::-1] if n not in chosen
     ]
 
 
 def test_of_a_single_owner_the_newest_rows_are_and_the_card_says_so() -> None:
-    learned, held = hold_out(Material(rows("ann", 5), skipped=Counter(why=1)), 0.2)
+    learned, held = hold_out(TrainingData(rows("ann", 5), skipped=Counter(why=1)), 0.2)
     assert (ids(learned), ids(held), learned.skipped["why"]) == (["ann0", "ann1", "ann2", "ann3"], ["ann4"], 1)
     splits = {"train": learned.rows, "validation": held.rows}
     with pytest.raises(InputError, match="share 1 episode"):
@@ -57,9 +54,9 @@ def test_of_a_single_owner_the_newest_rows_are_and_the_card_says_so() -> None:
 
 @pytest.mark.parametrize(("count", "share", "held"), [(2, 0.01, 1), (2, 0.99, 1), (10, 0.35, 4)])
 def test_something_is_always_left_on_both_sides(count: int, share: float, held: int) -> None:
-    assert len(hold_out(Material(rows("ann", count)), share)[1].rows) == held
+    assert len(hold_out(TrainingData(rows("ann", count)), share)[1].rows) == held
 
 
 def test_one_row_is_too_few() -> None:
     with pytest.raises(InputError, match="label more questions"):
-        hold_out(Material(rows("ann", 1)), 0.2)
+        hold_out(TrainingData(rows("ann", 1)), 0.2)

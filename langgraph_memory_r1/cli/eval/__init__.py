@@ -1,1 +1,0 @@
-"""`memory-r1 eval`: memory systems against the public benchmarks."""
