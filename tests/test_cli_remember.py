@@ -21,7 +21,7 @@ from langgraph_memory_r1 import (
     Turn,
     create_memory_graph,
 )
-from langgraph_memory_r1.cli.ingest import Tally, ingest
+from langgraph_memory_r1.cli.ingestion import Tally, ingest
 from langgraph_memory_r1.conversations import write_conversations
 from langgraph_memory_r1.testing import ScriptedChatModel
 from support.command import DOG, SCOUT, Command

@@ -17,15 +17,15 @@ import typer
 
 from langgraph_memory_r1 import __version__
 from langgraph_memory_r1.cli.ask import ask
-from langgraph_memory_r1.cli.bank import forget, history, memories, undo
 from langgraph_memory_r1.cli.chat import chat
 from langgraph_memory_r1.cli.demo import demo
 from langgraph_memory_r1.cli.doctor import doctor
-from langgraph_memory_r1.cli.evaluate import eval_app
+from langgraph_memory_r1.cli.eval.commands import eval_app
 from langgraph_memory_r1.cli.imports import import_
+from langgraph_memory_r1.cli.mcp import mcp
+from langgraph_memory_r1.cli.memories import forget, history, memories, undo
 from langgraph_memory_r1.cli.output import console, failure, plain
 from langgraph_memory_r1.cli.remember import remember
-from langgraph_memory_r1.cli.serve import mcp
 from langgraph_memory_r1.cli.traces import traces
 from langgraph_memory_r1.cli.train import train
 from langgraph_memory_r1.cli.transfer import export, reembed

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from langgraph_memory_r1.cli.inputs import find, questions
+from langgraph_memory_r1.cli.models import Cast, cast
 from langgraph_memory_r1.cli.options import (
     DEFAULT_DB,
     Conversations,
@@ -23,12 +25,10 @@ from langgraph_memory_r1.cli.options import (
     User,
 )
 from langgraph_memory_r1.cli.output import FAINT, as_json, console, counted, note, plain, say
-from langgraph_memory_r1.cli.place import named, opened, owner
 from langgraph_memory_r1.cli.progress import progress
 from langgraph_memory_r1.cli.recording import recorded, recorder_for, short
-from langgraph_memory_r1.cli.records import show_answer
-from langgraph_memory_r1.cli.sources import find, questions
-from langgraph_memory_r1.cli.trained import Cast, cast
+from langgraph_memory_r1.cli.store import named, opened, owner
+from langgraph_memory_r1.cli.views import show_answer
 
 if TYPE_CHECKING:
     from langgraph_memory_r1.schemas import Conversation, Question

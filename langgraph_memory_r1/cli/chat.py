@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from langgraph_memory_r1.cli.bank import show_change
+from langgraph_memory_r1.cli.memories import show_change
+from langgraph_memory_r1.cli.models import cast
 from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Embedder, Model, Record, Trained, User
 from langgraph_memory_r1.cli.output import COLOURS, FAINT, counted, entry, note, plain, say
-from langgraph_memory_r1.cli.place import opened, owner
 from langgraph_memory_r1.cli.recording import recorded, recorder_for
-from langgraph_memory_r1.cli.records import (
+from langgraph_memory_r1.cli.store import opened, owner
+from langgraph_memory_r1.cli.views import (
     by,
     memory_as_json,
     show_answer,
     show_memories,
     show_operation,
 )
-from langgraph_memory_r1.cli.trained import cast
 from langgraph_memory_r1.errors import InputError, MemoryR1Error
 
 if TYPE_CHECKING:

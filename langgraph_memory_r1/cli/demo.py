@@ -10,7 +10,7 @@ import typer
 
 from langgraph_memory_r1.cli.options import Debug, Json, Model, place
 from langgraph_memory_r1.cli.output import BASELINE, FAINT, as_json, entry, heading, plain, say
-from langgraph_memory_r1.cli.records import (
+from langgraph_memory_r1.cli.views import (
     day,
     memory_as_json,
     show_answer,

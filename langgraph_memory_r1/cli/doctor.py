@@ -10,7 +10,7 @@ import typer
 
 from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Json
 from langgraph_memory_r1.cli.output import FAINT, as_json, counted, entry, heading, plain, say
-from langgraph_memory_r1.cli.place import owners
+from langgraph_memory_r1.cli.store import owners
 from langgraph_memory_r1.errors import MemoryR1Error
 
 PACKAGES = ("langgraph-memory-r1", "langgraph", "langchain", "langchain-core", "lancedb", "pyarrow", "numpy", "typer")

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from langgraph_memory_r1.cli.ingest import EVENTS, Tally, ingest
+from langgraph_memory_r1.cli.ingestion import EVENTS, Tally, ingest
 from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Embedder, Json, Model, User
 from langgraph_memory_r1.cli.output import COLOURS, FAINT, Part, as_json, counted, entry, note, plain, say
-from langgraph_memory_r1.cli.place import DEFAULT_USER, named, opened
 from langgraph_memory_r1.cli.progress import progress
-from langgraph_memory_r1.cli.records import by
+from langgraph_memory_r1.cli.store import DEFAULT_USER, named, opened
 from langgraph_memory_r1.cli.transfer import import_ as import_bank
+from langgraph_memory_r1.cli.views import by
 from langgraph_memory_r1.errors import InputError
 
 if TYPE_CHECKING:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from langgraph_memory_r1.cli.ingest import EVENTS, Step, Tally, ingest
+from langgraph_memory_r1.cli.ingestion import EVENTS, Step, Tally, ingest
+from langgraph_memory_r1.cli.inputs import conversations, find
+from langgraph_memory_r1.cli.models import Cast, cast
 from langgraph_memory_r1.cli.options import (
     DEFAULT_DB,
     Conversations,
@@ -24,12 +26,10 @@ from langgraph_memory_r1.cli.options import (
     User,
 )
 from langgraph_memory_r1.cli.output import COLOURS, FAINT, Part, as_json, counted, entry, note, plain, say
-from langgraph_memory_r1.cli.place import DEFAULT_USER, named, opened
 from langgraph_memory_r1.cli.progress import progress
 from langgraph_memory_r1.cli.recording import recorded, recorder_for
-from langgraph_memory_r1.cli.records import by, show_operation
-from langgraph_memory_r1.cli.sources import conversations, find
-from langgraph_memory_r1.cli.trained import Cast, cast
+from langgraph_memory_r1.cli.store import DEFAULT_USER, named, opened
+from langgraph_memory_r1.cli.views import by, show_operation
 
 if TYPE_CHECKING:
     from langgraph_memory_r1.flow import OnError

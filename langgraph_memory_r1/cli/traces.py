@@ -8,7 +8,9 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from langgraph_memory_r1.cli.decisions import (
+from langgraph_memory_r1.cli.options import Debug, Json
+from langgraph_memory_r1.cli.output import FAINT, as_json, columns, counted, entry, note, plain, say
+from langgraph_memory_r1.cli.trace_views import (
     cut,
     decisions_of,
     reading,
@@ -19,9 +21,7 @@ from langgraph_memory_r1.cli.decisions import (
     stats_as_json,
     stats_lines,
 )
-from langgraph_memory_r1.cli.options import Debug, Json
-from langgraph_memory_r1.cli.output import FAINT, as_json, columns, counted, entry, note, plain, say
-from langgraph_memory_r1.cli.records import minute
+from langgraph_memory_r1.cli.views import minute
 from langgraph_memory_r1.errors import InputError
 
 DEFAULT_TRACES = "traces"

@@ -9,8 +9,8 @@ import typer
 
 from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Embedder, Json, User
 from langgraph_memory_r1.cli.output import as_json, counted, note, plain, say
-from langgraph_memory_r1.cli.place import DEFAULT_USER, bank_of, index_of, named, opened, require
 from langgraph_memory_r1.cli.progress import progress
+from langgraph_memory_r1.cli.store import DEFAULT_USER, bank_of, index_of, named, opened, require
 from langgraph_memory_r1.errors import InputError
 
 _MOST_SHOWN = 5

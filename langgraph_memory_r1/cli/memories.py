@@ -8,8 +8,8 @@ import typer
 
 from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Embedder, Json, User, Yes
 from langgraph_memory_r1.cli.output import FAINT, as_json, columns, counted, is_terminal, note, plain, say
-from langgraph_memory_r1.cli.place import bank_of
-from langgraph_memory_r1.cli.records import (
+from langgraph_memory_r1.cli.store import bank_of
+from langgraph_memory_r1.cli.views import (
     by,
     day,
     memory_as_json,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from langgraph_memory_r1.cli.trained import RULES, recipe_of
+from langgraph_memory_r1.cli.models import RULES, recipe_of
 from langgraph_memory_r1.errors import InputError
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langgraph_memory_r1.cli.dataset import WantedData, about, material
+from langgraph_memory_r1.cli.eval.dataset import WantedData, about, material
+from langgraph_memory_r1.cli.eval.tables import show_run
 from langgraph_memory_r1.cli.output import counted
 from langgraph_memory_r1.cli.progress import progress
-from langgraph_memory_r1.cli.tables import show_run
 from langgraph_memory_r1.errors import InputError
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Embedder, Model, User
-from langgraph_memory_r1.cli.place import DEFAULT_USER, named, opened
+from langgraph_memory_r1.cli.store import DEFAULT_USER, named, opened
 
 
 def mcp(

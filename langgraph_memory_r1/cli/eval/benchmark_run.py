@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from langgraph_memory_r1.cli.contenders import Casting, WantedModels, casting, contenders
-from langgraph_memory_r1.cli.dataset import Material, WantedData, about, material
+from langgraph_memory_r1.cli.eval.contenders import Casting, WantedModels, casting, contenders
+from langgraph_memory_r1.cli.eval.dataset import Material, WantedData, about, material
+from langgraph_memory_r1.cli.eval.tables import show_run
 from langgraph_memory_r1.cli.output import counted, note
 from langgraph_memory_r1.cli.progress import stages
-from langgraph_memory_r1.cli.tables import show_run
 from langgraph_memory_r1.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def run_benchmark(wanted: Wanted) -> None:
     """Evaluate, write the folder, show the report."""
     try:
         if wanted.retrieval_only:
-            from langgraph_memory_r1.cli.retrieval import run_retrieval
+            from langgraph_memory_r1.cli.eval.retrieval_run import run_retrieval
 
             run_retrieval(wanted, wanted.embedder)
         else:

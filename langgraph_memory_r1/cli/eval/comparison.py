@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from langgraph_memory_r1.cli.eval.tables import show_tables
 from langgraph_memory_r1.cli.output import FAINT, as_json, counted, heading, note, plain, say
 from langgraph_memory_r1.cli.progress import progress
-from langgraph_memory_r1.cli.tables import show_tables
 
 if TYPE_CHECKING:
     from langgraph_memory_r1.evals.calibration import Calibration

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph_memory_r1.cli.output import BASELINE, COLOURS, FAINT, Part, counted, entry, note, plain, say
 from langgraph_memory_r1.cli.recording import short
-from langgraph_memory_r1.cli.records import minute, show_operation
+from langgraph_memory_r1.cli.views import minute, show_operation
 from langgraph_memory_r1.errors import InputError
 
 if TYPE_CHECKING:

@@ -132,7 +132,7 @@ def _benchmark_command(name: str, about: str) -> Callable[..., None]:
         debug: Debug = False,
     ) -> None:
         given: dict[str, Any] = {key: value for key, value in locals().items() if key not in ("debug", "name", "about")}
-        from langgraph_memory_r1.cli.evaluation import Wanted, run_benchmark
+        from langgraph_memory_r1.cli.eval.benchmark_run import Wanted, run_benchmark
 
         run_benchmark(Wanted(benchmark=name, **given))
 
@@ -159,7 +159,7 @@ def compare(
     debug: Debug = False,
 ) -> None:
     """Whether B is better than A, on the questions that both answered, with a paired test."""
-    from langgraph_memory_r1.cli.comparison import show_comparison
+    from langgraph_memory_r1.cli.eval.comparison import show_comparison
 
     show_comparison(a, b, _names(system), _names(metric), as_data=as_data)
 
@@ -180,7 +180,7 @@ def calibrate_judge(
     debug: Debug = False,
 ) -> None:
     """How far a judge can be trusted: what it says of answers that are known to be right or wrong."""
-    from langgraph_memory_r1.cli.comparison import Trial, show_calibration
+    from langgraph_memory_r1.cli.eval.comparison import Trial, show_calibration
 
     show_calibration(
         Trial(judge, judge_kind, benchmark, data, split, tuple(labelled or ()), per_kind, concurrency), as_data=as_data

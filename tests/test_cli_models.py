@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from langgraph_memory_r1.cli.contenders import WantedModels, casting
+from langgraph_memory_r1.cli.eval.contenders import WantedModels, casting
 from langgraph_memory_r1.models import Manifest, write_manifest
 from support.command import DOG, Command
 from support.openai_server import Says, completion, serving

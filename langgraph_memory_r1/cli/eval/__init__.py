@@ -1,0 +1,1 @@
+"""`memory-r1 eval`: memory systems against the public benchmarks."""
