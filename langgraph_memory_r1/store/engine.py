@@ -99,7 +99,7 @@ class Engine:
             return [], [], False
         puts = [op for op in ops if isinstance(op, PutOp)]
         texts = [text for put in puts for text in self.embedder.texts(put)]
-        queries = list(dict.fromkeys(op.query for op in ops if isinstance(op, SearchOp) and op.query))
+        queries = list(dict.fromkeys([op.query for op in ops if isinstance(op, SearchOp) and op.query]))
         # A new table keeps a sample vector of its embedder even where nothing else is embedded.
         return texts, queries, bool(texts or queries or (puts and not self._checked))
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from langgraph.store.base import (
     BaseStore,
@@ -107,7 +106,7 @@ class LanceDBStore(BaseStore):
                 row = self.engine.reader.get(tuple(op.namespace), op.key)
                 if row is not None:
                     results[i] = Item(
-                        value=_value(row),
+                        value=dict(row.value) if row.flat else copy_value(row.value),
                         key=row.key,
                         namespace=row.namespace,
                         created_at=row.created_at,
@@ -120,8 +119,10 @@ class LanceDBStore(BaseStore):
                 results[i] = select_namespaces(map(decode_namespace, self.engine.reader.namespaces()), op)
             elif not isinstance(op, PutOp):
                 raise ValueError(f"Unknown operation: {op!r}")
-        self.engine.commit([op for op in ops if isinstance(op, PutOp)], vectors=vectors.documents)
-        self.engine.refresh_ttl(read)
+        if puts := [op for op in ops if isinstance(op, PutOp)]:
+            self.engine.commit(puts, vectors=vectors.documents)
+        if read:
+            self.engine.refresh_ttl(read)
         return results
 
     def _search(self, op: SearchOp, vectors: Embedded, read: list[Row]) -> list[SearchItem]:
@@ -137,7 +138,8 @@ class LanceDBStore(BaseStore):
         for row, score in page:
             # Past `__init__`, which looks for times given as text: 60 results a search make that the largest cost.
             item = SearchItem.__new__(SearchItem)
-            item.value, item.key, item.namespace, item.score = _value(row), row.key, row.namespace, score
+            item.value = dict(row.value) if row.flat else copy_value(row.value)
+            item.key, item.namespace, item.score = row.key, row.namespace, score
             item.created_at, item.updated_at = row.created_at, row.updated_at
             items.append(item)
         return items
@@ -205,7 +207,3 @@ class LanceDBStore(BaseStore):
 
     async def __aexit__(self, *error: object) -> None:
         await self.aclose()
-
-
-def _value(row: Row) -> dict[str, Any]:
-    return dict(row.value) if row.flat else copy_value(row.value)
