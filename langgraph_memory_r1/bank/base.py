@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
-from langgraph_memory_r1.bank.history import Diff, aware, compare, in_order, invert, plan, replay, standing
+from langgraph_memory_r1.bank.history import Diff, aware, compare, in_order, invert, plan_changes, replay, standing
 from langgraph_memory_r1.errors import ConflictError, UnknownMemoryError
 from langgraph_memory_r1.retrieval import Hit, Index, Vector
 from langgraph_memory_r1.schemas import Change, Delete, Memory, Operation, Update
@@ -107,7 +107,7 @@ class Memories(ABC):
             if stale:
                 message = f"Changed since the decision was made: {', '.join(stale)}. Read again and decide anew."
                 raise ConflictError(message, stale)
-            changes = plan(operations, memories.get, model=model, reason=reason)
+            changes = plan_changes(operations, memories.get, model=model, reason=reason)
             try:
                 self._commit(changes)
             except ConflictError:

@@ -1,4 +1,4 @@
-"""What operations do to memories, as pure functions over `Change`: plan, take back, replay, compare."""
+"""What operations do to memories, as pure functions over `Change`: plan them, take back, replay, compare."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Diff:
     removed: tuple[Memory, ...] = ()
 
 
-def plan(
+def plan_changes(
     operations: Sequence[Operation], lookup: Lookup, *, model: str | None = None, reason: str = ""
 ) -> list[Change]:
     """Return what the operations will change, in their order; each sees those before it.

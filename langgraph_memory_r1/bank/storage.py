@@ -21,7 +21,6 @@ from langgraph_memory_r1.store import LanceDBStore
 from langgraph_memory_r1.store.rows import Row, Vectors
 from langgraph_memory_r1.store.writer import Address, Expectation
 
-Namespace: TypeAlias = tuple[str, ...]
 Records: TypeAlias = list[dict[str, Any]]
 
 _PAGE = 1000
@@ -36,7 +35,7 @@ class StoredItem(NamedTuple):
     """The embedding of its text, where its store keeps one in memory."""
 
 
-class Changes(NamedTuple):
+class ItemChanges(NamedTuple):
     """What has changed in a namespace since the last look."""
 
     items: Sequence[StoredItem]
@@ -54,7 +53,7 @@ class Storage(Protocol):
     def too_large(self) -> bool:
         """Return whether the memories should be searched in the store, not read into memory."""
 
-    def changes(self, namespace: Namespace) -> Changes:
+    def changes(self, namespace: tuple[str, ...]) -> ItemChanges:
         """Return what has changed in one of the two namespaces since the last call for it."""
 
     def candidates(self, query: str, vector: Vectors | None, limit: int) -> list[StoredItem]:
@@ -88,7 +87,7 @@ class Storage(Protocol):
         """Remove both namespaces, as thoroughly as the store can; return how many memories there were."""
 
 
-def storage_of(store: BaseStore, memories: Namespace, history: Namespace) -> Storage:
+def storage_of(store: BaseStore, memories: tuple[str, ...], history: tuple[str, ...]) -> Storage:
     """Return the storage of a bank on a store: the one place that asks which store it is."""
     if isinstance(store, LanceDBStore):
         return LanceDBStorage(store, memories, history)
@@ -106,12 +105,12 @@ def memory_index(embeddings: Embeddings | None) -> IndexConfig | None:
 class LanceDBStorage:
     """A bank's storage on a `LanceDBStore`."""
 
-    def __init__(self, store: LanceDBStore, memories: Namespace, history: Namespace) -> None:
+    def __init__(self, store: LanceDBStore, memories: tuple[str, ...], history: tuple[str, ...]) -> None:
         self._engine = store.engine
         self._memories = memories
         self._history = history
-        self._states: dict[Namespace, object] = {}
-        self._commits: dict[Namespace, dict[str, str]] = {memories: {}, history: {}}
+        self._states: dict[tuple[str, ...], object] = {}
+        self._commits: dict[tuple[str, ...], dict[str, str]] = {memories: {}, history: {}}
         """Key → the commit that wrote what `changes` returned last."""
         journal = store.engine.journal
         self._noops = journal.tail(history) if journal is not None else None
@@ -125,7 +124,7 @@ class LanceDBStorage:
         """Return whether the memories are more than the store mirrors in memory."""
         return not self._engine.mirrored(self._memories)
 
-    def changes(self, namespace: Namespace) -> Changes:
+    def changes(self, namespace: tuple[str, ...]) -> ItemChanges:
         """Return what has changed since the last call, from the mirror; of too large a namespace by reading it all."""
         commits = self._commits[namespace]
         changes = self._engine.changes(namespace, self._states.get(namespace))
@@ -142,7 +141,7 @@ class LanceDBStorage:
             del commits[key]
         live = [row for row in rows if row.live]
         commits.update((row.key, row.commit) for row in live)
-        return Changes([_item_of(row) for row in live], gone)
+        return ItemChanges([_item_of(row) for row in live], gone)
 
     def candidates(self, query: str, vector: Vectors | None, limit: int) -> list[StoredItem]:
         """Return what LanceDB's full-text and vector search find."""
@@ -177,11 +176,11 @@ class LanceDBStorage:
 class BaseStoreStorage:
     """A bank's storage on any LangGraph store."""
 
-    def __init__(self, store: BaseStore, memories: Namespace, history: Namespace) -> None:
+    def __init__(self, store: BaseStore, memories: tuple[str, ...], history: tuple[str, ...]) -> None:
         self._store = store
         self._memories = memories
         self._history = history
-        self._items: dict[Namespace, dict[str, Item]] = {memories: {}, history: {}}
+        self._items: dict[tuple[str, ...], dict[str, Item]] = {memories: {}, history: {}}
         """What `changes` returned last, by key."""
 
     def key(self) -> str:
@@ -192,7 +191,7 @@ class BaseStoreStorage:
         """Return False: the store has no search of its own that could replace the index."""
         return False
 
-    def changes(self, namespace: Namespace) -> Changes:
+    def changes(self, namespace: tuple[str, ...]) -> ItemChanges:
         """Read everything and compare it with the last time: a store does not say what has changed."""
         before, now = self._items[namespace], self._read(namespace)
         self._items[namespace] = now
@@ -201,7 +200,7 @@ class BaseStoreStorage:
             for key, item in now.items()
             if (old := before.get(key)) is None or (old.updated_at, old.value) != (item.updated_at, item.value)
         ]
-        return Changes(changed, [key for key in before if key not in now])
+        return ItemChanges(changed, [key for key in before if key not in now])
 
     def candidates(self, query: str, vector: Vectors | None, limit: int) -> list[StoredItem]:
         """Return all memories."""
@@ -244,7 +243,7 @@ class BaseStoreStorage:
             counts.append(len(items))
         return counts[0]
 
-    def _read(self, namespace: Namespace) -> dict[str, Item]:
+    def _read(self, namespace: tuple[str, ...]) -> dict[str, Item]:
         items: dict[str, Item] = {}
         offset = 0
         while page := self._store.search(namespace, limit=_PAGE, offset=offset):
@@ -261,7 +260,7 @@ def _item_of(row: Row) -> StoredItem:
     return StoredItem(row.key, row.value, None if row.vectors is None else row.vectors[0])
 
 
-def _noop_puts(history: Namespace, records: Records) -> list[PutOp]:
+def _noop_puts(history: tuple[str, ...], records: Records) -> list[PutOp]:
     return [
         PutOp(history, record["id"], {name: part for name, part in record.items() if name != "id"}, False)
         for record in records

@@ -144,7 +144,13 @@ def score(view: View, query: str, vector: NDArray[np.float32] | None, weights: W
     named = _named(view, query_terms) if weights.speaker else {}
     naming: frozenset[str] = frozenset().union(*named.values())
     words = [word for word in query_terms if word not in naming]  # in order: sums must not depend on a set's
-    matches = _rarest(view.matches(words), len(words))
+    matches = view.matches(words)
+    if len(words) > _MOST_TERMS:
+        holders = np.bincount(matches.terms, minlength=len(words))
+        holders[holders == 0] = np.iinfo(np.int64).max  # A term that nobody holds finds nothing, and is not "rare".
+        rarest = np.zeros(len(words), bool)
+        rarest[np.argsort(holders, kind="stable")[:_MOST_TERMS]] = True
+        matches = matches.keep(rarest[matches.terms])
     scores = np.zeros(len(view))
     if len(matches.terms):
         repeats = np.array([query_terms[word] for word in words], float)
@@ -172,17 +178,6 @@ def _named(view: View, query_terms: Counter[str]) -> dict[int, frozenset[str]]:
     return named
 
 
-def _rarest(matches: Matches, words: int) -> Matches:
-    """Return all pairs; of very many terms those of the rarest."""
-    if words <= _MOST_TERMS:
-        return matches
-    holders = np.bincount(matches.terms, minlength=words)
-    holders[holders == 0] = np.iinfo(np.int64).max  # A term that nobody holds finds nothing, and is not "rare".
-    chosen = np.zeros(words, bool)
-    chosen[np.argsort(holders, kind="stable")[:_MOST_TERMS]] = True
-    return matches.keep(chosen[matches.terms])
-
-
 def _lexical(view: View, matches: Matches, repeats: Floats, weights: Weights) -> Floats:
     """Return BM25 in which a term fades from memory to memory instead of ending with one."""
     size, words = len(view), len(repeats)
@@ -195,7 +190,7 @@ def _lexical(view: View, matches: Matches, repeats: Floats, weights: Weights) ->
     among = view.accompanied[matches.positions]
     if among.any():
         # What a term is worth counts, faded, in the memories around it too, where it does not count more already.
-        near, (steps, shares) = matches.keep(among), _reach(weights)
+        near, (steps, shares) = matches.keep(among), _neighbours(weights)
         targets = near.positions[:, None] + steps
         inside = (targets >= 0) & (targets < size)
         inside &= view.sessions[np.where(inside, targets, 0)] == view.sessions[near.positions][:, None]
@@ -230,15 +225,12 @@ def _saturate(counts: Floats | Ints, lengths: Floats, mean: float, weights: Weig
 
 
 @lru_cache(maxsize=8)
-def _reach(weights: Weights) -> tuple[Ints, Floats]:
-    """Return how many memories on a term still counts, and how much of it, as two columns."""
-    reach = np.array(_neighbours(weights), float).reshape(-1, 2)
-    return reach[:, 0].astype(np.int64), reach[:, 1]
-
-
-def _neighbours(weights: Weights) -> list[tuple[int, float]]:
-    """Return how many memories on (negative: back) a memory still counts, and how much of it."""
-    return [*enumerate(weights.earlier, 1), *((-step, share) for step, share in enumerate(weights.later, 1))]
+def _neighbours(weights: Weights) -> tuple[Ints, Floats]:
+    """Return how many memories on (negative: back) a memory still counts, and how much of it, as two columns."""
+    earlier = enumerate(weights.earlier, 1)
+    later = ((-step, share) for step, share in enumerate(weights.later, 1))
+    columns = np.array([*earlier, *later], float).reshape(-1, 2)
+    return columns[:, 0].astype(np.int64), columns[:, 1]
 
 
 def _dense(view: View, vector: NDArray[np.float32], weights: Weights) -> Floats:
@@ -249,7 +241,7 @@ def _dense(view: View, vector: NDArray[np.float32], weights: Weights) -> Floats:
         return np.zeros(len(view))
     centred = np.where(embedded, cosines - cosines[embedded].mean(), 0.0)
     faded = centred.copy()
-    for step, share in _neighbours(weights):
+    for step, share in zip(*(column.tolist() for column in _neighbours(weights)), strict=True):
         here, there = (slice(step, None), slice(None, -step)) if step > 0 else (slice(None, step), slice(-step, None))
         together = view.sessions[here] == view.sessions[there]
         faded[here] += weights.dense_fading * share * centred[there] * together

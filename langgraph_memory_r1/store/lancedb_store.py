@@ -72,7 +72,7 @@ class LanceDBStore(BaseStore):
         if self.engine.closed:
             return f"LanceDBStore({self.uri!r}, closed)"
         try:
-            # Only of a table that is open already: to show itself a store does not go to a disk or a network.
+            # Only of a table that is open already, on a local disk: to show itself, a store waits for no network.
             rows = self.engine.reader.live_rows()
         except StoreError:
             rows = None
