@@ -34,26 +34,23 @@ class RulesChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return ChatResult(generations=[ChatGeneration(message=AIMessage(_reply(messages)))])
+        role_input = prompts.read(messages) if prompts.is_role(messages) else None
+        if isinstance(role_input, prompts.ExtractInput):
+            # Each once: a wall of text may say the same a thousand times.
+            facts = dict.fromkeys(rules.extract_facts(role_input.turns))
+            reply = prompts.write(tuple(facts)[:MOST_FACTS], role_input)
+        elif isinstance(role_input, prompts.ManageInput):
+            reply = prompts.write(tuple(rules.decide(role_input.facts, role_input.memories)), role_input)
+        elif isinstance(role_input, prompts.AnswerInput):
+            reply = prompts.write(rules.answer(role_input.question, role_input.memories, role_input.at), role_input)
+        else:
+            newest = next((message.text for message in reversed(messages) if isinstance(message, HumanMessage)), "")
+            reply = "Noted."
+            if is_question(newest):
+                system = [message.text for message in messages if isinstance(message, SystemMessage)]
+                reply, _ = rules.answer(newest, [memory for text in system for memory in read_recalled(text)])
+        return ChatResult(generations=[ChatGeneration(message=AIMessage(reply))])
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
         """Accept tools, and call none."""
         return self
-
-
-def _reply(messages: Sequence[BaseMessage]) -> str:
-    if not prompts.is_role(messages):
-        newest = next((message.text for message in reversed(messages) if isinstance(message, HumanMessage)), "")
-        if not is_question(newest):
-            return "Noted."
-        recalled = [read_recalled(message.text) for message in messages if isinstance(message, SystemMessage)]
-        answer, _ = rules.answer(newest, [memory for memories in recalled for memory in memories], None)
-        return answer
-    role_input = prompts.read(messages)
-    if isinstance(role_input, prompts.ExtractInput):
-        # Each once: a wall of text may say the same a thousand times.
-        facts = dict.fromkeys(rules.extract_facts(role_input.turns))
-        return prompts.write(tuple(facts)[:MOST_FACTS], role_input)
-    if isinstance(role_input, prompts.ManageInput):
-        return prompts.write(tuple(rules.decide(role_input.facts, role_input.memories)), role_input)
-    return prompts.write(rules.answer(role_input.question, role_input.memories, role_input.at), role_input)

@@ -14,7 +14,7 @@ are kept as they are). Where it is not sure it adds: a memory too many is better
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from langgraph_memory_r1.rules.answers import answer
 from langgraph_memory_r1.rules.dates import resolve
@@ -43,30 +43,20 @@ def extract_facts(turns: Sequence[Turn]) -> list[Fact]:
     facts: list[Fact] = []
     asker, question = "", ""
     for turn in turns:
-        parts = sentences(turn.text)
-        answered = question if asker != turn.speaker and terms(question) else ""
+        speaker, parts = turn.speaker, sentences(turn.text)
+        answered = question if asker != speaker and terms(question) else ""
+        pieces: list[str] = []
+        for number, sentence in enumerate(parts):
+            statement = statement_of(sentence)
+            if not statement or not (is_worth_keeping(statement) or takes_back(statement)):
+                continue
+            if pieces and leans_on_previous(statement):
+                pieces[-1] += f" {third_person(statement, speaker).removeprefix(f'{speaker}: ')}"
+            elif answered and number == 0 and needs_question(statement):
+                pieces.append(f'{speaker}, asked "{answered}": {statement}')
+            else:
+                pieces.append(third_person(statement, speaker))
         source = (turn.id,) if turn.id else ()
-        for text in _statements(parts, turn.speaker, answered):
-            facts.append(Fact(resolve(text, turn.at), turn.speaker, turn.at, source, turn.session))
-        asker, question = turn.speaker, parts[-1] if parts and is_question(parts[-1]) else ""
+        facts += [Fact(resolve(piece, turn.at), speaker, turn.at, source, turn.session) for piece in pieces]
+        asker, question = speaker, parts[-1] if parts and is_question(parts[-1]) else ""
     return facts
-
-
-def _statements(parts: Sequence[str], speaker: str, question: str) -> Iterator[str]:
-    """Yield the statements among the sentences of one turn, with what belongs together in one piece."""
-    piece = ""
-    for number, sentence in enumerate(parts):
-        statement = statement_of(sentence)
-        if not statement or not (is_worth_keeping(statement) or takes_back(statement)):
-            continue
-        if piece and leans_on_previous(statement):
-            piece += f" {third_person(statement, speaker).removeprefix(f'{speaker}: ')}"
-            continue
-        if piece:
-            yield piece
-        if question and number == 0 and needs_question(statement):
-            piece = f'{speaker}, asked "{question}": {statement}'
-        else:
-            piece = third_person(statement, speaker)
-    if piece:
-        yield piece

@@ -179,39 +179,27 @@ def _correct(fact: Fact, sentences: list[_Sentence]) -> bool:
     """Put the fact in the place of the sentence whose value it changes."""
     if markers.adds(fact.text) or markers.one_more_of(fact.text):
         return False
-    words = _words(fact.text, fact.speaker)
-    filled = slot(fact.text, fact.speaker, marked=markers.corrects(fact.text))
+    words, marked = _words(fact.text, fact.speaker), markers.corrects(fact.text)
+    filled = slot(fact.text, fact.speaker, marked=marked)
     same_slot = [each for each in sentences if filled and slot(each.text, fact.speaker, marked=True) == filled]
     if same_slot and not words - MOVES <= _all_words(same_slot[-1].text):
-        sentence: _Sentence | None = same_slot[-1]  # the newest that gives the same thing another value
+        sentence = same_slot[-1]  # the newest that gives the same thing another value
     else:
-        sentence = _corrected(fact, words, sentences)
-    if sentence is None:
-        return False
+        closest = _closest(words, sentences, fact.speaker) if marked else None
+        if closest is None:
+            return False
+        # A marked correction is about a short sentence that holds the value named as the old one, or a telling word.
+        sentence, old = closest, _words(closest.text, fact.speaker)
+        outdated, shared = _words(markers.replaced_value(fact.text), fact.speaker), words & old
+        names_old = bool(outdated) and outdated <= old
+        sure = markers.corrects_surely(fact.text) and len(shared) * 2 >= max(len(old), len(words))
+        if len(old - words) >= _FEW or len(words - old) > _FEW or not (names_old or (sure and shared - markers.COMMON)):
+            return False
     if len(_words(sentence.text, fact.speaker) - words) > _FEW:
         sentence.draft.join(fact)  # the old sentence says more than its outdated value
     else:
         sentence.supersede(fact)
     return True
-
-
-def _corrected(fact: Fact, words: frozenset[str], sentences: list[_Sentence]) -> _Sentence | None:
-    """Return the short sentence that a marked correction is about.
-
-    It holds the value that is named as the old one, or shares a telling word.
-    """
-    sentence = _closest(words, sentences, fact.speaker) if markers.corrects(fact.text) else None
-    if sentence is None:
-        return None
-    old = _words(sentence.text, fact.speaker)
-    if len(old - words) >= _FEW or len(words - old) > _FEW:
-        return None
-    outdated = _words(markers.replaced_value(fact.text), fact.speaker)
-    if outdated and outdated <= old:
-        return sentence
-    shared = words & old
-    sure = markers.corrects_surely(fact.text) and len(shared) * 2 >= max(len(old), len(words))
-    return sentence if sure and shared - markers.COMMON else None
 
 
 def _extend(fact: Fact, sentences: list[_Sentence]) -> bool:
