@@ -100,6 +100,18 @@ def test_in_a_shared_commit_a_conflict_is_one_callers_alone(store: LanceDBStore)
     assert [list(error.keys) for error in refused] == [["first"]]
 
 
+def test_a_key_that_is_no_text_fails_its_own_caller_alone(store: LanceDBStore) -> None:
+    with writing_elsewhere(store):
+        good = started(store.put, SPACE, "0", {})
+        time.sleep(0.05)
+        with pytest.raises(ValueError, match="lone surrogate"):
+            store.put(SPACE, "half \ud800", {})
+        other = started(store.put, SPACE, "1", {})
+    good.join(10)
+    other.join(10)
+    assert keys(store) == {"first", "0", "1"}
+
+
 def test_who_is_interrupted_while_waiting_holds_up_nobody(store: LanceDBStore) -> None:
     with writing_elsewhere(store):
         leader = started(store.put, SPACE, "leader", {})
