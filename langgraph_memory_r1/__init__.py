@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from langgraph_memory_r1.bank import MemoryBank
+    from langgraph_memory_r1.batches import Limits
     from langgraph_memory_r1.errors import (
         ConflictError,
         EmbedderMismatchError,
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
         StoreFormatError,
         UnknownMemoryError,
     )
-    from langgraph_memory_r1.graph import create_memory_graph
+    from langgraph_memory_r1.graph import create_memory_graph, create_memory_nodes
     from langgraph_memory_r1.middleware import MemoryMiddleware
     from langgraph_memory_r1.models import load_chat_model, load_embeddings
+    from langgraph_memory_r1.retrieval import Hit
     from langgraph_memory_r1.schemas import (
         Add,
         Answer,
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
         Turn,
         Update,
     )
-    from langgraph_memory_r1.state import MemoryContext, MemoryState
+    from langgraph_memory_r1.state import ChangeRecord, MemoryContext, MemoryState, Usage
     from langgraph_memory_r1.store import LanceDBStore
     from langgraph_memory_r1.tools import create_manage_memory_tool, create_search_memory_tool
     from langgraph_memory_r1.traces import Decision, Feedback, TraceRecorder, add_feedback, read_traces
@@ -53,15 +55,20 @@ __all__ = [
     # plug in
     "MemoryMiddleware",
     "create_memory_graph",
+    "create_memory_nodes",
     "create_manage_memory_tool",
     "create_search_memory_tool",
     "MemoryState",
     "MemoryContext",
+    "ChangeRecord",
+    "Usage",
+    "Limits",
     "load_chat_model",
     "load_embeddings",
     # keep
     "LanceDBStore",
     "MemoryBank",
+    "Hit",
     # record
     "TraceRecorder",
     "read_traces",
@@ -97,12 +104,14 @@ __all__ = [
 
 _MODULES = {
     "middleware": ["MemoryMiddleware"],
-    "graph": ["create_memory_graph"],
+    "graph": ["create_memory_graph", "create_memory_nodes"],
     "tools": ["create_manage_memory_tool", "create_search_memory_tool"],
-    "state": ["MemoryState", "MemoryContext"],
+    "state": ["MemoryState", "MemoryContext", "ChangeRecord", "Usage"],
+    "batches": ["Limits"],
     "models": ["load_chat_model", "load_embeddings"],
     "store": ["LanceDBStore"],
     "bank": ["MemoryBank"],
+    "retrieval": ["Hit"],
     "traces": ["TraceRecorder", "read_traces", "add_feedback", "Decision", "Feedback"],
     "schemas": __all__[__all__.index("Turn") : __all__.index("MemoryR1Error")],
     "errors": __all__[__all__.index("MemoryR1Error") : -1],

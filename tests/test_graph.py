@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 from blockbuster import blockbuster_ctx
+from langchain.agents import create_agent
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
@@ -31,11 +32,15 @@ from langgraph_memory_r1 import (
     LanceDBStore,
     MemoryBank,
     MemoryContext,
+    MemoryMiddleware,
     MemoryState,
     Turn,
+    create_manage_memory_tool,
     create_memory_graph,
+    create_memory_nodes,
+    create_search_memory_tool,
+    load_chat_model,
 )
-from langgraph_memory_r1.graph import create_memory_nodes
 from langgraph_memory_r1.owners import resolve_namespace, user_of
 from langgraph_memory_r1.prompts import ExtractInput, ManageInput, read
 from langgraph_memory_r1.testing import HashEmbeddings, ScriptedChatModel
@@ -212,12 +217,8 @@ def test_the_order_in_which_a_user_is_looked_for() -> None:
     assert user_of(Runtime(context={"theme": "dark"}), config) == "from the config"
     assert user_of(Runtime(), {"configurable": {"langgraph_user_id": 42}}) == "42"
     assert user_of(Runtime(), {}) == "default"
-    assert resolve_namespace(
-        lambda runtime: ("org", runtime.context["team"]), Runtime(context={"team": "x"}), config
-    ) == (
-        "org",
-        "x",
-    )
+    team = Runtime(context={"team": "x"})
+    assert resolve_namespace(lambda runtime: ("org", runtime.context["team"]), team, config) == ("org", "x")
 
 
 @pytest.mark.parametrize("blank", ["", "  "])
@@ -232,13 +233,55 @@ def test_a_blank_user_is_refused_rather_than_pooled(store: BaseStore, blank: str
         ("shared", "shared"),
         (("org", "{user_id}"), ("org", "ana@example.com")),
         ("team-{user_id}", "team-ana@example.com"),
+        (("{user_name}", "of {user_id}"), ("Ana", "of ana@example.com")),
+        (("{org}", "notes"), ("acme", "notes")),
+        (("{langgraph_user_id}",), ("ana@example.com",)),
         (lambda runtime: ("by", runtime.context.user_id), ("by", "ana@example.com")),
     ],
 )
 def test_a_namespace_can_be_chosen(store: BaseStore, namespace: Any, labels: Any) -> None:
     graph = create_memory_graph(store, namespace=namespace)
-    graph.invoke({"messages": [BUDDY]}, context=MemoryContext(user_id="ana@example.com"))
+    ana = MemoryContext(user_id="ana@example.com", user_name="Ana")
+    graph.invoke({"messages": [BUDDY]}, {"configurable": {"org": "acme"}}, context=ana)
     assert len(texts(store, labels)) == 1
+
+
+@pytest.mark.parametrize("kind", ["graph", "middleware", "tool"])
+def test_a_placeholder_that_a_run_does_not_fill_is_refused_by_name(store: BaseStore, kind: str) -> None:
+    namespace = ("{org}", "notes")
+    with pytest.raises(InputError, match=r"names \{org\}.*run with context=\{'org'"):
+        if kind == "graph":
+            create_memory_graph(store, namespace=namespace).invoke({"messages": [BUDDY]})
+        elif kind == "middleware":
+            memory = MemoryMiddleware(store, namespace=namespace, on_error="raise")
+            create_agent(ScriptedChatModel(["Nice!"]), middleware=[memory]).invoke({"messages": [BUDDY]})
+        else:
+            create_search_memory_tool(store, namespace).invoke({"query": "dogs"})
+    assert store.search(()) == []
+
+
+@pytest.mark.parametrize("label", ["{user id}", "{}", "{user-id}", "notes}", "{{user_id}}"])
+@pytest.mark.parametrize("keep", [create_memory_graph, MemoryMiddleware, create_manage_memory_tool])
+def test_braces_that_name_nothing_are_refused_at_once(store: BaseStore, keep: Any, label: str) -> None:
+    with pytest.raises(InputError, match="braces that name nothing"):
+        keep(store, namespace=("memories", label))
+
+
+@pytest.mark.parametrize(
+    "create", [lambda store: create_memory_graph(store, model="rules"), lambda store: MemoryMiddleware(store)]
+)
+def test_a_model_that_roles_share_is_loaded_once(
+    store: BaseStore, create: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[str] = []
+
+    def load(spec: str) -> Any:
+        loads.append(spec)
+        return load_chat_model(spec)
+
+    monkeypatch.setattr("langgraph_memory_r1.graph.load_chat_model", load)
+    create(store)
+    assert loads == ["rules"]
 
 
 @pytest.mark.parametrize("wrong", ["", (), ("a", ""), ("a", 5), lambda runtime: ""])

@@ -13,9 +13,16 @@ import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.store.base import BaseStore
 
-from langgraph_memory_r1 import Add, InputError, MemoryBank, Turn, Update, create_memory_graph
-from langgraph_memory_r1.batches import Limits
-from langgraph_memory_r1.graph import create_memory_nodes
+from langgraph_memory_r1 import (
+    Add,
+    InputError,
+    Limits,
+    MemoryBank,
+    Turn,
+    Update,
+    create_memory_graph,
+    create_memory_nodes,
+)
 from langgraph_memory_r1.prompts import ManageInput, read
 from langgraph_memory_r1.testing import ScriptedChatModel
 from support.stores import slow

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("torch", reason="the extra `train` is not installed")
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, HumanMessage
 from langgraph.store.memory import InMemoryStore
 
 from langgraph_memory_r1 import (
@@ -29,8 +30,17 @@ from langgraph_memory_r1.batches import Limits
 from langgraph_memory_r1.evals.personaworld import generate
 from langgraph_memory_r1.models import RulesChatModel
 from langgraph_memory_r1.prompts import render
+from langgraph_memory_r1.steps import Agent, CallModel
+from langgraph_memory_r1.testing import ScriptedChatModel
 from langgraph_memory_r1.train.models import ChatPolicy, Completion
-from langgraph_memory_r1.train.rollout import RolePolicy, answer_questions, episodes_of, final_banks, roll_out
+from langgraph_memory_r1.train.rollout import (
+    RolePolicy,
+    answer_questions,
+    episodes_of,
+    final_banks,
+    roll_out,
+    run_batched,
+)
 from langgraph_memory_r1.train.rows import Row, read_rows, write_rows
 from langgraph_memory_r1.train.sources import answer_rows, manager_rows
 
@@ -177,3 +187,22 @@ def test_rows_are_read_as_they_were_written(conversations: list[Conversation], t
     assert f"rows.jsonl:{len(rows) + 1}" in str(broken[0])
     with pytest.raises(InputError, match=r"rows\.jsonl"):
         list(read_rows(file, strict=True))
+
+
+def test_a_batch_that_fails_leaves_no_role_unawaited() -> None:
+    ended: list[int] = []
+    nobody = Agent("extract", ScriptedChatModel([]))
+
+    async def role(number: int) -> str:
+        try:
+            return (await CallModel(nobody, [HumanMessage(str(number))])).text
+        finally:
+            ended.append(number)
+
+    def ready(prompts: Any) -> dict[int, str]:
+        raise OSError("the engine is down")
+
+    with pytest.raises(OSError, match="engine"):  # a warning of a coroutine that was never awaited would fail the test
+        run_batched([role(0), role(1)], ready)
+    assert ended == [0, 1]
+    assert run_batched([role(2)], lambda prompts: dict.fromkeys(prompts, "yes")) == ["yes"]
