@@ -380,7 +380,7 @@ def test_a_twin_does_what_its_method_does(bank: MemoryBank, tmp_path: Path) -> N
         assert (await bank.afork()).all() == bank.all()
         assert await bank.aexport_jsonl(tmp_path / "bank.jsonl") == 2
         assert (await bank.aundo()).undoes == second.id
-        assert (await bank.aimport_jsonl(tmp_path / "bank.jsonl", strict=True)).known > 0
+        assert (await bank.aimport_jsonl(tmp_path / "bank.jsonl", strict=True)).existing > 0
         assert await bank.aforget() == 1
 
     asyncio.run(use())

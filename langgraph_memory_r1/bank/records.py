@@ -31,7 +31,7 @@ class Imported:
 
     memories: int = 0
     changes: int = 0
-    known: int = 0
+    existing: int = 0
     """Records that the bank had already."""
     broken: tuple[str, ...] = ()
     """Lines that could not be read, each with the reason."""
@@ -142,7 +142,7 @@ def import_bank(
     """
     memories: dict[str, Memory] = {}
     changes: dict[str, Change] = {}
-    known, broken = 0, []
+    existing, broken = 0, []
     for number, line in _lines_of_export(path):
         try:
             record = json.loads(line)
@@ -150,13 +150,13 @@ def import_bank(
             if kind == "memory":
                 memory = memory_from_record(record_id, record)
                 if record_id in memory_ids or record_id in memories:
-                    known += 1
+                    existing += 1
                 else:
                     memories[record_id] = memory
             elif kind == "change":
                 change = change_from_record(record_id, record)
                 if record_id in change_ids or record_id in changes:
-                    known += 1
+                    existing += 1
                 else:
                     changes[record_id] = change
             else:
@@ -165,7 +165,11 @@ def import_bank(
             broken.append(f"{os.fspath(path)}:{number}: {error}")
     if strict and broken:
         raise InputError(f"{broken[0]}. Nothing was imported; leave out --strict to skip broken lines.")
-    return list(memories.values()), list(changes.values()), Imported(len(memories), len(changes), known, tuple(broken))
+    return (
+        list(memories.values()),
+        list(changes.values()),
+        Imported(len(memories), len(changes), existing, tuple(broken)),
+    )
 
 
 def _lines_of_export(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:

@@ -55,12 +55,12 @@ def import_(
     for line in done.broken[:_MOST_SHOWN]:
         note(f"Skipped: {plain(line)}")
     if as_data:
-        numbers = {"memories": done.memories, "operations": done.changes, "known": done.known}
+        numbers = {"memories": done.memories, "operations": done.changes, "known": done.existing}
         as_json({"user": name, **numbers, "broken": list(done.broken)})
         return
     say(
         f"{counted(done.memories, 'memory', 'memories')} and {counted(done.changes, 'operation')} taken over for "
-        f"{plain(name)!r}; {done.known:,} were known, {counted(len(done.broken), 'line')} skipped."
+        f"{plain(name)!r}; {done.existing:,} were known, {counted(len(done.broken), 'line')} skipped."
     )
 
 

@@ -122,13 +122,13 @@ def texts_of(op: PutOp, fields: Sequence[str]) -> list[str]:
     return [text for path in paths for text in get_text_at_path(op.value, path) if text.strip()]
 
 
-def mismatch(uri: str, stored: dict[str, Any] | None, given: dict[str, Any] | None) -> EmbedderMismatchError:
+def mismatch(uri: str, stored: dict[str, Any] | None, identity: dict[str, Any] | None) -> EmbedderMismatchError:
     """Return the error for vectors of another embedder, with the command that embeds anew."""
-    spec = given.get("spec") if given else "none"
+    spec = identity.get("spec") if identity else "none"
     own = "" if spec else " (in Python, for an embedder of your own: LanceDBStore.reembed)"
     return EmbedderMismatchError(
-        f"{uri} was embedded by {_describe(stored)}, but is now used with {_describe(given)}. Open it with the former"
-        f"{_how(stored)}, or embed everything anew: "
+        f"{uri} was embedded by {_describe(stored)}, but is now used with {_describe(identity)}. "
+        f"Open it with the former{_how(stored)}, or embed everything anew: "
         f"memory-r1 reembed --db {uri} --embedder {spec or 'PROVIDER:MODEL'}{own}"
     )
 

@@ -105,7 +105,7 @@ class Mirror:
             scored = ((row, score) for row, score in scored if accept(row))
         return list(islice(scored, offset, end))
 
-    def _by_score(self, query: Vectors, wanted: int) -> Iterator[tuple[Row, float]]:
+    def _by_score(self, query: Vectors, asked: int) -> Iterator[tuple[Row, float]]:
         """Yield each row once, by its best vector."""
         used, done = len(self._owners), 0
         if not used:
@@ -113,7 +113,7 @@ class Mirror:
         scores = _rounded(self._matrix[:used] @ query)
         seen: set[str] = set()
         # The best few first, since more are seldom asked for; all of them only where a filter refuses many.
-        for count in sorted({min(used, max(2 * wanted, 128)), used}):
+        for count in sorted({min(used, max(2 * asked, 128)), used}):
             positions, values = _top(scores, count, self._owners)
             for position, score in zip(positions[done:], values[done:], strict=True):
                 row = self._owners[position]

@@ -179,17 +179,18 @@ class LanceTable:
         """Take note of a version that `write` did not make; it may have another schema."""
         self._schema, self._current = None, False
 
-    def newest(self, known: int) -> int:
-        """Return the newest committed version; where that is `known` still, two `stat` calls tell on a local disk."""
+    def newest(self, version: int) -> int:
+        """Return the newest committed version; where that is `version` still, two `stat` calls tell on a local disk."""
         if not self._manifests_named or self._manifests is None:
             return self.version
         stamp = os.stat(self._manifests).st_mtime_ns
         # While nothing was cleaned up, the next commit's manifest is there if there is one.
-        if stamp == self._seen_stamp and not os.access(self._manifest(known + 1), os.F_OK):
-            return known
-        names = min(name for name in os.listdir(self._manifests) if name.endswith(".manifest"))
+        if stamp == self._seen_stamp and not os.access(self._manifest(version + 1), os.F_OK):
+            return version
+        # Lance numbers the manifests downwards, so that the newest one is the first by name.
+        newest = min(name for name in os.listdir(self._manifests) if name.endswith(".manifest"))
         self._seen_stamp = stamp
-        return 2**64 - 1 - int(names.removesuffix(".manifest"))
+        return 2**64 - 1 - int(newest.removesuffix(".manifest"))
 
     def _manifest(self, version: int) -> str:
         return f"{self._manifests}/{2**64 - 1 - version:020d}.manifest"
