@@ -183,3 +183,24 @@ def test_a_broken_run_is_named_and_the_rest_is_read(both: Any, tmp_path: Path) -
     ]
     with pytest.raises(InputError, match="start_time"):
         list(read_traces(tmp_path / "runs.jsonl", strict=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"start_time": 1e300}, "OverflowError"),
+        ({"extra": {"metadata": ["memory_role"]}}, "AttributeError"),
+        ({"extra": {"metadata": {"memory_refs": {"turns": [7]}}}}, "TypeError"),
+        ({"name": ["no", "name"]}, "ValidationError"),
+    ],
+)
+def test_a_call_with_odd_fields_is_named_and_the_rest_is_read(
+    both: Any, tmp_path: Path, change: dict[str, Any], problem: str
+) -> None:
+    _, runs = both
+    odd = {"id": "x", "run_type": "llm", "start_time": "2026-01-01T00:00:00", "inputs": {"messages": []}} | change
+    (tmp_path / "runs.jsonl").write_text("\n".join(json.dumps(run) for run in [*runs, odd]))
+    skipped: list[InputError] = []
+    assert len(list(read_traces(tmp_path / "runs.jsonl", on_skip=skipped.append))) == 3
+    (error,) = skipped
+    assert problem in str(error)

@@ -13,12 +13,12 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from langchain_core.messages import HumanMessage
-from pydantic import TypeAdapter
+from pydantic import AfterValidator, TypeAdapter
 
 from langgraph_memory_r1.errors import InputError, OutputError
 from langgraph_memory_r1.prompts import (
@@ -37,6 +37,37 @@ Message: TypeAlias = dict[str, Any]
 Thumbs: TypeAlias = Literal["up", "down"]
 
 
+def _with_zone(at: datetime) -> datetime:
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _checked_message(message: Message) -> Message:
+    content = message.get("content")
+    blocks = isinstance(content, list) and all(isinstance(part, dict) and "type" in part for part in content)
+    if not isinstance(message.get("role"), str) or not (blocks or isinstance(content, str)):
+        raise ValueError("a message has a role, and text or typed blocks as its content")
+    return message
+
+
+def _checked_references(references: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    ids = [
+        *references.get("memories", ()),
+        *(session for session in references.get("sessions", ()) if session is not None),
+    ]
+    for turns in references.get("turns", ()):
+        ids += turns if isinstance(turns, list) else [None]
+    if not all(isinstance(key, str) for key in ids):
+        raise ValueError("references are ids of memories, lists of ids of turns, and sessions")
+    return references
+
+
+# Lines are checked as they are read, because a file may have been edited, or cut and mended by hand: what is broken is
+# named by its line, and not found by whoever uses the decision.
+_Time: TypeAlias = Annotated[datetime, AfterValidator(_with_zone)]
+_Message: TypeAlias = Annotated[Message, AfterValidator(_checked_message)]
+_References: TypeAlias = Annotated[dict[str, list[Any]], AfterValidator(_checked_references)]
+
+
 @dataclass(frozen=True, slots=True)
 class Feedback:
     """What somebody knows about a run, or about one decision of it."""
@@ -48,15 +79,15 @@ class Feedback:
     score: float | None = None
     thumbs: Thumbs | None = None
     comment: str | None = None
-    at: datetime | None = None
+    at: _Time | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
     """Operations that were applied in a later run than they were decided in: somebody had to approve them."""
 
-    thread: str | None
-    operations: tuple[ChangeRecord, ...]
+    thread: str | None = None
+    operations: tuple[ChangeRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +97,7 @@ class Decision:
     id: str
     run_id: str
     """The run of the graph or agent that it is a part of: what feedback is given to."""
-    messages: tuple[Message, ...] = ()
+    messages: tuple[_Message, ...] = ()
     completion: str = ""
     tool_calls: tuple[dict[str, Any], ...] = ()
     node: str | None = None
@@ -77,7 +108,7 @@ class Decision:
     """The episode: the conversation's thread."""
     bank: str | None = None
     """Which bank it was about; see `MemoryBank.key`."""
-    references: dict[str, list[Any]] = field(default_factory=dict)
+    references: _References = field(default_factory=dict)
     """The ids behind the numbers in the prompt; see `prompts.references`."""
     operations: tuple[ChangeRecord, ...] = ()
     """What was done to the bank because of it."""
@@ -96,7 +127,7 @@ class Decision:
     token_ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
     """One for each of the `token_ids`, where the provider returns them."""
-    at: datetime | None = None
+    at: _Time | None = None
     """When the model was called."""
     ms: float | None = None
     error: str | None = None
@@ -117,7 +148,7 @@ class Decision:
         """Return what the prompt shows, with real ids, sources and sessions as far as they were recorded.
 
         Raises:
-            InputError: The call had no role, or its prompt is of another version.
+            InputError: The call had no role, its prompt is of another version, or its references do not fit it.
         """
         if self.role is None or self.prompt_version != PROMPT_VERSION:
             raise InputError(
@@ -125,7 +156,11 @@ class Decision:
                 f"{PROMPT_VERSION}; record it anew."
             )
         prompts = [HumanMessage(str(message["content"])) for message in self.messages if message["role"] == "user"]
-        return restore(read(prompts), self.references)
+        role_input = read(prompts)
+        try:
+            return restore(role_input, self.references)
+        except (IndexError, TypeError) as error:
+            raise InputError(f"The references of decision {self.id} do not fit its prompt; record it anew.") from error
 
     def output(self) -> RoleOutput:
         """Return what the model decided.
@@ -198,9 +233,12 @@ def from_line(line: bytes) -> TraceRecord:
     Raises:
         ValueError: It is no record of a trace.
     """
-    fields = json.loads(line)
+    try:
+        fields = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     kind = fields.get("kind") if isinstance(fields, dict) else None
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise ValueError(f"{str(kind)[:40]!r} is no kind of record of a trace")
     if isinstance(fields.get("operations"), list):
         fields["operations"] = [

@@ -59,9 +59,9 @@ def read_spans(record: ExportRecord, runs: ToolRuns) -> None:
 def _span_of_otlp(span: Mapping[str, Any]) -> dict[str, Any]:
     status = span.get("status") or {}
     return {
-        "id": span["spanId"],
-        "trace": span["traceId"],
-        "parent": span.get("parentSpanId") or None,
+        "id": str(span["spanId"]),
+        "trace": str(span["traceId"]),
+        "parent": str(span.get("parentSpanId") or "") or None,
         "name": span.get("name"),
         "start": span["startTimeUnixNano"],
         "end": span.get("endTimeUnixNano"),
@@ -78,7 +78,7 @@ def _span_of_row(row: ExportRecord) -> dict[str, Any]:
     return {
         "id": str(context.get("span_id") or row.get("context.span_id")),
         "trace": str(context.get("trace_id") or row.get("context.trace_id")),
-        "parent": row.get("parent_id") or None,
+        "parent": str(row.get("parent_id") or "") or None,
         "name": row.get("name"),
         "span_kind": row.get("span_kind"),
         "start": row["start_time"],

@@ -19,12 +19,15 @@ from typing import Any
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.jsonl import read_lines
 from langgraph_memory_r1.traces.calls import decisions_of_node
-from langgraph_memory_r1.traces.decision import Decision, with_feedback
+from langgraph_memory_r1.traces.decision import Decision, from_line, to_line, with_feedback
 from langgraph_memory_r1.traces.exports.langsmith import is_run, read_run
 from langgraph_memory_r1.traces.exports.openinference import is_span, read_spans
 from langgraph_memory_r1.traces.exports.tool_runs import ToolRuns
 
 OnSkip = Callable[[InputError], None]
+
+_BROKEN = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
+"""What reading a record raises that is not built as the tool builds it."""
 
 
 def is_tool_export(file: Path) -> bool:
@@ -32,7 +35,7 @@ def is_tool_export(file: Path) -> bool:
     first = next((line for _, line in read_lines(file, "traces")), b"")
     try:
         document = json.loads(first)
-    except ValueError:
+    except (ValueError, RecursionError):
         return first[:1] == b"[" or first == b"{"  # a JSON document of several lines; ours has a record in each
     records = _records_of_document(document)[:1]
     return any(isinstance(record, dict) and (is_run(record) or is_span(record)) for record in records)
@@ -55,13 +58,18 @@ def read_tool_export(file: Path, skip: OnSkip) -> Iterator[Decision]:
                 read_spans(record, runs)
             else:
                 raise ValueError("neither a LangSmith run nor an OpenInference span")
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        except _BROKEN as error:
             skip(InputError(f"{name}: cannot be read as a run ({type(error).__name__}: {str(error)[:80]})"))
-    decisions = [
-        with_feedback(decision, runs.feedback)
-        for node, calls in runs.by_node().items()
-        for decision in decisions_of_node(calls, runs.outputs.get(node or ""))
-    ]
+    decisions: list[Decision] = []
+    for node, calls in runs.by_node().items():
+        try:
+            for decision in decisions_of_node(calls, runs.outputs.get(node or "")):
+                # By way of a line, which checks the types of all fields.
+                checked = from_line(to_line(decision))
+                if isinstance(checked, Decision):
+                    decisions.append(with_feedback(checked, runs.feedback))
+        except _BROKEN as error:
+            skip(InputError(f"{file}: calls of run {node} cannot be read ({type(error).__name__}: {str(error)[:80]})"))
     yield from sorted(decisions, key=lambda decision: decision.at.timestamp() if decision.at else 0.0)
 
 
@@ -75,11 +83,11 @@ def _named_values(file: Path, skip: OnSkip) -> Iterator[tuple[str, Any]]:
     """Yield every value of the file with where it stands; of a JSON document each one of its list."""
     try:
         document = json.loads(file.read_bytes())
-    except ValueError:  # several documents, one a line
+    except (ValueError, RecursionError):  # several documents, one a line
         for number, line in read_lines(file, "traces"):
             try:
                 value = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 skip(InputError(f"{file}:{number}: no JSON ({str(error)[:80]})"))
             else:
                 yield f"{file}:{number}", value
