@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("yaml", reason="the extra `train` is not installed")
 
 from langgraph_memory_r1 import InputError
-from langgraph_memory_r1.train.recipe import find_recipe, read_recipe
+from langgraph_memory_r1.train.recipe import as_dict, find_recipe, is_recipe_of, read_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = """
@@ -62,6 +62,8 @@ def test_a_change_of_one_stage_leaves_the_others_that_share_its_settings(tmp_pat
         ("train={source: personaworld, sessions: 16}", "train: personaworld invents its sessions; say how many: "),
         ("train={source: locomo, world: {turns: 2}}", "train: world is for the source personaworld, not for locomo"),
         ("train={source: locomo, questions: 2}", "train: questions is for the source personaworld, not for locomo"),
+        ("train={source: personaworld, allow_modified: true}", "train: allow_modified is for the source locomo"),
+        ("stages.0.logo.local_span=step", "unknown key 'stages.0.logo.local_span'"),
         ("stages.0.algorithm=logo", "stages.0: LoGo-GRPO trains the role 'manage', in this process: leave engine out"),
         ("stages=[{role: manage, algorithm: logo}]", "stages.0: LoGo-GRPO rolls out conversations"),
         ("stages=[{role: manage, algorithm: logo, engine: 'http://x'}]", "leave engine out"),
@@ -87,6 +89,19 @@ def test_what_is_no_recipe(tmp_path: Path) -> None:
         read_recipe(tmp_path / "torn.yaml")
     with pytest.raises(InputError, match=r"give a file, or one of ours: .*tiny-grpo"):
         find_recipe("tiny-gpro")
+
+
+def test_a_run_of_before_some_keys_is_still_the_run_of_its_recipe(path: Path) -> None:
+    recipe = read_recipe(path, ["stages.0.reply_prefix=So"])
+    assert is_recipe_of(as_dict(recipe), recipe) and not is_recipe_of(as_dict(recipe), read_recipe(path))
+    old = as_dict(recipe)
+    old["stages"][0]["begun"] = old["stages"][0].pop("reply_prefix")
+    old["stages"][0]["logo"]["local_span"] = "session"
+    del old["train"]["allow_modified"]
+    assert is_recipe_of(old, recipe)
+    old["stages"][0]["logo"]["local_span"] = "step"
+    assert not is_recipe_of(old, recipe)
+    assert not is_recipe_of(None, recipe) and not is_recipe_of({"stages": 1}, recipe)
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in (ROOT / "train" / "recipes").glob("*.yaml")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,3 +106,35 @@ def test_the_world_of_a_recipe_is_as_hard_as_it_says() -> None:
     assert len(dict.fromkeys(episode.sessions)) == 16
     with pytest.raises(InputError, match="long16 says itself how hard it is"):
         training_data(replace(data, split="long16"), recipe(data), "manage", RULES)
+
+
+def locomo(path: Path) -> str:
+    """A file of LoCoMo's shape: one question of each of three categories, and an adversarial one that has an answer."""
+    turns = [{"speaker": "Ann", "dia_id": f"D1:{n}", "text": f"I have a dog called Dog{n}."} for n in (1, 2)]
+    asked = [
+        {"question": f"Which dog of category {category}?", "answer": "Dog1", "evidence": ["D1:1"], "category": category}
+        for category in (1, 2, 4, 5)
+    ]
+    chat = {"speaker_a": "Ann", "session_1": turns, "session_1_date_time": "1:56 pm on 8 May, 2023"}
+    path.write_text(json.dumps([{"sample_id": "conv-26", "conversation": chat, "qa": asked}]))
+    return str(path)
+
+
+def test_locomos_adversarial_questions_are_not_learned_from(tmp_path: Path) -> None:
+    """Two of conv-26's have an answer in the file; the paper's 152 questions are those without them."""
+    data = Data(source="locomo", path=locomo(tmp_path / "l.json"), only=["conv-26"], link="any", allow_modified=True)
+    categories = {row.kind for row in training_data(data, recipe(data), "answer", RULES).rows}
+    assert categories == {"multi-hop", "temporal", "single-hop"}
+
+
+def test_another_file_than_locomos_is_refused_unless_the_recipe_takes_it(tmp_path: Path) -> None:
+    data = Data(source="locomo", path=locomo(tmp_path / "l.json"), only=["conv-26"])
+    with pytest.raises(InputError, match=r"not locomo's published file .* accept it with allow_modified: true"):
+        training_data(data, recipe(data), "answer", RULES)
+
+
+@pytest.mark.parametrize(("name", "count"), [("conv-26", 152), ("conv-30", 81)])
+def test_locomo_gives_the_papers_numbers_of_questions(name: str, count: int, data_dir: Path) -> None:
+    data = Data(source="locomo", path=str(data_dir / "locomo" / "locomo10.json"), only=[name], link="any")
+    found = training_data(data, recipe(data), "answer", RULES)
+    assert sum(len(episode.questions) for episode in found.episodes) == count

@@ -235,6 +235,18 @@ def test_logo_rerolls_every_session_where_something_can_be_asked(tmp_path: Path)
     assert logged(made, "clip_ratio/region_mean")
 
 
+def test_logo_prompts_in_the_style_of_the_recipe(tmp_path: Path) -> None:
+    """What is learned under one prompt is not what is deployed under another."""
+    model = two_adapters(TOKENIZER)
+    frozen_answerer = Counting(RolePolicy(LocalPolicy(model, TOKENIZER, adapter="answer", max_tokens=4)))
+    lengths = {}
+    for style in ("compact", "full"):
+        args, logo = settings(tmp_path, max_completion_length=4), LoGoSettings(local_probability=0)
+        made = NodeLoGoTrainer(model, TOKENIZER, [episode("a")] * 2, frozen_answerer, args, logo=logo, style=style)
+        lengths[style] = int(made.sample([{"row_id": "a"}])["prompt_mask"].sum(dim=1).min())
+    assert lengths["full"] > 2 * lengths["compact"]
+
+
 def test_borrowing_another_adapter_leaves_everything_as_it_was() -> None:
     model = two_adapters(TOKENIZER)
     trained = {name for name, value in model.named_parameters() if value.requires_grad}
