@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import Any
 
-from langgraph_memory_r1.evals.call_cache import CachedChatModel, Cost, key_of, metered
+from langgraph_memory_r1.evals.call_cache import CachedChatModel, Cost, metered
 from langgraph_memory_r1.models import model_name
 from langgraph_memory_r1.prompts import PROMPT_VERSION, AnswerInput, Style, clean, render
 from langgraph_memory_r1.schemas import Memory, Question
@@ -38,13 +37,13 @@ class MeteredAnswer:
     seconds: float
 
     def as_dict(self) -> dict[str, Any]:
-        """As it is kept."""
+        """Return it as it is kept, of plain values."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, kept: dict[str, Any]) -> MeteredAnswer:
-        """The inverse of `as_dict`."""
-        return cls(**{**kept, "selected": tuple(kept["selected"]), "cost": Cost(**kept["cost"])})
+    def from_dict(cls, value: dict[str, Any]) -> MeteredAnswer:
+        """Return the answer of which `as_dict` gave this."""
+        return cls(**{**value, "selected": tuple(value["selected"]), "cost": Cost(**value["cost"])})
 
 
 class Answerer:
@@ -52,32 +51,30 @@ class Answerer:
 
     def __init__(self, model: CachedChatModel, style: Style = "full") -> None:
         self.model = model
-        self.label = model_name(model)
-        self._agent = Agent("answer", model, self.label, style)
+        self._agent = Agent("answer", model, model_name(model), style)
 
-    @cached_property
+    @property
     def identity(self) -> list[str]:
         """What determines its answers, beside the prompt."""
         return [self.model.identity, self._agent.style, PROMPT_VERSION]
 
-    def prompt(self, question: Question, memories: Sequence[Memory]) -> str:
-        """A name for the prompt: the same prompt has the same."""
-        return key_of([message.text for message in render(_given(question, memories), self._agent.style)])
-
     async def answer(self, question: Question, memories: Sequence[Memory]) -> MeteredAnswer:
         """Answer from these memories, which are in time order."""
-        given = _given(question, memories)
-        monitor, start = RunMonitor(), time.perf_counter()
+        role_input = AnswerInput(question.text, tuple(memories), question.at)
+        start = time.perf_counter()
         with metered() as meter:
-            output = await run_async(call_role(self._agent, given, monitor))
+            output: Any = await run_async(call_role(self._agent, role_input, RunMonitor()))
         seconds = time.perf_counter() - start
-        text, selected = _read(output)
+        if isinstance(output, Unreadable):  # scored as it is: an answer in the wrong form is the model's fault
+            text, selected = clean(output.text[:_LONGEST]) or DONT_KNOW, ()
+        else:
+            text, selected = output
         counted = meter.cost.input_tokens > 0
-        shown = render(given, self._agent.style)
+        prompt = render(role_input, self._agent.style)
         return MeteredAnswer(
             text=text,
             selected=selected,
-            input_tokens=meter.cost.input_tokens if counted else sum(tokens_in(message.text) for message in shown),
+            input_tokens=meter.cost.input_tokens if counted else sum(tokens_in(message.text) for message in prompt),
             output_tokens=meter.cost.output_tokens if counted else tokens_in(text),
             estimated=not counted,
             context_tokens=sum(tokens_in(memory.text) for memory in memories),
@@ -87,16 +84,5 @@ class Answerer:
 
 
 def tokens_in(text: str) -> int:
-    """About how many tokens a text has."""
+    """Estimate how many tokens a text has, at four characters each."""
     return -(-len(text) // _CHARS_PER_TOKEN)
-
-
-def _given(question: Question, memories: Sequence[Memory]) -> AnswerInput:
-    return AnswerInput(question.text, tuple(memories), question.at)
-
-
-def _read(output: Any) -> tuple[str, tuple[int, ...]]:
-    if isinstance(output, Unreadable):
-        return clean(output.text[:_LONGEST]) or DONT_KNOW, ()
-    text, chosen = output
-    return text, chosen

@@ -39,7 +39,7 @@ __all__ = ["CachedChatModel", "CachedEmbeddings", "CallCache", "Cost", "Meter", 
 
 
 def key_of(*parts: Any) -> str:
-    """A name for what these values say together; the same in every process."""
+    """Return a hash of what these values say together; the same in every process."""
     text = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -84,7 +84,7 @@ _METER: ContextVar[Meter | None] = ContextVar("memory_r1_meter", default=None)
 
 @contextmanager
 def metered() -> Iterator[Meter]:
-    """Counts the calls that are made in the block."""
+    """Count the calls that are made in the block."""
     meter = Meter()
     token = _METER.set(meter)
     try:
@@ -115,7 +115,7 @@ class CallCache:
             raise InputError(f"{path} cannot be used ({error}); remove it, or give another --out") from error
 
     def get(self, key: str) -> bytes | None:
-        """What the call returned, if it was made."""
+        """Return what the call returned, None if it was not made."""
         with self._lock:
             row = self._database.execute("SELECT value FROM calls WHERE key = ?", (key,)).fetchone()
         return None if row is None else bytes(row[0])
@@ -131,7 +131,7 @@ class CallCache:
             self._database.close()
 
     def claim(self, key: str) -> Future[None] | None:
-        """None: the call is the caller's to make, up to `release`; else somebody makes it now, until this is done."""
+        """Claim a call: None if it is now the caller's to make, up to `release`; else what is done once it is made."""
         with self._lock:
             running = self._running.get(key)
             if running is None:
@@ -139,14 +139,14 @@ class CallCache:
             return running
 
     def release(self, key: str) -> None:
-        """The call is made, or has failed."""
+        """Give up the claim: the call is made, or has failed."""
         with self._lock:
             running = self._running.pop(key)
         running.set_result(None)
 
     @contextmanager
     def alone(self, key: str) -> Iterator[None]:
-        """For as long as the block lasts, nobody else makes this call."""
+        """Keep all others from making this call for as long as the block lasts."""
         while (running := self.claim(key)) is not None:
             running.result()
         try:
@@ -178,8 +178,8 @@ class CachedChatModel(DelegatingChatModel):
     ) -> ChatResult:
         key = self._key(messages, stop, kwargs)
         with self.calls.alone(key):
-            if (known := self._known(key)) is not None:
-                return known
+            if (result := self._cached(key)) is not None:
+                return result
             start = time.perf_counter()
             result = self.bound._generate_with_cache(messages, stop, run_manager, **kwargs)
             return self._keep(key, result, time.perf_counter() - start)
@@ -195,8 +195,8 @@ class CachedChatModel(DelegatingChatModel):
         while (running := self.calls.claim(key)) is not None:
             await asyncio.shield(asyncio.wrap_future(running))
         try:
-            if (known := self._known(key)) is not None:
-                return known
+            if (result := self._cached(key)) is not None:
+                return result
             start = time.perf_counter()
             result = await self.bound._agenerate_with_cache(messages, stop, run_manager, **kwargs)
             return self._keep(key, result, time.perf_counter() - start)
@@ -205,21 +205,27 @@ class CachedChatModel(DelegatingChatModel):
 
     def _key(self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]) -> str:
         identity = self.bound._get_llm_string(stop=stop, **kwargs)
-        return key_of("chat", identity, self.weights, [_said(message) for message in messages])
+        # What a model sees of a message, and no more: ids and metadata differ from run to run.
+        seen = [
+            [message.type, message.content, message.name, getattr(message, "tool_call_id", None)]
+            + ([message.tool_calls] if isinstance(message, AIMessage) and message.tool_calls else [])
+            for message in messages
+        ]
+        return key_of("chat", identity, self.weights, seen)
 
-    def _known(self, key: str) -> ChatResult | None:
+    def _cached(self, key: str) -> ChatResult | None:
         value = self.calls.get(key)
         if value is None:
             return None
-        kept = json.loads(value)
-        (message,) = messages_from_dict([kept["message"]])
-        _count(_cost(message, kept["seconds"], cached=1))
+        reply = json.loads(value)
+        (message,) = messages_from_dict([reply["message"]])
+        _count(_cost(message, reply["seconds"], cached=1))
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     def _keep(self, key: str, result: ChatResult, seconds: float) -> ChatResult:
         message = result.generations[0].message
-        kept = {"message": message_to_dict(message), "seconds": round(seconds, 6)}
-        self.calls.put(key, json.dumps(kept, ensure_ascii=True, default=str).encode())
+        reply = {"message": message_to_dict(message), "seconds": round(seconds, 6)}
+        self.calls.put(key, json.dumps(reply, ensure_ascii=True, default=str).encode())
         _count(_cost(message, seconds, cached=0))
         return result
 
@@ -239,35 +245,28 @@ class CachedEmbeddings(Embeddings):
         self.calls = calls
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """A vector for each text; only those that are new reach the model."""
+        """Return a vector for each text; only those that are new reach the model."""
         return self._embed("document", texts)
 
     def embed_query(self, text: str) -> list[float]:
-        """The vector of a query."""
+        """Return the vector of a query."""
         return self._embed("query", [text])[0]
 
     def _embed(self, kind: str, texts: Sequence[str]) -> list[list[float]]:
         keys = {text: key_of("embedding", kind, self.model, text) for text in texts}
-        found = {text: self.calls.get(key) for text, key in keys.items()}
-        missing = [text for text, value in found.items() if value is None]
+        values = {text: self.calls.get(key) for text, key in keys.items()}
+        missing = [text for text, value in values.items() if value is None]
         start = time.perf_counter()
-        for text, vector in zip(missing, self._made(kind, missing), strict=True):
-            found[text] = json.dumps(vector).encode()
-            self.calls.put(keys[text], found[text] or b"")
-        took = time.perf_counter() - start
-        _count(Cost(calls=len(keys), cached=len(keys) - len(missing), model_seconds=took))
-        return [json.loads(found[text] or b"") for text in texts]
-
-    def _made(self, kind: str, texts: list[str]) -> list[list[float]]:
-        if not texts:
-            return []
-        return self.bound.embed_documents(texts) if kind == "document" else [self.bound.embed_query(texts[0])]
-
-
-def _said(message: BaseMessage) -> list[Any]:
-    """What a model sees of a message."""
-    tools = [message.tool_calls] if isinstance(message, AIMessage) and message.tool_calls else []
-    return [message.type, message.content, message.name, getattr(message, "tool_call_id", None), *tools]
+        vectors: list[list[float]] = []
+        if missing:
+            of_query = kind == "query"
+            vectors = [self.bound.embed_query(missing[0])] if of_query else self.bound.embed_documents(missing)
+        for text, vector in zip(missing, vectors, strict=True):
+            values[text] = value = json.dumps(vector).encode()
+            self.calls.put(keys[text], value)
+        seconds = time.perf_counter() - start
+        _count(Cost(calls=len(keys), cached=len(keys) - len(missing), model_seconds=seconds))
+        return [json.loads(values[text] or b"") for text in texts]
 
 
 def _cost(message: BaseMessage, seconds: float, cached: int) -> Cost:

@@ -1,4 +1,4 @@
-"""One system and one conversation of an evaluation: remembering, finding and answering, each done once and kept."""
+"""One system and one conversation of an evaluation: remember, retrieve and answer, each done once and kept."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -21,12 +20,13 @@ from langgraph_memory_r1.evals.failures import Failures, ends_the_run, one_line
 from langgraph_memory_r1.evals.stages import Stage, StageLog
 from langgraph_memory_r1.evals.stops import Stop, stops
 from langgraph_memory_r1.evals.systems.system import BankSnapshot, ConversationMemory, Retrieved, Retriever, System
+from langgraph_memory_r1.jsonl import write_file
 from langgraph_memory_r1.schemas import Conversation, Question
 
 __all__ = ["QuestionOutcome", "Cell", "Failure", "Job", "FilledBank", "Todo"]
 
 Advance: TypeAlias = Callable[[str, int, str], None]
-"""Told what is done: "turns" or "questions", how many more, and where."""
+"""Called with what is done: "turns" or "questions", how many more, and where."""
 
 Todo: TypeAlias = Literal["all", "failed", "nothing"]
 """What may be asked of models: what is not done yet, only what failed, or nothing (scoring anew)."""
@@ -44,7 +44,7 @@ class Job:
     systems: tuple[System, ...]
     answerers: Mapping[str, Answerer]
     """Who answers, by the name of the system."""
-    records: StageLog
+    stages: StageLog
     banks: Path
     """Where what is remembered is kept."""
     code: str
@@ -73,10 +73,10 @@ class Failure:
 class FilledBank:
     """A bank that questions can be asked of."""
 
-    step: int
+    stop: int
     bank: BankSnapshot | Failure | None
     """None: it has not been filled yet, and nothing new is to be done."""
-    anew: bool = False
+    retried: bool = False
     """Whether an earlier try to fill it failed."""
 
 
@@ -85,19 +85,19 @@ class QuestionOutcome:
     """A question and what came of it."""
 
     question: Question
-    step: int
-    found: Retrieved | None = None
-    said: MeteredAnswer | None = None
+    stop: int
+    retrieved: Retrieved | None = None
+    answer: MeteredAnswer | None = None
     error: str | None = None
     cached: bool = False
     """Whether the answer was there before."""
-    right: float | None = None
-    """What a judge says."""
+    verdict: float | None = None
+    """What a judge says: 1 is right."""
 
     @property
     def missing(self) -> bool:
         """Whether it has not been asked, because nothing new was to be done."""
-        return self.said is None and self.error is None
+        return self.answer is None and self.error is None
 
 
 @dataclass(eq=False)
@@ -110,11 +110,11 @@ class Cell:
     cost: Cost = field(default_factory=Cost, init=False)
     seconds: float = field(default=0.0, init=False)
     """What filling the memory has taken in this run, beside its calls."""
-    _listener: ConversationMemory | None = field(default=None, init=False)
-    _heard: int = field(default=0, init=False)
-    """How many steps the listener has heard."""
-    _failed: Failure | None = field(default=None, init=False)
-    _finders: dict[int, Retriever] = field(default_factory=dict, init=False)
+    _memory: ConversationMemory | None = field(default=None, init=False)
+    _stops_added: int = field(default=0, init=False)
+    """At how many stops the memory has been filled."""
+    _failure: Failure | None = field(default=None, init=False)
+    _retrievers: dict[int, Retriever] = field(default_factory=dict, init=False)
     _building: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack, init=False)
 
@@ -123,10 +123,20 @@ class Cell:
         """Who answers from this memory."""
         return self.job.answerers[self.system.name]
 
+    @property
+    def where(self) -> str:
+        """What is being worked on, for people."""
+        return f"{self.system.name} {self.conversation.id}"
+
     @cached_property
     def stops(self) -> tuple[Stop, ...]:
         """When questions are asked."""
         return stops(self.conversation, self.job.every)
+
+    @property
+    def file(self) -> Path:
+        """Where the bank is kept as it is at the end."""
+        return self._file(key_of("ingest", self._key, self.stops[-1].turns_so_far))
 
     @cached_property
     def _key(self) -> str:
@@ -140,140 +150,118 @@ class Cell:
     async def __aexit__(self, *error: Any) -> None:
         await self._stack.aclose()
 
-    async def remember(self, step: Stop) -> FilledBank:
-        """The bank after the turns of this step and of those before it."""
-        key = key_of("ingest", self._key, step.turns)
-        known = (self.job.records.get(key) or {}).get("error")
-        bank: BankSnapshot | Failure | None = self._kept(key)
-        if bank is None and (not self.system.learns or self._may(known, failed=known is not None)):
-            bank = self._failed or await self._filled(step, key)
-        elif bank is None and known is not None:
-            bank = Failure(known)
+    async def remember(self, stop: Stop) -> FilledBank:
+        """Return the bank after the turns of this stop and of those before it; it is filled where it is not yet."""
+        key = key_of("ingest", self._key, stop.turns_so_far)
+        error = (self.job.stages.get(key) or {}).get("error")
+        file = self._file(key)
+        bank: BankSnapshot | Failure | None = None
+        if self.system.learns and file.exists():
+            bank = _BANK.validate_json(file.read_bytes())
+        elif not self.system.learns or self._to_do(error, failed=error is not None):
+            bank = self._failure or await self._fill(stop, key)
+        elif error is not None:
+            bank = Failure(error)
         if self.system.learns:
-            self.job.advance("turns", sum(map(len, step.sessions)), self.where)
-        return FilledBank(step.number, bank, anew=known is not None)
+            self.job.advance("turns", sum(map(len, stop.sessions)), self.where)
+        return FilledBank(stop.number, bank, retried=error is not None)
 
-    async def find(self, question: Question, remembered: FilledBank) -> Retrieved | Failure | None:
-        """The memories for a question, None where there is no bank yet."""
-        if not isinstance(remembered.bank, BankSnapshot):
-            return remembered.bank
-        key = self._question_key("retrieve", question, remembered.bank)
-        kept = self.job.records.get(key)
-        if kept is not None:
-            return Retrieved(tuple(kept["places"]), kept["ranked"])
+    async def retrieve(self, question: Question, filled: FilledBank) -> Retrieved | Failure | None:
+        """Return the memories for a question; None where there is no bank yet."""
+        if not isinstance(filled.bank, BankSnapshot):
+            return filled.bank
+        key = self._question_key("retrieve", question, filled.bank)
+        value = self.job.stages.get(key)
+        if value is not None:
+            return Retrieved(tuple(value["places"]), value["ranked"])
         try:
-            finder = await self._finder(remembered.step, remembered.bank)
-            found = await finder.find(question, self.job.k)
-        except Exception as error:
-            return self._failure("retrieve", key, error)
-        self.job.records.put(key, "retrieve", asdict(found))
-        return found
+            # One at a time builds the index of a bank; all questions of a stop come at once and share it.
+            async with self._building:
+                if filled.stop not in self._retrievers:
+                    make = self.system.retriever
+                    self._retrievers[filled.stop] = await asyncio.to_thread(make, self.conversation, filled.bank)
+            retrieved = await self._retrievers[filled.stop].retrieve(question, self.job.k)
+        except Exception as error:  # of an embedding model: noted, unless it would meet every question
+            return self._fail("retrieve", key, error)
+        self.job.stages.put(key, "retrieve", {"places": retrieved.positions, "ranked": retrieved.ranked})
+        return retrieved
 
     async def ask(
-        self, question: Question, remembered: FilledBank, found: Retrieved | Failure | None
+        self, question: Question, filled: FilledBank, retrieved: Retrieved | Failure | None
     ) -> QuestionOutcome:
-        """The answer to a question from what was found for it."""
-        asked = await self._asked(question, remembered, found)
+        """Return the answer to a question from what was retrieved for it."""
+        if isinstance(retrieved, Retrieved) and isinstance(filled.bank, BankSnapshot):
+            outcome = await self._answer(question, filled, filled.bank, retrieved)
+        else:
+            error = retrieved.error if isinstance(retrieved, Failure) else None
+            outcome = QuestionOutcome(question, filled.stop, error=error)
         self.job.advance("questions", 1, self.where)
-        return asked
+        return outcome
 
-    @property
-    def where(self) -> str:
-        """What is being worked on, for people."""
-        return f"{self.system.name} {self.conversation.id}"
-
-    async def _asked(
-        self, question: Question, remembered: FilledBank, found: Retrieved | Failure | None
+    async def _answer(
+        self, question: Question, filled: FilledBank, bank: BankSnapshot, retrieved: Retrieved
     ) -> QuestionOutcome:
-        if not isinstance(found, Retrieved) or not isinstance(remembered.bank, BankSnapshot):
-            return QuestionOutcome(question, remembered.step, error=found.error if isinstance(found, Failure) else None)
-        key = self._question_key("answer", question, remembered.bank, found.places, self.answerer.identity)
-        kept = self.job.records.get(key) or {}
-        if self._may(kept or None, failed="error" in kept or remembered.anew):
-            new = await self._answered(question, remembered.bank, found, key)
-            if isinstance(new, Failure):
-                return QuestionOutcome(question, remembered.step, found, error=new.error)
-            return QuestionOutcome(question, remembered.step, found, new)
-        said = MeteredAnswer.from_dict(kept) if kept and "error" not in kept else None
-        return QuestionOutcome(question, remembered.step, found, said, kept.get("error"), cached=True)
-
-    async def _answered(
-        self, question: Question, bank: BankSnapshot, found: Retrieved, key: str
-    ) -> MeteredAnswer | Failure:
-        places = sorted(found.places)
+        key = self._question_key("answer", question, bank, retrieved.positions, self.answerer.identity)
+        value = self.job.stages.get(key) or {}
+        if not self._to_do(value or None, failed="error" in value or filled.retried):
+            known = MeteredAnswer.from_dict(value) if value and "error" not in value else None
+            return QuestionOutcome(question, filled.stop, retrieved, known, value.get("error"), cached=True)
+        positions = sorted(retrieved.positions)  # the bank's order is that of time, which the prompt's is too
         try:
             async with self.job.slots:
-                said = await self.answerer.answer(question, [bank.memories[place] for place in places])
-        except Exception as error:
-            return self._failure("answer", key, error)
+                answer = await self.answerer.answer(question, [bank.memories[position] for position in positions])
+        except Exception as error:  # a model may fail in any way; what must end the run does
+            return QuestionOutcome(question, filled.stop, retrieved, error=self._fail("answer", key, error).error)
         self.job.failures.success()
-        said = replace(said, selected=tuple(places[number] for number in said.selected))
-        self.job.records.put(key, "answer", said.as_dict())
-        return said
+        answer = replace(answer, selected=tuple(positions[number] for number in answer.selected))
+        self.job.stages.put(key, "answer", answer.as_dict())
+        return QuestionOutcome(question, filled.stop, retrieved, answer)
 
-    async def _filled(self, step: Stop, key: str) -> BankSnapshot | Failure:
+    async def _fill(self, stop: Stop, key: str) -> BankSnapshot | Failure:
+        """Add the turns up to a stop to the memory, from the beginning where an earlier run broke off."""
         start = time.perf_counter()
         try:
             with metered() as meter:
-                bank = await self._learned(step)
-        except Exception as error:
+                async with self.job.slots:
+                    if self._memory is None:
+                        memory = self.system.memory(self.conversation, self.job.banks / self._key[:_NAME])
+                        self._memory = await self._stack.enter_async_context(memory)
+                    for each in self.stops[self._stops_added : stop.number + 1]:
+                        for session in each.sessions:
+                            await self._memory.add(session)
+                    self._stops_added = stop.number + 1
+                    bank = await self._memory.snapshot()
+        except Exception as error:  # a memory that missed a session is worth nothing: its later stops fail too
             await self._stack.aclose()
-            self._failed = self._failure("ingest", key, error)
-            return self._failed
+            self._failure = self._fail("ingest", key, error)
+            return self._failure
         finally:
             self.cost += meter.cost
             self.seconds += time.perf_counter() - start
         self.job.failures.success()
         bank = replace(bank, cost=self.cost, seconds=round(self.seconds, 6))
-        self._keep(key, bank)
+        if self.system.learns:
+            write_file(self._file(key), [_BANK.dump_json(bank)])
         return bank
 
-    async def _learned(self, step: Stop) -> BankSnapshot:
-        """Lets the system hear what it has not heard yet, from the beginning where an earlier run broke off."""
-        async with self.job.slots:
-            if self._listener is None:
-                memory = self.system.memory(self.conversation, self.job.banks / self._key[:_NAME])
-                self._listener = await self._stack.enter_async_context(memory)
-            for session in chain.from_iterable(each.sessions for each in self.stops[self._heard : step.number + 1]):
-                await self._listener.hear(session)
-            self._heard = step.number + 1
-            return await self._listener.bank()
-
-    @property
-    def file(self) -> Path:
-        """Where the bank is kept as it is at the end."""
-        return self._place(key_of("ingest", self._key, self.stops[-1].turns))
-
-    def _place(self, key: str) -> Path:
+    def _file(self, key: str) -> Path:
         return self.job.banks / f"{key[:_NAME]}.json"
 
-    def _kept(self, key: str) -> BankSnapshot | None:
-        place = self._place(key)
-        return _BANK.validate_json(place.read_bytes()) if self.system.learns and place.exists() else None
+    def _to_do(self, value: object, *, failed: bool) -> bool:
+        """Return whether something is to be done: it is not done yet, or it failed and is to be tried again."""
+        return value is None if self.job.todo == "all" else self.job.todo == "failed" and failed
 
-    def _keep(self, key: str, bank: BankSnapshot) -> None:
-        if self.system.learns:
-            place = self._place(key)
-            fresh = place.with_suffix(".new")
-            fresh.write_bytes(_BANK.dump_json(bank))
-            fresh.replace(place)
+    def _fail(self, stage: Stage, key: str, error: Exception) -> Failure:
+        """Count a failure, which is noted under its key later.
 
-    def _may(self, kept: object, *, failed: bool) -> bool:
-        """Whether something is to be done: it is not done yet, or it failed and is to be tried again."""
-        return kept is None if self.job.todo == "all" else self.job.todo == "failed" and failed
-
-    def _failure(self, stage: Stage, key: str, error: Exception) -> Failure:
+        Raises:
+            Exception: The error itself, where trying the next question cannot help; or too many failed in a row.
+        """
         if ends_the_run(error):
             raise error
-        failed = Failure(f"{stage}: {one_line(error)}")
-        self.job.failures.failure(error, partial(self.job.records.put, key, stage, {"error": failed.error}))
-        return failed
-
-    async def _finder(self, step: int, bank: BankSnapshot) -> Retriever:
-        async with self._building:
-            if step not in self._finders:
-                self._finders[step] = await asyncio.to_thread(self.system.finder, self.conversation, bank)
-        return self._finders[step]
+        failure = Failure(f"{stage}: {one_line(error)}")
+        self.job.failures.failure(error, partial(self.job.stages.put, key, stage, {"error": failure.error}))
+        return failure
 
     def _question_key(self, stage: Stage, question: Question, bank: BankSnapshot, *more: Any) -> str:
         return key_of(stage, self._key, bank.digest, question.id, question.text, self.job.k, *more)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import httpx
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.benchmark import Benchmark, Source
+from langgraph_memory_r1.jsonl import write_file
 
 __all__ = ["cache_folder", "fetch", "licence_notice"]
 
@@ -37,16 +38,14 @@ def fetch(source: Source, folder: str | os.PathLike[str], *, on_bytes: Callable[
     if not source.url:
         raise InputError(f"{source.name} cannot be downloaded; give its place with --data")
     if target.exists():
-        return _checked(target, source)
-    unfinished = target.with_name(f"{target.name}.{os.getpid()}.part")
+        with target.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != source.sha256:
+            raise InputError(f"{target} has another content than {source.url}; move it away to download it anew")
+        return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        digest = _stream(source.url, unfinished, on_bytes or (lambda _: None))
-        if digest != source.sha256:
-            raise InputError(
-                f"{source.url} has another content than expected (sha256 {digest[:12]}...); nothing is kept"
-            )
-        unfinished.replace(target)
+        write_file(target, _download(source, on_bytes or (lambda _: None)))
     except httpx.HTTPError as error:
         raise InputError(
             f"{source.url} cannot be downloaded ({error or type(error).__name__}); "
@@ -54,43 +53,34 @@ def fetch(source: Source, folder: str | os.PathLike[str], *, on_bytes: Callable[
         ) from error
     except OSError as error:
         raise InputError(f"{target} cannot be written ({error.strerror}); name a writable place with --data") from error
-    finally:
-        with suppress(OSError):  # where it could not be made it need not be removed
-            unfinished.unlink()
     return target
 
 
-def _checked(target: Path, source: Source) -> Path:
-    with target.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != source.sha256:
-        raise InputError(f"{target} has another content than {source.url}; move it away to download it anew")
-    return target
-
-
-def _stream(url: str, target: Path, on_bytes: Callable[[int], None]) -> str:
-    """Write what an address serves to a file and return the sha256 of it."""
+def _download(source: Source, on_bytes: Callable[[int], None]) -> Iterator[bytes]:
+    """Yield what an address serves; the last thing is an error if it is not what was expected, so nothing is kept."""
     digest = hashlib.sha256()
-    with (
-        httpx.stream("GET", url, follow_redirects=True, timeout=_SECONDS) as response,
-        target.open("wb") as file,
-    ):
+    with httpx.stream("GET", source.url, follow_redirects=True, timeout=_SECONDS) as response:
         response.raise_for_status()
         for chunk in response.iter_bytes(_CHUNK):
             digest.update(chunk)
-            file.write(chunk)
             on_bytes(len(chunk))
-    return digest.hexdigest()
+            yield chunk
+    if digest.hexdigest() != source.sha256:
+        raise InputError(
+            f"{source.url} has another content than expected (sha256 {digest.hexdigest()[:12]}...); nothing is kept"
+        )
 
 
 def cache_folder() -> Path:
-    """Where downloaded data lies unless the user names a place: the user's own cache, outside any project."""
+    """Return where downloaded data lies unless the user names a place: the user's own cache, outside any project."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "langgraph-memory-r1"
 
 
 def licence_notice(benchmark: Benchmark, folder: str | os.PathLike[str] | None = None) -> str | None:
-    """The terms of a benchmark's data the first time, None later: a note in the cache remembers that it was shown.
+    """Return the terms of a benchmark's data the first time, None later.
+
+    That they were shown is remembered by a note in the cache.
 
     Args:
         benchmark: Whose data is used.

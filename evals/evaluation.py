@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import operator
-from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
@@ -37,11 +36,11 @@ _SUPERSTEPS = 5
 class CellState(TypedDict, total=False):
     """What flows through the graph."""
 
-    step: int
-    remembered: FilledBank
+    stop: int
+    filled: FilledBank
     asked: Annotated[list[QuestionOutcome], operator.add]
     results: list[dict[str, Any]]
-    """Of the last step."""
+    """Of the last stop."""
     curve: Annotated[list[dict[str, Any]], operator.add]
 
 
@@ -49,8 +48,8 @@ class Task(TypedDict, total=False):
     """One question on its way."""
 
     question: Question
-    remembered: FilledBank
-    found: Retrieved | Failure | None
+    filled: FilledBank
+    retrieved: Retrieved | Failure | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,79 +71,68 @@ async def evaluate(job: Job, scorer: Scorer) -> Outcome:
         MemoryR1Error: models failed too often in a row, or an option or a package is missing.
     """
     graph, gate = create_cell_graph(scorer), asyncio.Semaphore(job.concurrency)
+
+    async def run(cell: Cell) -> dict[str, Any]:
+        async with gate, cell:
+            limit = _SUPERSTEPS * (len(cell.stops) + 1)
+            state: dict[str, Any] = await graph.ainvoke({"stop": 0}, {"recursion_limit": limit}, context=cell)
+        return state
+
     cells = [Cell(job, system, each) for system in job.systems for each in job.dataset.conversations]
-    states = await _together([_run(graph, cell, gate) for cell in cells])
+    tasks = [asyncio.ensure_future(run(cell)) for cell in cells]
+    try:
+        states = await asyncio.gather(*tasks)
+    finally:
+        # gather lets the others go on when one fails: they would make calls that nobody waits for, and write into a
+        # folder that the caller closes.
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
     job.failures.flush()
     results = [line for state in states for line in state["results"]]
+    pairs = list(zip(cells, states, strict=True))
     return Outcome(
         results=results,
-        banks=[scorer.bank_line(cell, state["remembered"]) for cell, state in zip(cells, states, strict=True)],
+        banks=[scorer.bank_line(cell, state["filled"]) for cell, state in pairs],
         curve=[point for state in states for point in state["curve"]],
-        costs=cost_lines(
-            [(cell, state["remembered"], state["asked"]) for cell, state in zip(cells, states, strict=True)],
-            scorer.judged,
-        ),
+        costs=cost_lines([(cell, state["filled"], state["asked"]) for cell, state in pairs], scorer.judge_costs),
         missing=sum(len(cell.conversation.questions) for cell in cells) - len(results),
     )
 
 
 def create_cell_graph(scorer: Scorer) -> CellGraph:
-    """The graph of one system and one conversation, which are its run's context."""
+    """Return the graph of one system and one conversation, which are its run's context."""
+
+    async def ingest(state: CellState, runtime: Runtime[Cell]) -> Command[Any]:
+        stop = runtime.context.stops[state["stop"]]
+        filled = await runtime.context.remember(stop)
+        tasks = [Send("retrieve", Task(question=each, filled=filled)) for each in stop.questions]
+        return Command(update={"filled": filled}, goto=tasks or "score")
+
+    async def retrieve(state: Task, runtime: Runtime[Cell]) -> Command[Any]:
+        retrieved = await runtime.context.retrieve(state["question"], state["filled"])
+        return Command(goto=Send("answer", {**state, "retrieved": retrieved}))
+
+    async def answer(state: Task, runtime: Runtime[Cell]) -> CellState:
+        return {"asked": [await runtime.context.ask(state["question"], state["filled"], state["retrieved"])]}
 
     async def score(state: CellState, runtime: Runtime[Cell]) -> Command[Any]:
-        return await _score(scorer, state, runtime.context)
+        """Score the answers of this stop; at the end of the conversation they are the results."""
+        cell, filled = runtime.context, state["filled"]
+        stop = cell.stops[state["stop"]]
+        order = {question.id: number for number, question in enumerate(stop.questions)}
+        asked = [each for each in state.get("asked", []) if each.stop == stop.number and not each.missing]
+        asked.sort(key=lambda each: order[each.question.id])
+        results = await scorer.lines(cell, filled, asked)
+        point = scorer.curve_point(cell, stop, filled, results)
+        update = {"results": results, "curve": [point], "stop": stop.number + 1}
+        return Command(update=update, goto="ingest" if stop.number + 1 < len(cell.stops) else END)
 
     builder = StateGraph(CellState, context_schema=Cell)
-    builder.add_node("ingest", _ingest, destinations=("retrieve", "score"))
-    builder.add_node("retrieve", _retrieve, input_schema=Task, destinations=("answer",))
-    builder.add_node("answer", _answer, input_schema=Task)
+    builder.add_node("ingest", ingest, destinations=("retrieve", "score"))
+    builder.add_node("retrieve", retrieve, input_schema=Task, destinations=("answer",))
+    builder.add_node("answer", answer, input_schema=Task)
     builder.add_node("score", score, destinations=("ingest", END))
     builder.add_edge(START, "ingest")
     builder.add_edge("answer", "score")
     return builder.compile(name="evaluation")
-
-
-async def _run(graph: CellGraph, cell: Cell, gate: asyncio.Semaphore) -> dict[str, Any]:
-    async with gate, cell:
-        limit = _SUPERSTEPS * (len(cell.stops) + 1)
-        state: dict[str, Any] = await graph.ainvoke({"step": 0}, {"recursion_limit": limit}, context=cell)
-    return state
-
-
-async def _ingest(state: CellState, runtime: Runtime[Cell]) -> Command[Any]:
-    cell, step = runtime.context, runtime.context.stops[state["step"]]
-    remembered = await cell.remember(step)
-    asked = [Send("retrieve", Task(question=each, remembered=remembered)) for each in step.questions]
-    return Command(update={"remembered": remembered}, goto=asked or "score")
-
-
-async def _retrieve(state: Task, runtime: Runtime[Cell]) -> Command[Any]:
-    found = await runtime.context.find(state["question"], state["remembered"])
-    return Command(goto=Send("answer", {**state, "found": found}))
-
-
-async def _answer(state: Task, runtime: Runtime[Cell]) -> CellState:
-    return {"asked": [await runtime.context.ask(state["question"], state["remembered"], state["found"])]}
-
-
-async def _score(scorer: Scorer, state: CellState, cell: Cell) -> Command[Any]:
-    """Scores the answers of this step; once the conversation has ended they are the results."""
-    step = cell.stops[state["step"]]
-    order = {question.id: place for place, question in enumerate(step.questions)}
-    asked = [each for each in state.get("asked", []) if each.step == step.number and not each.missing]
-    asked.sort(key=lambda each: order[each.question.id])
-    results = await scorer.lines(cell, state["remembered"], asked)
-    point = scorer.curve_point(cell, step, state["remembered"], results)
-    update = {"results": results, "curve": [point], "step": step.number + 1}
-    return Command(update=update, goto="ingest" if step.number + 1 < len(cell.stops) else END)
-
-
-async def _together(runs: Sequence[Coroutine[Any, Any, dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The results of all; as soon as one fails the others are stopped."""
-    tasks = [asyncio.ensure_future(run) for run in runs]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

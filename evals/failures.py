@@ -21,11 +21,11 @@ class Failures:
         self._waiting: list[Callable[[], None]] = []
 
     def success(self) -> None:
-        """Something worked."""
+        """Note what has failed, now that something succeeded."""
         self.flush()
 
     def failure(self, error: Exception, note: Callable[[], None]) -> None:
-        """Something failed; `note` records it.
+        """Count a failure; `note` records it later.
 
         Raises:
             MemoryR1Error: too many failed in a row.
@@ -45,11 +45,11 @@ class Failures:
 
 
 def ends_the_run(error: Exception) -> bool:
-    """Whether trying the next question cannot help: an option is wrong, a package is missing."""
+    """Return whether trying the next question cannot help: an option is wrong, a package is missing."""
     return isinstance(error, (InputError, MissingDependencyError))
 
 
 def one_line(error: Exception) -> str:
-    """An error in one line."""
+    """Return an error in one line; one that is not ours with its type, as its text alone may say nothing."""
     first = str(error).strip().partition("\n")[0]
     return first if isinstance(error, MemoryR1Error) else f"{type(error).__name__}: {first}"

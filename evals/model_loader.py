@@ -1,4 +1,4 @@
-"""The models of a run, each with its calls kept: an extractor, a manager, an answerer, a judge, an embedder."""
+"""Loads the models of a run, each with its calls kept: an extractor, a manager, an answerer, a judge, an embedder."""
 
 from __future__ import annotations
 
@@ -34,30 +34,26 @@ class ModelLoader:
     def __init__(self, calls: CallCache) -> None:
         self._calls = calls
 
-    def chat(self, chosen: ModelSpec, role: Role | None = None) -> CachedChatModel:
-        """A chat model.
+    def chat(self, spec: ModelSpec, role: Role | None = None) -> CachedChatModel:
+        """Load a chat model.
 
         Raises:
             InputError: An adapter for the rules, which have no weights; or what `load_chat_model` refuses.
         """
-        if chosen.spec == "rules" and chosen.adapter is not None:
-            raise InputError(f"rules takes no adapter ({chosen.adapter}); name the model that it was trained on")
-        settings = chosen.settings if chosen.spec != "rules" else {}
-        bound = load_chat_model(chosen.spec, chosen.adapter, role=role, **settings)
-        return CachedChatModel(bound=bound, calls=self._calls, weights=_content(chosen.adapter))
+        if spec.spec == "rules" and spec.adapter is not None:
+            raise InputError(f"rules takes no adapter ({spec.adapter}); name the model that it was trained on")
+        settings = spec.settings if spec.spec != "rules" else {}
+        bound = load_chat_model(spec.spec, spec.adapter, role=role, **settings)
+        weights = ""
+        if spec.adapter is not None:  # by content: after another training other weights lie in the same folder
+            digest = hashlib.sha256()
+            for path in sorted(path for path in spec.adapter.rglob("*") if path.is_file()):
+                digest.update(path.relative_to(spec.adapter).as_posix().encode() + b"\0" + path.read_bytes())
+            weights = digest.hexdigest()
+        return CachedChatModel(bound=bound, calls=self._calls, weights=weights)
 
     def embedder(self, spec: str | Embeddings | None) -> CachedEmbeddings | None:
-        """An embedding model, None where none is named."""
+        """Load an embedding model; None where none is named."""
         bound = load_embeddings(spec)
         name = spec if isinstance(spec, str) else f"{type(spec).__module__}.{type(spec).__qualname__}"
         return None if bound is None else CachedEmbeddings(bound, name, self._calls)
-
-
-def _content(folder: Path | None) -> str:
-    """A hash of an adapter's files: another one may come to lie in the same place."""
-    if folder is None:
-        return ""
-    found = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        found.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
-    return found.hexdigest()

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,6 +24,7 @@ import langgraph_memory_r1
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.call_cache import CallCache
 from langgraph_memory_r1.evals.stages import StageLog
+from langgraph_memory_r1.jsonl import write_file
 from langgraph_memory_r1.store.locks import FileLock
 
 __all__ = ["RunFolder", "code_digest", "git_commit", "versions"]
@@ -32,11 +32,11 @@ __all__ = ["RunFolder", "code_digest", "git_commit", "versions"]
 _PACKAGES = ("langgraph-memory-r1", "langgraph", "langchain-core", "lancedb", "numpy", "snowballstemmer")
 _CODE = Path(langgraph_memory_r1.__file__).parent
 _NO_PART = ("cli", "evals", "graphs", "importers", "middleware", "scoring", "train")
-"""Folders whose code has no say in what is remembered, found and answered."""
+"""Folders whose code has no say in what is remembered, retrieved and answered."""
 
 
 class RunFolder:
-    """What a run wrote, and where."""
+    """The files that a run writes and goes on from."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -70,46 +70,41 @@ class RunFolder:
             lock.close()
 
     def manifest(self) -> dict[str, Any]:
-        """What the last run was; empty before the first."""
-        place = self.path / "manifest.json"
-        found: dict[str, Any] = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {}
-        return found
+        """Read what the last run was; empty before the first."""
+        file = self.path / "manifest.json"
+        manifest: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        return manifest
 
     def write_lines(self, name: str, lines: Iterable[Mapping[str, Any]]) -> None:
-        """A file of JSON lines, whole or not at all."""
-        self._replace(name, (json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+        """Write a file of JSON lines, whole or not at all."""
+        # A lone surrogate, which a model may reply with, has no UTF-8: it is written as its escape.
+        texts = (json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        write_file(self.path / name, (text.encode("utf-8", "backslashreplace") for text in texts))
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        """What this run was."""
-        self._replace("manifest.json", [json.dumps(manifest, ensure_ascii=False, indent=2) + "\n"])
-
-    def _replace(self, name: str, parts: Iterable[str]) -> None:
-        fresh = self.path / f".{name}.{os.getpid()}"
-        with fresh.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            file.writelines(parts)
-        fresh.replace(self.path / name)
+        """Write what this run was."""
+        text = json.dumps(manifest, ensure_ascii=False, indent=2) + "\n"
+        write_file(self.path / "manifest.json", [text.encode("utf-8", "backslashreplace")])
 
 
 @cache
 def code_digest() -> str:
-    """A hash of the code that decides what is remembered, found and answered: what another one did is not reused."""
-    found = hashlib.sha256()
-    for path in sorted(_sources()):
-        found.update(path.relative_to(_CODE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return found.hexdigest()
+    """Return a hash of the code that decides what is remembered, retrieved and answered.
 
-
-def _sources() -> Iterator[Path]:
-    for place in _CODE.iterdir():
-        if place.name not in _NO_PART:
-            yield from [place] if place.suffix == ".py" else place.rglob("*.py")
-    for name in ("answerer.py", "systems"):
-        place = _CODE / "evals" / name
-        yield from [place] if place.suffix == ".py" else place.rglob("*.py")
+    What a run did with other code is not reused.
+    """
+    paths: list[Path] = []
+    for path in [*_CODE.iterdir(), _CODE / "evals" / "answerer.py", _CODE / "evals" / "systems"]:
+        if path.name not in _NO_PART:
+            paths += [path] if path.suffix == ".py" else path.rglob("*.py")
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(path.relative_to(_CODE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def git_commit() -> str | None:
-    """The commit of the checkout that the library runs from, with "+" where files of it were changed."""
+    """Return the commit of the checkout that the library runs from, with "+" where files of it were changed."""
     try:
         if not _git("ls-files", "__init__.py"):
             return None  # the checkout of somebody's project, into which the library is installed
@@ -120,16 +115,16 @@ def git_commit() -> str | None:
 
 
 def versions() -> dict[str, str]:
-    """The packages that numbers may depend on."""
-    found = {}
+    """Return the versions of the packages that numbers may depend on."""
+    installed = {}
     for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+        with suppress(PackageNotFoundError):
+            installed[package] = version(package)
+    return installed
 
 
 def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(_CODE), *arguments], capture_output=True, text=True, check=True, timeout=10)
-    return done.stdout.strip()
+    process = subprocess.run(
+        ["git", "-C", str(_CODE), *arguments], capture_output=True, text=True, check=True, timeout=10
+    )
+    return process.stdout.strip()

@@ -18,45 +18,42 @@ Stage: TypeAlias = Literal["ingest", "retrieve", "answer", "judge"]
 
 
 class StageLog:
-    """The lines of `stages.jsonl`."""
+    """The lines of `stages.jsonl`.
+
+    This file is appended to while a run lasts, so it is not written by `jsonl.write_file`: each line has to be there
+    after a kill at any moment, without the thousands before it being written again. For the same reason it is read
+    here: a last line without its line end is what a kill left, and is cut off before the next one is appended.
+    """
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
         self._values: dict[str, dict[str, Any]] = {}
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        os.ftruncate(self._file, self._read(path))
-
-    def _read(self, path: Path) -> int:
-        """Take in all whole lines; returns how many bytes they have."""
-        whole = 0
+        whole_bytes = 0
         with path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 if not line.endswith(b"\n"):
                     break
                 try:
-                    record = json.loads(line)
-                    self._values[record["key"]] = record["value"]
+                    entry = json.loads(line)
+                    self._values[entry["key"]] = entry["value"]
                 except (ValueError, KeyError, TypeError) as error:
                     raise InputError(f"{path}, line {number} is broken; remove it, or give another --out") from error
-                whole += len(line)
-        return whole
+                whole_bytes += len(line)
+        os.ftruncate(self._file, whole_bytes)
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """What a stage gave, if it was finished."""
+        """Return what a stage gave, None if it was not finished."""
         return self._values.get(key)
 
     def put(self, key: str, stage: Stage, value: dict[str, Any]) -> None:
         """Keep what a stage gave."""
-        line = json.dumps({"key": key, "stage": stage, "value": value}, ensure_ascii=True) + "\n"
-        with self._lock:
-            _write(self._file, line.encode())
+        line = (json.dumps({"key": key, "stage": stage, "value": value}, ensure_ascii=True) + "\n").encode()
+        with self._lock:  # os.write may take only a part of a line: no other thread's may come between
+            while line:
+                line = line[os.write(self._file, line) :]
             self._values[key] = value
 
     def close(self) -> None:
         """Let go of the file."""
         os.close(self._file)
-
-
-def _write(file: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(file, data) :]

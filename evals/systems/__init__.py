@@ -40,7 +40,7 @@ class Parts:
     """How many turns one model call looks at."""
 
     def vectors(self, system: str) -> CachedEmbeddings:
-        """The embedding model.
+        """Return the embedding model.
 
         Raises:
             InputError: none was chosen.
@@ -70,13 +70,13 @@ SYSTEMS: Final[Mapping[str, Callable[[Parts], System]]] = {
 
 
 def systems(names: Sequence[str], parts: Parts) -> tuple[System, ...]:
-    """The systems of these names, each once, in their order.
+    """Make the systems of these names, each once, in their order.
 
     Raises:
         InputError: One is unknown, or lacks what it needs.
     """
     unknown = [name for name in names if name not in SYSTEMS]
     if unknown or not names:
-        known = ", ".join(SYSTEMS)
-        raise InputError(f"There is no system {', '.join(map(repr, unknown)) or 'named'}; choose from: {known}.")
+        choices = ", ".join(SYSTEMS)
+        raise InputError(f"There is no system {', '.join(map(repr, unknown)) or 'named'}; choose from: {choices}.")
     return tuple(SYSTEMS[name](parts) for name in dict.fromkeys(names))

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,52 +14,60 @@ from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 
 from langgraph_memory_r1.evals.retrieval_only import DESCRIPTIONS, PLAIN_BM25, memory_of
-from langgraph_memory_r1.evals.systems.system import BankSnapshot, ConversationMemory, Retrieved, Retriever, System
-from langgraph_memory_r1.retrieval import Hit, Index
+from langgraph_memory_r1.evals.systems.system import (
+    BankSnapshot,
+    ConversationMemory,
+    Retrieved,
+    Retriever,
+    System,
+)
+from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.schemas import Conversation, Memory, Question, Turn
 
-__all__ = ["BM25", "Cosine", "Dense", "FullContext", "Hybrid", "NoMemory", "Oracle", "RankedTurns"]
+__all__ = ["BM25", "Cosine", "Dense", "FullContext", "Hybrid", "IndexRetriever", "NoMemory", "Oracle", "RankedTurns"]
 
 T = TypeVar("T")
 
 
-class _Turns:
-    """Remembers turns by keeping them."""
+class TurnList:
+    """A memory that keeps the turns themselves; with `keep=False` it only counts them."""
 
-    def __init__(self, keep: Callable[[Turn], bool]) -> None:
+    def __init__(self, keep: bool) -> None:
         self._keep = keep
-        self._kept: list[Memory] = []
-        self._heard = 0
+        self._memories: list[Memory] = []
+        self._turns = 0
 
-    async def hear(self, turns: Sequence[Turn]) -> None:
-        self._kept += [memory_of(turn) for turn in turns if self._keep(turn)]
-        self._heard += len(turns)
+    async def add(self, turns: Sequence[Turn]) -> None:
+        """Remember the turns of the next session."""
+        if self._keep:
+            self._memories += map(memory_of, turns)
+        self._turns += len(turns)
 
-    async def bank(self) -> BankSnapshot:
-        return BankSnapshot(tuple(self._kept), self._heard)
+    async def snapshot(self) -> BankSnapshot:
+        """Return what is remembered now."""
+        return BankSnapshot(tuple(self._memories), self._turns)
 
 
 class TurnSystem(System):
     """A system whose memories are the turns."""
 
-    def keeps(self, turn: Turn) -> bool:
-        """Whether a turn is remembered."""
-        return True
+    keep = True
 
     @asynccontextmanager
     async def memory(self, conversation: Conversation, folder: Path) -> AsyncIterator[ConversationMemory]:
-        """A list of turns."""
-        yield _Turns(self.keeps)
+        """Open a list of turns."""
+        yield TurnList(self.keep)
 
 
-class _All:
-    """Finds everything, in time order."""
+class EveryMemory:
+    """Retrieves everything, in time order."""
 
     def __init__(self, memories: Sequence[Memory]) -> None:
-        self._found = Retrieved(tuple(range(len(memories))), ranked=False)
+        self._retrieved = Retrieved(tuple(range(len(memories))), ranked=False)
 
-    async def find(self, question: Question, k: int) -> Retrieved:
-        return self._found
+    async def retrieve(self, question: Question, k: int) -> Retrieved:
+        """Return all memories, however many."""
+        return self._retrieved
 
 
 class NoMemory(TurnSystem):
@@ -68,14 +75,11 @@ class NoMemory(TurnSystem):
 
     name = "no-memory"
     description = "nothing is remembered"
+    keep = False
 
-    def keeps(self, turn: Turn) -> bool:
-        """Nothing is."""
-        return False
-
-    def finder(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
-        """Finds nothing."""
-        return _All(())
+    def retriever(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
+        """Return a search without results."""
+        return EveryMemory(())
 
 
 class FullContext(TurnSystem):
@@ -84,9 +88,9 @@ class FullContext(TurnSystem):
     name = "full-context"
     description = "the whole conversation in the prompt"
 
-    def finder(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
-        """Finds everything."""
-        return _All(bank.memories)
+    def retriever(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
+        """Return a search that gives everything."""
+        return EveryMemory(bank.memories)
 
 
 class Oracle(TurnSystem):
@@ -95,17 +99,20 @@ class Oracle(TurnSystem):
     name = "oracle"
     description = "the evidence turns and nothing else"
 
-    def finder(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
-        """Finds what the question's evidence names."""
-        return _Evidence(bank)
+    def retriever(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
+        """Return a search that gives what the question's evidence names."""
+        return EvidenceTurns(bank.memories)
 
 
-class _Evidence:
-    def __init__(self, bank: BankSnapshot) -> None:
-        self._places = places_of(bank.memories)
+class EvidenceTurns:
+    """Retrieves the turns that a question's evidence names."""
 
-    async def find(self, question: Question, k: int) -> Retrieved:
-        return Retrieved(tuple(self._places[turn] for turn in question.evidence if turn in self._places))
+    def __init__(self, memories: Sequence[Memory]) -> None:
+        self._positions = positions_of(memories)
+
+    async def retrieve(self, question: Question, k: int) -> Retrieved:
+        """Return the evidence turns that are remembered."""
+        return Retrieved(tuple(self._positions[turn] for turn in question.evidence if turn in self._positions))
 
 
 class BM25(TurnSystem):
@@ -114,18 +121,21 @@ class BM25(TurnSystem):
     name = "bm25"
     description = DESCRIPTIONS["bm25"]
 
-    def finder(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
-        """Ranks every turn for itself."""
-        return _Plain(bank.memories)
+    def retriever(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
+        """Return the ranking of every turn for itself."""
+        return PlainBM25(bank.memories)
 
 
-class _Plain:
+class PlainBM25:
+    """The library's index with all weights but BM25's at zero."""
+
     def __init__(self, memories: Sequence[Memory]) -> None:
-        self._places = places_of(memories)
+        self._positions = positions_of(memories)
         self._index = Index(memories, weights=PLAIN_BM25)
 
-    async def find(self, question: Question, k: int) -> Retrieved:
-        return Retrieved(tuple(self._places[hit.memory.id] for hit in self._index.rank(question.text, k=k)))
+    async def retrieve(self, question: Question, k: int) -> Retrieved:
+        """Return the k best."""
+        return Retrieved(tuple(self._positions[hit.memory.id] for hit in self._index.rank(question.text, k=k)))
 
 
 class RankedTurns(TurnSystem):
@@ -134,8 +144,8 @@ class RankedTurns(TurnSystem):
     name = "turns"
     description = DESCRIPTIONS["turns"]
 
-    def finder(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
-        """Ranks by words, neighbours, session and speaker."""
+    def retriever(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
+        """Return the ranking by words, neighbours, session and speaker."""
         return IndexRetriever(bank.memories, None)
 
 
@@ -158,8 +168,8 @@ class Hybrid(EmbeddedTurns):
     name = "hybrid"
     description = DESCRIPTIONS["hybrid"]
 
-    def finder(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
-        """Ranks by everything there is."""
+    def retriever(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
+        """Return the ranking by everything there is."""
         return IndexRetriever(bank.memories, self._embeddings)
 
 
@@ -168,19 +178,20 @@ class IndexRetriever:
 
     def __init__(self, memories: Sequence[Memory], embeddings: Embeddings | None) -> None:
         self._embeddings = embeddings
-        self._places = places_of(memories)
+        self._positions = positions_of(memories)
         self._index = Index()
         for memory, vector in zip(memories, vectors_of(memories, embeddings), strict=True):
             self._index.put(memory, vector)
 
-    def _best(self, query: str, k: int) -> list[Hit]:
-        vector = np.array(self._embeddings.embed_query(query), np.float32) if self._embeddings else None
-        return self._index.rank(query, k=k, vector=vector, per_speaker=(k + 1) // 2, fill=True)
+    async def retrieve(self, question: Question, k: int) -> Retrieved:
+        """Return the best, half of them from each speaker as far as there are so many."""
 
-    async def find(self, question: Question, k: int) -> Retrieved:
-        """The best, half of them from each speaker as far as there are so many."""
-        hits = await aside(self._embeddings, partial(self._best, question.text, k))
-        return Retrieved(tuple(self._places[hit.memory.id] for hit in hits))
+        def search() -> Retrieved:
+            vector = np.array(self._embeddings.embed_query(question.text), np.float32) if self._embeddings else None
+            hits = self._index.rank(question.text, k=k, vector=vector, per_speaker=(k + 1) // 2, fill=True)
+            return Retrieved(tuple(self._positions[hit.memory.id] for hit in hits))
+
+        return await run_search(search, self._embeddings)
 
 
 class Dense(EmbeddedTurns):
@@ -189,8 +200,8 @@ class Dense(EmbeddedTurns):
     name = "dense"
     description = DESCRIPTIONS["dense"]
 
-    def finder(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
-        """Ranks by cosine."""
+    def retriever(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
+        """Return the ranking by cosine."""
         return Cosine(bank.memories, self._embeddings)
 
 
@@ -203,34 +214,36 @@ class Cosine:
         vectors = np.array(vectors_of(shown, embeddings), np.float32)
         self._matrix = _unit(vectors.reshape(len(memories), -1))
 
-    async def find(self, question: Question, k: int) -> Retrieved:
-        """The nearest."""
-        return await aside(self._embeddings, partial(self._best, question.text, k))
+    async def retrieve(self, question: Question, k: int) -> Retrieved:
+        """Return the nearest."""
 
-    def _best(self, text: str, k: int) -> Retrieved:
-        if not len(self._matrix):
-            return Retrieved(())
-        query = _unit(np.array([self._embeddings.embed_query(text)], np.float32))[0]
-        return Retrieved(tuple(np.argsort(-(self._matrix @ query), kind="stable")[:k].tolist()))
+        def search() -> Retrieved:
+            if not len(self._matrix):
+                return Retrieved(())
+            query = _unit(np.array([self._embeddings.embed_query(question.text)], np.float32))[0]
+            return Retrieved(tuple(np.argsort(-(self._matrix @ query), kind="stable")[:k].tolist()))
+
+        return await run_search(search, self._embeddings)
 
 
-async def aside(embeddings: Embeddings | None, search: Callable[[], T]) -> T:
-    """Searches in a thread where an embedding model may take its time."""
+async def run_search(search: Callable[[], T], embeddings: Embeddings | None) -> T:
+    """Run a search, in a thread where an embedding model may take its time: else it would hold up all other cells."""
     return search() if embeddings is None else await asyncio.to_thread(search)
 
 
-def places_of(memories: Sequence[Memory]) -> dict[str, int]:
-    """Where each memory stands, by id."""
-    return {memory.id: place for place, memory in enumerate(memories)}
+def positions_of(memories: Sequence[Memory]) -> dict[str, int]:
+    """Return where each memory stands, by id."""
+    return {memory.id: position for position, memory in enumerate(memories)}
 
 
 def vectors_of(memories: Sequence[Memory], embeddings: Embeddings | None) -> Sequence[NDArray[np.float32] | None]:
-    """The vector of each memory's text, None each without an embedding model."""
+    """Return the vector of each memory's text, None each without an embedding model."""
     if embeddings is None:
         return [None] * len(memories)
     return [np.array(vector, np.float32) for vector in embeddings.embed_documents([each.text for each in memories])]
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale rows to length 1; a zero row stays zero."""
     unit: NDArray[np.float32] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(1e-9))
     return unit

@@ -62,7 +62,7 @@ class MemoryR1(System):
 
     @asynccontextmanager
     async def memory(self, conversation: Conversation, folder: Path) -> AsyncIterator[ConversationMemory]:
-        """A bank in a folder of its own; what an earlier, unfinished try left there is thrown away."""
+        """Open a bank in a folder of its own; what an earlier, unfinished try left there is thrown away."""
         shutil.rmtree(folder, ignore_errors=True)
         with LanceDBStore(str(folder), index=memory_index(self._embeddings)) as store:
             bank = MemoryBank(store, conversation.id)
@@ -70,14 +70,16 @@ class MemoryR1(System):
                 bank, extractor=self._extractor, manager=self._manager, style=self._style,
                 related_k=self._related_k, limits=self._limits,
             )  # the answerer is never asked  # fmt: skip
-            yield _Listener(bank, graph)
+            yield GraphMemory(bank, graph)
 
-    def finder(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
-        """The ranking of `MemoryBank.search`, as the answer node uses it."""
+    def retriever(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
+        """Return the ranking of `MemoryBank.search`, as the answer node uses it."""
         return IndexRetriever(bank.memories, self._embeddings)
 
 
-class _Listener:
+class GraphMemory:
+    """A bank that the memory graph fills, with the facts and operations counted."""
+
     def __init__(self, bank: MemoryBank, graph: MemoryGraph) -> None:
         self._bank = bank
         self._graph = graph
@@ -85,17 +87,19 @@ class _Listener:
         self._facts = 0
         self._operations: Counter[str] = Counter()
 
-    async def hear(self, turns: Sequence[Turn]) -> None:
+    async def add(self, turns: Sequence[Turn]) -> None:
+        """Run the graph over the turns of the next session."""
         state: dict[str, Any] = {}
-        told: Any
-        async for mode, told in self._graph.astream({"turns": turns}, stream_mode=["custom", "values"]):
+        chunk: Any
+        async for mode, chunk in self._graph.astream({"turns": turns}, stream_mode=["custom", "values"]):
             if mode == "values":
-                state = told
-            elif told["event"] == "facts":
-                self._facts += len(told["facts"])
+                state = chunk
+            elif chunk["event"] == "facts":
+                self._facts += len(chunk["facts"])
         self._operations.update(operation["event"] for operation in state["memory_ops"])
         self._turns += len(turns)
 
-    async def bank(self) -> BankSnapshot:
+    async def snapshot(self) -> BankSnapshot:
+        """Return the memories of the bank, and the counts."""
         memories = await self._bank.aall()
         return BankSnapshot(tuple(memories), self._turns, self._facts, dict(sorted(self._operations.items())))

@@ -1,11 +1,11 @@
-"""What every memory system promises: it hears the turns of a conversation, and finds memories for a question.
+"""What every memory system promises: to remember the turns of a conversation, and to retrieve memories for a question.
 
     async with system.memory(conversation, folder) as memory:
-        await memory.hear(turns)
-        bank = await memory.bank()
-    found = system.finder(conversation, bank).find(question, k)
+        await memory.add(turns)
+        bank = await memory.snapshot()
+    retrieved = await system.retriever(conversation, bank).retrieve(question, k)
 
-Answering is no part of it: all systems share one Answer Agent, so that only what is remembered and found differs,
+Answering is no part of it: all systems share one Answer Agent, so that only what is remembered and retrieved differs,
 unless rows with and without its adapter are wanted.
 """
 
@@ -31,7 +31,7 @@ class BankSnapshot:
     memories: tuple[Memory, ...]
     """In time order."""
     turns: int
-    """How many turns it has heard."""
+    """How many turns were added."""
     facts: int | None = None
     operations: Mapping[str, int] = field(default_factory=dict)
     """How many of each kind made it."""
@@ -39,7 +39,7 @@ class BankSnapshot:
     seconds: float = 0.0
     """How long the remembering took."""
     traced: bool = True
-    """Whether memories know the turns that they came from; where not, recall and loss cannot be told."""
+    """Whether memories know the turns that they came from; where not, recall and loss cannot be computed."""
 
     @cached_property
     def digest(self) -> str:
@@ -49,10 +49,10 @@ class BankSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Retrieved:
-    """What was found for a question, best first."""
+    """The memories for a question, best first."""
 
-    places: tuple[int, ...]
-    """Where the memories stand in the bank."""
+    positions: tuple[int, ...]
+    """Where they stand in the bank."""
     ranked: bool = True
     """Whether their order says anything."""
 
@@ -60,18 +60,18 @@ class Retrieved:
 class ConversationMemory(Protocol):
     """A memory of one conversation while it is being filled."""
 
-    async def hear(self, turns: Sequence[Turn]) -> None:
-        """Take in the turns of the next session."""
+    async def add(self, turns: Sequence[Turn]) -> None:
+        """Remember the turns of the next session."""
 
-    async def bank(self) -> BankSnapshot:
-        """What is remembered now."""
+    async def snapshot(self) -> BankSnapshot:
+        """Return what is remembered now."""
 
 
 class Retriever(Protocol):
-    """Finds memories in a bank that stays as it is."""
+    """Retrieves memories from a bank that stays as it is."""
 
-    async def find(self, question: Question, k: int) -> Retrieved:
-        """At most k memories for a question."""
+    async def retrieve(self, question: Question, k: int) -> Retrieved:
+        """Return at most k memories for a question."""
 
 
 class System(ABC):
@@ -82,23 +82,23 @@ class System(ABC):
     description: str
     baseline: ClassVar[bool] = True
     learns: ClassVar[bool] = False
-    """Whether filling it costs something, so that it is kept and counted."""
+    """Whether filling it costs something, so that what it remembers is kept and its cost is counted."""
 
     @property
     def settings(self) -> dict[str, Any]:
         """What determines its results; plain values."""
         return {}
 
-    def as_row(self, suffix: str, told: str) -> Self:
-        """The same in another row of a report."""
+    def as_row(self, suffix: str, remark: str) -> Self:
+        """Return the same system as another row of a report."""
         row = copy(self)
-        row.name, row.description = f"{self.name}:{suffix}", f"{self.description}; {told}"
+        row.name, row.description = f"{self.name}:{suffix}", f"{self.description}; {remark}"
         return row
 
     @abstractmethod
     def memory(self, conversation: Conversation, folder: Path) -> AbstractAsyncContextManager[ConversationMemory]:
-        """A new, empty memory for a conversation; it may keep files in a folder of its own."""
+        """Open a new, empty memory for a conversation; it may keep files in a folder of its own."""
 
     @abstractmethod
-    def finder(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
-        """The search over a bank."""
+    def retriever(self, conversation: Conversation, bank: BankSnapshot) -> Retriever:
+        """Return the search over a bank."""

@@ -65,8 +65,8 @@ def _run_systems(wanted: Wanted) -> None:
     _check(wanted)
     cast = casting(wanted)
     start, found = time.perf_counter(), material(wanted)
-    with found.folder.locked() as (records, calls):
-        job, scorer = _job(wanted, cast, found, records, calls)
+    with found.folder.locked() as (stage_log, calls):
+        job, scorer = _job(wanted, cast, found, stage_log, calls)
         outcome = _evaluated(job, scorer, wanted)
         files = {"banks": outcome.banks, "costs": outcome.costs, "curve": outcome.curve if wanted.every else []}
         answered = time.perf_counter()
@@ -91,7 +91,7 @@ def _check(wanted: Wanted) -> None:
         raise InputError("--judge-kind needs a judge; name its model with --judge provider:model.")
 
 
-def _job(wanted: Wanted, cast: Casting, found: Material, records: StageLog, calls: CallCache) -> tuple[Job, Scorer]:
+def _job(wanted: Wanted, cast: Casting, found: Material, stage_log: StageLog, calls: CallCache) -> tuple[Job, Scorer]:
     from langgraph_memory_r1.evals.cells import Job
     from langgraph_memory_r1.evals.failures import Failures
     from langgraph_memory_r1.evals.model_loader import ModelLoader
@@ -105,7 +105,7 @@ def _job(wanted: Wanted, cast: Casting, found: Material, records: StageLog, call
         dataset=found.dataset,
         systems=tuple(system for system, _ in rows),
         answerers={system.name: answerer for system, answerer in rows},
-        records=records,
+        stages=stage_log,
         banks=found.folder.banks,
         code=(last.get("code") if wanted.rescore else None) or code_digest(),
         k=cast.k,
