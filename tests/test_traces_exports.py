@@ -190,7 +190,7 @@ def test_a_broken_run_is_named_and_the_rest_is_read(both: Any, tmp_path: Path) -
     [
         ({"start_time": 1e300}, "OverflowError"),
         ({"extra": {"metadata": ["memory_role"]}}, "AttributeError"),
-        ({"extra": {"metadata": {"memory_refs": {"turns": [7]}}}}, "TypeError"),
+        ({"extra": {"metadata": {"memory_refs": {"turns": [7]}}}}, "ValidationError"),
         ({"name": ["no", "name"]}, "ValidationError"),
     ],
 )

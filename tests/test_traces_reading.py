@@ -19,8 +19,7 @@ from langgraph_memory_r1 import (
     read_traces,
 )
 from langgraph_memory_r1.conversations import read_conversations, write_conversations
-from langgraph_memory_r1.prompts import PROMPT_VERSION, ExtractInput, render
-from langgraph_memory_r1.schemas import Turn
+from langgraph_memory_r1.prompts import PROMPT_VERSION
 from langgraph_memory_r1.traces.conversations import conversations_of
 from langgraph_memory_r1.traces.decision import Applied, Feedback, from_line, to_line
 from langgraph_memory_r1.traces.exports.decision_file import write_decisions
@@ -134,7 +133,7 @@ def test_a_line_that_is_cut_in_half_is_named_and_the_rest_is_read(tmp_path: Path
         (b"[" * 100_000 + b"\n", "nested too deeply"),
         (b'{"kind":"decision","id":"x","run_id":"r","messages":[{"text":"hello"}]}\n', "a message has a role"),
         (b'{"kind":"decision","id":"x","run_id":"r","references":{"turns":[7]}}\n', "references are ids"),
-        (b'{"kind":"decision","id":"x","run_id":"r","operations":[{"event":"ADD"}]}\n', "memory_id: Field required"),
+        (b'{"kind":"decision","id":"x","run_id":"r","operations":[{"event":"ADD"}]}\n', "op_id: Field required"),
         (b"\xff\xfe\n", "no record of a trace"),
     ],
 )
@@ -153,15 +152,7 @@ def test_a_time_without_a_zone_is_utc(tmp_path: Path) -> None:
     assert decision.at == AT
 
 
-def test_references_that_do_not_fit_the_prompt_are_named_by_the_decision(tmp_path: Path) -> None:
-    prompt = render(ExtractInput((Turn("user", "I have a dog."),)))
-    messages = tuple({"role": "system" if each.type == "system" else "user", "content": each.text} for each in prompt)
-    decision = made(role="extract", prompt_version=PROMPT_VERSION, messages=messages, references={"turns": [[]]})
-    with pytest.raises(InputError, match="references of decision d0"):
-        decision.input()
-
-
-def test_what_was_approved_in_a_run_without_a_thread_is_read(tmp_path: Path) -> None:
+def test_what_was_approved_in_a_run_without_a_thread_is_read() -> None:
     assert from_line(to_line(Applied(None, ()))) == Applied(None, ())
 
 

@@ -50,10 +50,8 @@ def _checked_message(message: Message) -> Message:
 
 
 def _checked_references(references: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    ids = [
-        *references.get("memories", ()),
-        *(session for session in references.get("sessions", ()) if session is not None),
-    ]
+    sessions = [session for session in references.get("sessions", ()) if session is not None]
+    ids = [*references.get("memories", ()), *sessions]
     for turns in references.get("turns", ()):
         ids += turns if isinstance(turns, list) else [None]
     if not all(isinstance(key, str) for key in ids):
@@ -148,7 +146,7 @@ class Decision:
         """Return what the prompt shows, with real ids, sources and sessions as far as they were recorded.
 
         Raises:
-            InputError: The call had no role, its prompt is of another version, or its references do not fit it.
+            InputError: The call had no role, or its prompt is of another version.
         """
         if self.role is None or self.prompt_version != PROMPT_VERSION:
             raise InputError(
@@ -156,11 +154,7 @@ class Decision:
                 f"{PROMPT_VERSION}; record it anew."
             )
         prompts = [HumanMessage(str(message["content"])) for message in self.messages if message["role"] == "user"]
-        role_input = read(prompts)
-        try:
-            return restore(role_input, self.references)
-        except (IndexError, TypeError) as error:
-            raise InputError(f"The references of decision {self.id} do not fit its prompt; record it anew.") from error
+        return restore(read(prompts), self.references)
 
     def output(self) -> RoleOutput:
         """Return what the model decided.
