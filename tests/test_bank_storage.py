@@ -125,6 +125,23 @@ def test_vectors_are_held_twice_and_no_more(tmp_path: Path) -> None:
         assert not hasattr(bank._index._segments[-1].entries[-1], "vector")
 
 
+def test_a_mirror_holds_on_to_no_other_mirrors_vectors(tmp_path: Path) -> None:
+    with LanceDBStore(str(tmp_path / "db"), index=index("text")) as store:
+        store.put(("a", "b"), "0", {"text": "zero"})
+        for prefix in (("a",), ("a", "b")):
+            assert len(store.search(prefix)) == 1
+        for number in range(1, 40):
+            store.put(("a", "b"), str(number), {"text": f"number {number}"})
+        upper, lower = (store.engine.reader._mirrors[prefix] for prefix in ("a/", "a/b/"))
+        for mirror, other in ((upper, lower), (lower, upper)):
+            assert len(mirror) == 40
+            for row in mirror.rows.values():
+                assert row.vectors is not None
+                assert np.shares_memory(row.vectors, mirror._matrix)
+                assert not np.shares_memory(row.vectors, other._matrix)
+                assert np.array_equal(row.vectors, other.rows[row.id].vectors)
+
+
 def frames_of_ours() -> list[str]:
     names = []
     frame: FrameType | None = sys._getframe()

@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeAlias
 
@@ -225,7 +226,8 @@ class Reader:
     def _apply(self, row: Row) -> None:
         for prefix in ancestors(encode_namespace(row.namespace)):
             if (mirror := self._mirrors.get(prefix)) is not None:
-                mirror.apply(row)
+                # A row of its own for each mirror: its vectors are a view, which must not keep another's matrix alive.
+                mirror.apply(replace(row))
                 if len(mirror) > self._mirror_rows:
                     del self._mirrors[prefix]
 
