@@ -18,7 +18,7 @@ from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.benchmark import Dataset, Source
 from langgraph_memory_r1.evals.data_file import parse_json, read_bytes, required, typed
 from langgraph_memory_r1.evals.locomo import CONVERSATIONS
-from langgraph_memory_r1.schemas import Conversation, Question
+from langgraph_memory_r1.schemas import Conversation
 
 __all__ = ["AUDIT", "audited"]
 
@@ -40,7 +40,7 @@ def audited(
     *,
     allow_modified: bool = False,
 ) -> Dataset:
-    """A split of LoCoMo without the labels that the audit found wrong.
+    """Return a split of LoCoMo without the labels that the audit found wrong.
 
     Args:
         dataset: What `LoCoMo().load` returned.
@@ -61,62 +61,54 @@ def audited(
             f"{path} is not the published audit (sha256 {digest[:12]}...); accept it with --allow-modified"
         )
     findings = _findings(content, str(path))
-    done: Counter[str] = Counter()
-    conversations = tuple(_overlaid(each, findings, how, done) for each in dataset.conversations)
+    counts: Counter[str] = Counter()
+    conversations = tuple(_overlay(each, findings, how, counts) for each in dataset.conversations)
     label = "dropped" if how == "drop" else "corrected"
-    note = f"audited labels: {done['answer']} questions {label}, {done['citation']} citations corrected"
+    note = f"audited labels: {counts['answer']} questions {label}, {counts['citation']} citations corrected"
     return replace(
         dataset,
         sha256=hashlib.sha256(f"{dataset.sha256} {digest} {how}".encode()).hexdigest(),
         modified=dataset.modified or digest != AUDIT.sha256,
         conversations=conversations,
-        skipped=dataset.skipped + Counter({"finding about another question": done["other"]}),
+        skipped=dataset.skipped + Counter({"finding about another question": counts["other"]}),
         notes=(*dataset.notes, note),
     )
 
 
 def _findings(content: bytes, place: str) -> Mapping[str, dict[str, Any]]:
-    """The findings by the id of their question."""
-    found = {}
+    """Return the findings by the id of their question."""
+    findings = {}
     for number, raw in enumerate(typed(parse_json(content, place), list, place)):
         where = f"{place}: finding {number}"
         finding = typed(raw, dict, where)
         match = _ID.fullmatch(required(finding, "question_id", str, where))
         if match is None or int(match[1]) >= len(CONVERSATIONS):
             raise InputError(f"{where}: {finding['question_id']!r} names no question of LoCoMo")
-        found[f"{CONVERSATIONS[int(match[1])]}/{int(match[2])}"] = finding
-    return found
+        findings[f"{CONVERSATIONS[int(match[1])]}/{int(match[2])}"] = finding
+    return findings
 
 
-def _overlaid(
-    conversation: Conversation, findings: Mapping[str, dict[str, Any]], how: str, done: Counter[str]
+def _overlay(
+    conversation: Conversation, findings: Mapping[str, dict[str, Any]], how: str, counts: Counter[str]
 ) -> Conversation:
-    turns = {turn.id for turn in conversation.turns}
+    """Return a conversation whose questions have the audit's labels; what the findings were about is counted."""
+    turn_ids = {turn.id for turn in conversation.turns}
     questions = []
     for question in conversation.questions:
         finding = findings.get(question.id)
         if finding is None:
             questions.append(question)
             continue
-        kind = _kind(finding, question)
-        done[kind] += 1
+        if finding.get("question") != question.text:  # a file of another content may have others in the same places
+            counts["other"] += 1
+            questions.append(question)
+            continue
+        kind = "citation" if finding.get("error_type") == _CITATION_ONLY else "answer"
+        counts[kind] += 1
         if kind == "answer" and how == "drop":
             continue
-        questions.append(_corrected(question, finding, kind, turns))
+        cited = finding.get("correct_evidence")
+        evidence = tuple(each for each in cited if each in turn_ids) if isinstance(cited, list) else ()
+        gold = str(finding.get("correct_answer")) if kind == "answer" else question.gold
+        questions.append(replace(question, gold=gold, evidence=evidence or question.evidence))
     return replace(conversation, questions=tuple(questions))
-
-
-def _kind(finding: dict[str, Any], question: Question) -> Literal["answer", "citation", "other"]:
-    """What a finding is about; a file of another content may have other questions at the same places."""
-    if finding.get("question") != question.text:
-        return "other"
-    return "citation" if finding.get("error_type") == _CITATION_ONLY else "answer"
-
-
-def _corrected(question: Question, finding: dict[str, Any], kind: str, turns: set[str]) -> Question:
-    if kind == "other":
-        return question
-    cited = finding.get("correct_evidence")
-    evidence = tuple(each for each in cited if each in turns) if isinstance(cited, list) else ()
-    gold = str(finding.get("correct_answer")) if kind == "answer" else question.gold
-    return replace(question, gold=gold, evidence=evidence or question.evidence)

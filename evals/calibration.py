@@ -14,7 +14,7 @@ import os
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from statistics import mode
@@ -106,7 +106,7 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What is known about a judge."""
+    """How far a judge can be trusted."""
 
     judge: Mapping[str, str | None]
     passed: tuple[PassRate, ...]
@@ -119,13 +119,26 @@ class Calibration:
 
 
 def synthetic_items(questions: Iterable[Question], *, seed: int = 0) -> list[CalibrationItem]:
-    """Right and wrong answers to every question that has a gold answer."""
+    """Return right and wrong answers to every question that has a gold answer."""
     asked = [question for question in questions if question.gold and not is_unanswerable(question)]
-    return [known for question in asked for known in _known(question, asked, random.Random(f"{seed} {question.text}"))]
+    items = []
+    for question in asked:
+        gold, chance = str(question.gold), random.Random(f"{seed} {question.text}")
+        answers: dict[Kind, str | None] = {
+            "gold": gold,
+            "refusal": REFUSAL,
+            "another's": another_answer(question, asked, chance),
+            "changed": changed_answer(gold),
+            "vague": vague_answer(question),
+        }
+        for kind, answer in answers.items():
+            if answer is not None:
+                items.append(CalibrationItem(question, answer, kind == "gold", kind))
+    return items
 
 
 def sample_items(items: Sequence[CalibrationItem], per_kind: int, *, seed: int = 0) -> list[CalibrationItem]:
-    """At most so many items of each kind, drawn by chance."""
+    """Draw at most so many items of each kind by chance."""
     chosen: list[CalibrationItem] = []
     for kind in dict.fromkeys(item.kind for item in items):
         of_kind = [item for item in items if item.kind == kind]
@@ -134,25 +147,35 @@ def sample_items(items: Sequence[CalibrationItem], per_kind: int, *, seed: int =
 
 
 def read_labelled_items(path: str | os.PathLike[str]) -> list[CalibrationItem]:
-    """Answers to LoCoMo that others have judged, in the format of the public audit; the majority of its labels counts.
+    """Read answers to LoCoMo that others have judged, in the format of the public audit; its labels' majority counts.
 
     Raises:
         InputError: The file cannot be read, or is of another format; the message names the place.
     """
-    place = str(path)
-    raw = typed(parse_json(read_bytes(path, "a predictions file of the audit of LoCoMo"), place), dict, place)
-    users = required(raw, "detailed_results", dict, place)
-    return [
-        _labelled(typed(row, dict, f"{place} {user} answer {number}"), f"{place} {user} answer {number}")
-        for user in users
-        for number, row in enumerate(required(users, user, list, place))
-    ]
+    content = read_bytes(path, "a predictions file of the audit of LoCoMo")
+    users = required(typed(parse_json(content, str(path)), dict, str(path)), "detailed_results", dict, str(path))
+    items = []
+    for user in users:
+        for number, raw in enumerate(required(users, user, list, str(path))):
+            place = f"{path} {user} answer {number}"
+            row = typed(raw, dict, place)
+            text, gold, answer = (
+                required(row, key, str, place) for key in ("question", "golden_answer", "generated_answer")
+            )
+            labels = [typed(label, bool, place) for label in required(row, "llm_judgments", dict, place).values()]
+            category_number = str(row.get("category"))
+            category = CATEGORIES.get(int(category_number)) if category_number.isdecimal() else None
+            if not labels or category is None:
+                raise InputError(f"{place}: an answer needs labels and a category of LoCoMo")
+            question = Question(text, gold, (), category, str(row.get("question_id", "")))
+            items.append(CalibrationItem(question, answer, mode(labels), "labelled"))
+    return items
 
 
 def calibrate(
     judge: Judge, items: Sequence[CalibrationItem], *, concurrency: int = 8, on_done: Callable[[], None] | None = None
 ) -> Calibration:
-    """Let the judge mark all items, and count.
+    """Let the judge mark all items, and count its verdicts.
 
     Args:
         judge: The judge in question.
@@ -167,18 +190,22 @@ def calibrate(
         raise InputError("there is nothing to judge; give questions with gold answers, or labelled answers")
     verdicts = _verdicts(judge, items, concurrency, on_done or (lambda: None))
     marked = [(item, verdicts[number].correct) for number, item in enumerate(items)]
-    kinds = dict.fromkeys(item.kind for item in items)
-    labelled = [(item.right, found) for item, found in marked if item.kind == "labelled" and found is not None]
-    return Calibration(
-        judge.as_dict(),
-        tuple(_passed(kind, [each for each in marked if each[0].kind == kind]) for kind in kinds),
-        _agreement(labelled) if labelled else None,
-    )
+    rates = []
+    for kind in dict.fromkeys(item.kind for item in items):
+        passed = [correct for item, correct in marked if item.kind == kind and correct is not None]
+        expected = {item.right for item in items if item.kind == kind}
+        low, high = wilson(sum(passed), len(passed)) if passed else (0.0, 1.0)
+        unreadable = sum(item.kind == kind and correct is None for item, correct in marked)
+        right = expected.pop() if len(expected) == 1 else None
+        rates.append(PassRate(kind, right, len(passed), sum(passed), unreadable, low, high))
+    labelled = [(item.right, correct) for item, correct in marked if item.kind == "labelled" and correct is not None]
+    return Calibration(judge.as_dict(), tuple(rates), _agreement(labelled) if labelled else None)
 
 
 def _verdicts(
     judge: Judge, items: Sequence[CalibrationItem], concurrency: int, on_done: Callable[[], None]
 ) -> dict[int, Verdict]:
+    """Return the judge's verdicts by the number of their item."""
     verdicts: dict[int, Verdict] = {}
     with ThreadPoolExecutor(concurrency) as threads:
         futures = {threads.submit(judge.judge, item.question, item.answer): i for i, item in enumerate(items)}
@@ -191,43 +218,12 @@ def _verdicts(
     return verdicts
 
 
-def _known(question: Question, asked: Sequence[Question], chance: random.Random) -> Iterator[CalibrationItem]:
-    gold = str(question.gold)
-    yield CalibrationItem(question, gold, True, "gold")
-    yield CalibrationItem(question, REFUSAL, False, "refusal")
-    made: dict[Kind, str | None] = {
-        "another's": another_answer(question, asked, chance),
-        "changed": changed_answer(gold),
-        "vague": vague_answer(question),
-    }
-    for kind, answer in made.items():
-        if answer is not None:
-            yield CalibrationItem(question, answer, False, kind)
-
-
-def _labelled(row: dict[str, Any], place: str) -> CalibrationItem:
-    question, gold, answer = (
-        required(row, key, str, place) for key in ("question", "golden_answer", "generated_answer")
-    )
-    labels = [typed(label, bool, place) for label in required(row, "llm_judgments", dict, place).values()]
-    number = str(row.get("category"))
-    category = CATEGORIES.get(int(number)) if number.isdecimal() else None
-    if not labels or category is None:
-        raise InputError(f"{place}: an answer needs labels and a category of LoCoMo")
-    named = Question(question, gold, (), category, str(row.get("question_id", "")))
-    return CalibrationItem(named, answer, mode(labels), "labelled")
-
-
-def _passed(kind: Kind, marked: Sequence[tuple[CalibrationItem, bool | None]]) -> PassRate:
-    found = [verdict for _, verdict in marked if verdict is not None]
-    rights = {item.right for item, _ in marked}
-    low, high = wilson(sum(found), len(found)) if found else (0.0, 1.0)
-    right = rights.pop() if len(rights) == 1 else None
-    return PassRate(kind, right, len(found), sum(found), len(marked) - len(found), low, high)
-
-
 def _agreement(pairs: Sequence[tuple[bool, bool]]) -> Agreement:
-    """From pairs of a label and a verdict."""
+    """Compare labels with verdicts, given in pairs.
+
+    Cohen's kappa (Cohen, 1960) is (p_o - p_e) / (1 - p_e): p_o is the share of pairs that agree, p_e the share that
+    would if labels and verdicts were independent.
+    """
     counts, n = Counter(pairs), len(pairs)
     agreed = counts[True, True] + counts[False, False]
     labelled, called = (sum(pair[side] for pair in pairs) / n for side in (0, 1))
@@ -237,45 +233,48 @@ def _agreement(pairs: Sequence[tuple[bool, bool]]) -> Agreement:
 
 
 def another_answer(question: Question, asked: Sequence[Question], chance: random.Random) -> str | None:
-    """The gold answer of another question, where possible a similar one; None if none is without common words.
+    """Return the gold answer of another question, where possible a similar one; None if none is without common words.
 
     It is a definite, plausible answer to the wrong question.
     """
-    own = content_tokens(str(question.gold))
+    gold_tokens = content_tokens(str(question.gold))
     alike = [other for other in asked if other.gold and other.category == question.category]
     nearest = [other for other in alike if _first_word(other) == _first_word(question)]
     for others in (nearest, alike):
         for other in chance.sample(others, min(_TRIES, len(others))):
-            if not own & content_tokens(str(other.gold)):
+            if not gold_tokens & content_tokens(str(other.gold)):
                 return str(other.gold)
     return None
 
 
 def changed_answer(gold: str) -> str | None:
-    """The gold answer with its month changed to the next one, else its first number, weekday or yes; None without any.
+    """Return the gold answer with its month changed to the next one, else its first number, weekday or yes.
 
     A month goes first: the 27th in place of the 28th would not make "the week before 28 June" wrong. Nor would a
-    changed detail make a long answer wrong.
+    changed detail make a long answer wrong. None where nothing can be changed.
     """
     if len(gold.split()) > _SHORT:
         return None
     words = [match for match in _WORD.finditer(gold) if match[0] in _NEXT]
     months = [match for match in words if match[0] in _MONTHS]
-    found = months or sorted([*words, *_DIGITS.finditer(gold)], key=lambda match: match.start())
-    if not found:
+    details = months or sorted([*words, *_DIGITS.finditer(gold)], key=lambda match: match.start())
+    if not details:
         return None
-    word = found[0][0]
-    other = _NEXT.get(word) or str(int(word) + 1)
-    return gold[: found[0].start()] + other + gold[found[0].end() :]
+    first = details[0]
+    other = _NEXT.get(first[0]) or str(int(first[0]) + 1)
+    return gold[: first.start()] + other + gold[first.end() :]
 
 
 def vague_answer(question: Question) -> str | None:
-    """A remark on the question's topic that answers nothing; None for a yes or no, which any remark seems to imply."""
-    said = content_tokens(str(question.gold))
-    if said & {"yes", "no"}:
+    """Return a remark on the question's topic that answers nothing.
+
+    None for a yes or no, which any remark seems to imply.
+    """
+    gold_tokens = content_tokens(str(question.gold))
+    if gold_tokens & {"yes", "no"}:
         return None
     words = dict.fromkeys(word for word in _WORD.findall(question.text) if word.lower() not in _NO_TOPIC)
-    topic = [word for word in words if not said & content_tokens(word)]
+    topic = [word for word in words if not gold_tokens & content_tokens(word)]
     return (
         f"They talked about it, something to do with {' and '.join(topic[:3]) or 'that'}, and it meant a lot to them."
     )

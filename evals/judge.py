@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage
 
 from langgraph_memory_r1.errors import InputError, ModelError, OutputError
 from langgraph_memory_r1.evals.rubrics import (
@@ -40,7 +40,7 @@ _SHOWN = 200
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a judge found."""
+    """A judge's decision."""
 
     correct: bool | None
     """None: there was no answer, or the judge's reply could not be read."""
@@ -58,7 +58,7 @@ class Judge:
     """A model that marks answers by one rubric."""
 
     def __init__(self, model: BaseChatModel | str, kind: JudgeKind = "generous", *, served: str | None = None) -> None:
-        """Prepares the judge; a string loads the model with temperature 0.
+        """Prepare the judge; a string loads the model with temperature 0.
 
         Args:
             model: A chat model, or a string that `load_chat_model` knows.
@@ -113,11 +113,11 @@ class Judge:
         self._recognise(recorded.get("served"))
 
     def judge(self, question: Question, answer: str | None) -> Verdict:
-        """Whether the answer to this question is right."""
+        """Judge whether the answer to this question is right."""
         return run_sync(self._judge(question, answer))
 
     async def ajudge(self, question: Question, answer: str | None) -> Verdict:
-        """Whether the answer to this question is right."""
+        """Judge whether the answer to this question is right."""
         return await run_async(self._judge(question, answer))
 
     async def _judge(self, question: Question, answer: str | None) -> Verdict:
@@ -129,7 +129,9 @@ class Judge:
         text = ""
         for _ in range(TRIES):
             reply = await CallModel(self._agent, messages)
-            self._recognise(_served(reply))
+            metadata = reply.response_metadata if isinstance(reply, AIMessage) else {}
+            name = metadata.get("model_name") or metadata.get("model")
+            self._recognise(name if isinstance(name, str) else None)
             text, _skipped = text_of(reply.content)
             try:
                 return Verdict(*read_verdict(text), self.id)
@@ -147,10 +149,3 @@ class Judge:
 
 
 _NO_RULES = "the rules cannot judge; name a model, such as 'openai:gpt-4o-mini', or leave the judge out"
-
-
-def _served(reply: BaseMessage) -> str | None:
-    """The model's name as its server gave it."""
-    metadata = reply.response_metadata if isinstance(reply, AIMessage) else {}
-    name = metadata.get("model_name") or metadata.get("model")
-    return name if isinstance(name, str) else None

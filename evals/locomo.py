@@ -95,17 +95,20 @@ class LoCoMo(Benchmark):
     paper_labels: ClassVar[Mapping[str, Mapping[str, str]]] = PAPER_LABELS
 
     def parse(self, content: bytes, place: str, skipped: Skipped) -> Iterator[Conversation]:
-        """All ten conversations, each with all of its questions."""
+        """Yield all ten conversations, each with all of its questions."""
         for number, sample in enumerate(typed(parse_json(content, place), list, place)):
             yield _conversation(sample, f"{place}: sample {number}", skipped)
 
     def select(self, conversations: Sequence[Conversation], split: str) -> tuple[Conversation, ...]:
-        """The conversations of a split, without the adversarial questions except in `full`."""
+        """Return the conversations of a split, without the adversarial questions except in `full`."""
         chosen = tuple(each for each in conversations if each.id in SPLITS[split])
-        return chosen if split == "full" else tuple(map(_without_adversarial, chosen))
+        if split == "full":
+            return chosen
+        questions = [tuple(q for q in each.questions if q.category != "adversarial") for each in chosen]
+        return tuple(replace(each, questions=asked) for each, asked in zip(chosen, questions, strict=True))
 
     def unanswerable(self, question: Question) -> bool:
-        """Whether it is one of the adversarial ones."""
+        """Return whether it is one of the adversarial ones."""
         return question.category == "adversarial"
 
 
@@ -129,59 +132,48 @@ def load(path: str | os.PathLike[str], *, on_skip: Callable[[str], None] | None 
     return conversations
 
 
-def _without_adversarial(conversation: Conversation) -> Conversation:
-    kept = tuple(question for question in conversation.questions if question.category != "adversarial")
-    return replace(conversation, questions=kept)
-
-
 def _conversation(raw: Any, place: str, skipped: Skipped) -> Conversation:
     sample = typed(raw, dict, place)
     name = required(sample, "sample_id", str, place)
-    chat = required(sample, "conversation", dict, place)
-    turns = tuple(turn for number in _session_numbers(chat) for turn in _session(chat, number, f"{place} ({name})"))
-    known = {turn.id for turn in turns}
+    turns = tuple(_turns(required(sample, "conversation", dict, place), f"{place} ({name})"))
+    turn_ids = {turn.id for turn in turns}
     questions = (
-        _question(item, f"{name}/{number}", known, skipped)
+        _question(item, f"{name}/{number}", turn_ids, skipped)
         for number, item in enumerate(required(sample, "qa", list, place))
     )
     return dated(Conversation(name, turns, tuple(question for question in questions if question is not None)))
 
 
-def _session_numbers(chat: dict[str, Any]) -> list[int]:
-    """The numbers of the sessions that have turns, in order; the file also dates sessions that do not exist."""
-    return sorted(int(key.removeprefix("session_")) for key in chat if re.fullmatch(r"session_\d+", key))
-
-
-def _session(chat: dict[str, Any], number: int, place: str) -> Iterator[Turn]:
-    session = f"session_{number}"
-    at = _time(required(chat, f"{session}_date_time", str, place), f"{place} {session}_date_time")
-    for index, raw in enumerate(required(chat, session, list, place)):
-        where = f"{place} {session} turn {index}"
-        turn = typed(raw, dict, where)
-        speaker, turn_id = (required(turn, key, str, where) for key in ("speaker", "dia_id"))
-        yield Turn(speaker, _text(turn, where), at, turn_id, session)
-
-
-def _text(turn: dict[str, Any], place: str) -> str:
-    text, caption = required(turn, "text", str, place).strip(), turn.get("blip_caption")
-    return f"{text} [shares an image: {caption}]".strip() if caption else text
+def _turns(chat: dict[str, Any], place: str) -> Iterator[Turn]:
+    """Yield the turns of all sessions in order."""
+    # Not by the dates: the file also has some of sessions that do not exist.
+    numbers = sorted(int(key.removeprefix("session_")) for key in chat if re.fullmatch(r"session_\d+", key))
+    for session in (f"session_{number}" for number in numbers):
+        at = _time(required(chat, f"{session}_date_time", str, place), f"{place} {session}_date_time")
+        for index, raw in enumerate(required(chat, session, list, place)):
+            where = f"{place} {session} turn {index}"
+            turn = typed(raw, dict, where)
+            speaker, turn_id, text = (required(turn, key, str, where) for key in ("speaker", "dia_id", "text"))
+            text, caption = text.strip(), turn.get("blip_caption")
+            if caption:  # some answers stand in the caption alone
+                text = f"{text} [shares an image: {caption}]".strip()
+            yield Turn(speaker, text, at, turn_id, session)
 
 
 def _time(text: str, place: str) -> datetime:
-    found = _TIME.fullmatch(text)
-    if found is None or found[5].lower() not in _MONTHS:
+    match = _TIME.fullmatch(text)
+    if match is None or match[5].lower() not in _MONTHS:
         raise InputError(f"{place}: {text!r} is not a time like '1:56 pm on 8 May, 2023'")
-    hour = int(found[1]) % 12 + (12 if found[3].lower() == "p" else 0)
+    hour = int(match[1]) % 12 + (12 if match[3].lower() == "p" else 0)
+    month = _MONTHS.index(match[5].lower()) + 1
     try:
-        return datetime(
-            int(found[6]), _MONTHS.index(found[5].lower()) + 1, int(found[4]), hour, int(found[2]), tzinfo=UTC
-        )
+        return datetime(int(match[6]), month, int(match[4]), hour, int(match[2]), tzinfo=UTC)
     except ValueError as error:
         raise InputError(f"{place}: {text!r} is no time: {error}") from error
 
 
-def _question(raw: Any, name: str, known: set[str], skipped: Skipped) -> Question | None:
-    """A question under its place in the file, which is its id in every split."""
+def _question(raw: Any, name: str, turn_ids: set[str], skipped: Skipped) -> Question | None:
+    """Return a question under its place in the file, which is its id in every split; None for what is none."""
     item = raw if isinstance(raw, dict) else {}
     text, number, gold = (item.get(key) for key in ("question", "category", "answer"))
     if not isinstance(text, str):
@@ -194,21 +186,21 @@ def _question(raw: Any, name: str, known: set[str], skipped: Skipped) -> Questio
     if category != "adversarial" and gold is None:
         skipped("no answer", name)
         return None
-    evidence = _evidence(item.get("evidence"), name, known, skipped)
+    evidence = _evidence(item.get("evidence"), name, turn_ids, skipped)
     return Question(text, None if gold is None else str(gold), evidence, category, name)
 
 
-def _evidence(raw: Any, name: str, known: set[str], skipped: Skipped) -> tuple[str, ...]:
-    """The evidence turns that exist, each once."""
+def _evidence(raw: Any, name: str, turn_ids: set[str], skipped: Skipped) -> tuple[str, ...]:
+    """Return the evidence turns that exist, each once: of "D8:6; D9:17" and "D30:05" too, as the file writes some."""
     names = " ".join(each for each in raw if isinstance(each, str)) if isinstance(raw, list) else ""
-    found: dict[str, None] = {}
+    evidence: dict[str, None] = {}
     for each in names.replace(";", " ").split():
         match = _TURN_ID.fullmatch(each)
         turn_id = f"D{match[1]}:{match[2]}" if match else each
-        if turn_id in known:
-            found[turn_id] = None
+        if turn_id in turn_ids:
+            evidence[turn_id] = None
         else:
             skipped("evidence names no turn", name, repr(each))
-    if not found:
+    if not evidence:
         skipped("no evidence", name)
-    return tuple(found)
+    return tuple(evidence)

@@ -79,7 +79,7 @@ class LongMemEval(Benchmark):
     judge = "longmemeval"
 
     def parse(self, content: bytes, place: str, skipped: Skipped) -> Iterator[Conversation]:
-        """One conversation for each question; a question of an unknown type is passed over."""
+        """Yield one conversation for each question; a question of an unknown type is passed over."""
         for number, raw in enumerate(typed(parse_json(content, place), list, place)):
             instance = typed(raw, dict, f"{place}: instance {number}")
             conversation = _conversation(instance, f"{place}: instance {number}", skipped)
@@ -87,7 +87,7 @@ class LongMemEval(Benchmark):
                 yield conversation
 
     def unanswerable(self, question: Question) -> bool:
-        """Whether it is an abstention question."""
+        """Return whether it is an abstention question."""
         return question.id.endswith(ABSTENTION)
 
 
@@ -113,60 +113,55 @@ def _conversation(instance: dict[str, Any], place: str, skipped: Skipped) -> Con
 
 
 def _sessions(instance: dict[str, Any], place: str) -> tuple[list[list[Turn]], list[str]]:
-    """The turns of each session in order of time, and the ids of those that are marked as evidence."""
+    """Return the turns of each session in order of time, and the ids of those that are marked as evidence."""
     keys = ("haystack_session_ids", "haystack_dates", "haystack_sessions")
     names, dates, chats = (required(instance, key, list, place) for key in keys)
     if not len(names) == len(dates) == len(chats):
         raise InputError(f"{place}: {len(chats)} sessions have {len(names)} ids and {len(dates)} dates")
     sessions: list[tuple[datetime, list[Turn]]] = []
     marked: list[str] = []
-    for name, date, chat in zip(_unique(names), dates, chats, strict=True):
+    times_seen: Counter[str] = Counter()
+    for raw_name, date, chat in zip(names, dates, chats, strict=True):
+        name = str(raw_name)
+        times_seen[name] += 1
+        if times_seen[name] > 1:  # a session may stand twice in a history; its turns need ids of their own
+            name = f"{name}#{times_seen[name]}"
         where = f"{place} {name}"
         at = _time(typed(date, str, where), where)
-        turns = [_turn(raw, name, number, at, where) for number, raw in enumerate(typed(chat, list, where), 1)]
-        marked += [turn.id for turn, raw in zip(turns, chat, strict=True) if raw.get("has_answer") is True]
+        turns = []
+        for number, raw in enumerate(typed(chat, list, where), 1):
+            turn = typed(raw, dict, f"{where} turn {number}")
+            speaker, text = (required(turn, key, str, f"{where} turn {number}") for key in ("role", "content"))
+            turns.append(Turn(speaker, text, at, f"{name}:{number}", name))
+            if turn.get("has_answer") is True:
+                marked.append(turns[-1].id)
         sessions.append((at, turns))
     return [turns for _, turns in sorted(sessions, key=itemgetter(0))], marked
-
-
-def _unique(names: list[Any]) -> Iterator[str]:
-    """The names of sessions, made different where one stands twice in a history."""
-    seen: Counter[str] = Counter()
-    for name in map(str, names):
-        seen[name] += 1
-        yield name if seen[name] == 1 else f"{name}#{seen[name]}"
-
-
-def _turn(raw: Any, session: str, number: int, at: datetime, place: str) -> Turn:
-    where = f"{place} turn {number}"
-    turn = typed(raw, dict, where)
-    speaker, text = (required(turn, key, str, where) for key in ("role", "content"))
-    return Turn(speaker, text, at, f"{session}:{number}", session)
 
 
 def _evidence(
     instance: dict[str, Any], sessions: list[list[Turn]], marked: list[str], name: str, skipped: Skipped
 ) -> tuple[str, ...]:
-    """The marked turns, else all of the answer sessions."""
+    """Return the marked turns, else all of the answer sessions."""
     if marked:
         return tuple(marked)
-    answers = instance.get("answer_session_ids")
-    wanted = [each for each in answers if isinstance(each, str)] if isinstance(answers, list) else []
-    found = tuple(turn.id for session in sessions for turn in session if turn.session in wanted)
-    known = {turn.session for session in sessions for turn in session}
-    for each in wanted:
-        if each not in known:
+    raw = instance.get("answer_session_ids")
+    answer_sessions = [each for each in raw if isinstance(each, str)] if isinstance(raw, list) else []
+    evidence = tuple(turn.id for session in sessions for turn in session if turn.session in answer_sessions)
+    existing = {turn.session for session in sessions for turn in session}
+    for each in answer_sessions:
+        if each not in existing:
             skipped("evidence names no session", name, repr(each))
-    if not found:
+    if not evidence:
         skipped("no evidence", name)
-    return found
+    return evidence
 
 
 def _time(text: str, place: str) -> datetime:
-    found = _TIME.fullmatch(text.strip())
-    if found is None:
+    match = _TIME.fullmatch(text.strip())
+    if match is None:
         raise InputError(f"{place}: {text!r} is not a time like '2023/05/30 (Tue) 23:40'")
-    year, month, day, hour, minute = map(int, found.groups())
+    year, month, day, hour, minute = map(int, match.groups())
     try:
         return datetime(year, month, day, hour, minute, tzinfo=UTC)
     except ValueError as error:

@@ -8,7 +8,7 @@ Multi-Session Chat dialogues (Xu et al., 2022). Read in three shapes, a JSON lis
 - as a joined sample: `sessions`, `question`, `answer`.
 
 Only the earlier sessions are remembered. Personas and summaries are left out: they hold the answers word for word. The
-data tells times only as "5 days 4 hours ago"; they are counted back from `NOW`. No evidence turns are known.
+data gives times only as "5 days 4 hours ago"; they are counted back from `NOW`. No evidence turns are known.
 """
 
 from __future__ import annotations
@@ -62,19 +62,19 @@ class MSC(Benchmark):
     judge = "strict"
 
     def parse(self, content: bytes, place: str, skipped: Skipped) -> Iterator[Conversation]:
-        """One conversation for each record; a record without a question is passed over."""
+        """Yield one conversation for each record; a record without a question is passed over."""
         for number, (where, raw) in enumerate(_records(content, place)):
             record = typed(raw, dict, where)
             name = f"msc-{record.get('idx', number)}"
-            asked = _asked(record)
-            if asked is None:
+            texts = _question_and_answer(record)
+            if texts is None:
                 skipped("no question", name)
                 continue
-            question = Question(*asked, (), self.categories[0], name, NOW)
+            question = Question(*texts, (), self.categories[0], name, NOW)
             yield Conversation(name, tuple(_turns(record, where, name, skipped)), (question,))
 
     def notes(self, source: Source | None) -> tuple[str, ...]:
-        """That nothing is known about evidence and dates."""
+        """Say that nothing is known about evidence and dates."""
         return (
             *super().notes(source),
             "the data names no evidence turns, so evidence recall cannot be computed; "
@@ -83,7 +83,7 @@ class MSC(Benchmark):
 
 
 def _records(content: bytes, place: str) -> Iterator[tuple[str, Any]]:
-    """The records of a JSON list or of JSON lines, each with its place."""
+    """Yield the records of a JSON list or of JSON lines, each with its place."""
     if content.lstrip().startswith(b"["):
         for number, record in enumerate(typed(parse_json(content, place), list, place)):
             yield f"{place}: record {number}", record
@@ -93,10 +93,12 @@ def _records(content: bytes, place: str) -> Iterator[tuple[str, Any]]:
             yield f"{place}:{number}", parse_json(line, f"{place}:{number}")
 
 
-def _asked(record: dict[str, Any]) -> tuple[str, str] | None:
-    """The question and its answer, wherever this shape keeps them."""
-    cleaned, made = (value if isinstance(value := record.get(key), dict) else {} for key in ("qa", "self_instruct"))
-    pairs = ((cleaned.get("question"), cleaned.get("answer")), (made.get("B"), made.get("A")))
+def _question_and_answer(record: dict[str, Any]) -> tuple[str, str] | None:
+    """Return the question and its answer, wherever this shape keeps them."""
+    cleaned, published = (
+        value if isinstance(value := record.get(key), dict) else {} for key in ("qa", "self_instruct")
+    )
+    pairs = ((cleaned.get("question"), cleaned.get("answer")), (published.get("B"), published.get("A")))
     for text, answer in (*pairs, (record.get("question"), record.get("answer"))):
         if isinstance(text, str) and text.strip() and isinstance(answer, (str, int, float)):
             return text.strip(), str(answer).strip()
@@ -104,30 +106,28 @@ def _asked(record: dict[str, Any]) -> tuple[str, str] | None:
 
 
 def _turns(record: dict[str, Any], place: str, name: str, skipped: Skipped) -> Iterator[Turn]:
+    """Yield the turns of the earlier sessions; one without a time has that of the session before it."""
     key = "sessions" if "sessions" in record else "previous_dialogs"
+    speakers = record.get("speaker_a", "Speaker 1"), record.get("speaker_b", "Speaker 2")
     at = NOW
     for number, raw in enumerate(required(record, key, list, place), 1):
         where = f"{place} session {number}"
         session = typed(raw, dict, where)
-        told = session.get("time_back") or session.get("time_back_from_session3")
-        ago = _ago(told)
+        time_back = session.get("time_back") or session.get("time_back_from_session3")
+        ago = _ago(time_back)
         if ago is None:
-            skipped("session without a time", name, repr(told))
+            skipped("session without a time", name, repr(time_back))
         at = at if ago is None else NOW - ago
-        for index, turn in enumerate(required(session, "dialog", list, where)):
-            yield _turn(turn, record, number, index, at, f"{where} turn {index}")
+        for index, raw_turn in enumerate(required(session, "dialog", list, where)):
+            turn = typed(raw_turn, dict, f"{where} turn {index}")
+            speaker = str(turn.get("speaker") or turn.get("id") or speakers[index % 2])
+            text = required(turn, "text", str, f"{where} turn {index}")
+            yield Turn(speaker, text, at, f"D{number}:{index + 1}", f"session_{number}")
 
 
-def _turn(raw: Any, record: dict[str, Any], session: int, index: int, at: datetime, place: str) -> Turn:
-    turn = typed(raw, dict, place)
-    alternating = record.get("speaker_a", "Speaker 1"), record.get("speaker_b", "Speaker 2")
-    speaker = turn.get("speaker") or turn.get("id") or alternating[index % 2]
-    return Turn(str(speaker), required(turn, "text", str, place), at, f"D{session}:{index + 1}", f"session_{session}")
-
-
-def _ago(told: object) -> timedelta | None:
-    """How long ago "5 days 4 hours ago" is; None where no time is told."""
-    text = str(told).strip()
+def _ago(time_back: object) -> timedelta | None:
+    """Return how long ago "5 days 4 hours ago" is; None where it is no time."""
+    text = str(time_back).strip()
     spans = _SPAN.findall(text)
     if not spans and text != "0":
         return None

@@ -65,13 +65,13 @@ class PaperTable:
 
 @cache
 def paper_tables() -> tuple[PaperTable, ...]:
-    """All tables, in the order of the paper."""
-    found = json.loads((files(__package__) / "paper.json").read_text("utf-8"))
-    return tuple(_table(raw, found["paper"], found["metrics"]) for raw in found["tables"])
+    """Return all tables, in the order of the paper."""
+    content = json.loads((files(__package__) / "paper.json").read_text("utf-8"))
+    return tuple(_read_table(raw, content["paper"], content["metrics"]) for raw in content["tables"])
 
 
 def paper_table(benchmark: str, split: str, *, table: str | None = None) -> PaperTable | None:
-    """What the paper printed about a split: its main results, or the named table; None if it says nothing about it.
+    """Return what the paper printed about a split: its main results, or the named table; None if nothing.
 
     Raises:
         InputError: No table of the paper has this name.
@@ -79,11 +79,15 @@ def paper_table(benchmark: str, split: str, *, table: str | None = None) -> Pape
     names = [each.name for each in paper_tables()]
     if table is not None and table not in names:
         raise InputError(f"the paper has no {table!r} here; there are: {', '.join(names)}")
-    there = (each for each in paper_tables() if (each.benchmark, each.split) == (benchmark, split))
-    return next((each for each in there if table in (None, each.name)), None)
+    about = (each for each in paper_tables() if (each.benchmark, each.split) == (benchmark, split))
+    return next((each for each in about if table in (None, each.name)), None)
 
 
-def _table(raw: Mapping[str, Any], paper: Mapping[str, str], metrics: list[str]) -> PaperTable:
+def _read_table(raw: Mapping[str, Any], paper: Mapping[str, str], metrics: list[str]) -> PaperTable:
+    rows = []
+    for row in raw["rows"]:
+        scores = {key: dict(zip(metrics, values, strict=True)) for key, values in row["values"].items()}
+        rows.append(PaperRow(row["system"], row["backbone"], scores))
     return PaperTable(
         source=f"{paper['name']}, arXiv {paper['arxiv']}{paper['version']}, {raw['table']}",
         name=raw["table"],
@@ -92,14 +96,5 @@ def _table(raw: Mapping[str, Any], paper: Mapping[str, str], metrics: list[str])
         split=raw["split"],
         note=raw["note"],
         columns=tuple(Column(**column) for column in raw["columns"]),
-        rows=tuple(
-            PaperRow(
-                row["system"], row["backbone"], {key: _named(metrics, row["values"][key]) for key in row["values"]}
-            )
-            for row in raw["rows"]
-        ),
+        rows=tuple(rows),
     )
-
-
-def _named(metrics: list[str], values: list[float]) -> Mapping[str, float]:
-    return dict(zip(metrics, values, strict=True))

@@ -1,6 +1,6 @@
 """Retrieval alone: how much of the evidence stands among the first k memories, without asking any model.
 
-    records = list(retrieve(benchmark("locomo").load("locomo10.json", "test")))
+    results = list(retrieve(benchmark("locomo").load("locomo10.json", "test")))
 
 Over the turns, each a memory of its own: `bm25` ranks every turn for itself, `turns` as this library ranks memories;
 with an embedding model also `dense` (cosine alone) and `hybrid` (the library's ranking with vectors). Over what a
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.benchmark import Dataset
 from langgraph_memory_r1.retrieval import Index, Weights
-from langgraph_memory_r1.schemas import Conversation, Memory, Question, Turn
+from langgraph_memory_r1.schemas import Conversation, Memory, Turn
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -42,7 +42,7 @@ DESCRIPTIONS: Final[Mapping[str, str]] = {
 """What each ranking of turns is, in the order of a report."""
 
 _SHOWN = 10
-"""So many of the memories that were found stand in a record; more would make a run's file larger than its data."""
+"""So many of the ranked memories stand in a result; more would make a run's file larger than its data."""
 
 Ranker: TypeAlias = Callable[[str], Sequence[Memory]]
 """A query's memories, best first."""
@@ -56,7 +56,7 @@ def retrieve(
     banks: Mapping[str, Mapping[str, Sequence[Memory]]] | None = None,
     on_question: Callable[[str], None] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Rank every question's memories in every way that is possible, and say how much of its evidence was found.
+    """Rank every question's memories in every way that is possible, and yield how much of its evidence was found.
 
     Args:
         dataset: Conversations and questions.
@@ -66,7 +66,7 @@ def retrieve(
         on_question: Called with the name of the ranking after each question, to show progress.
 
     Yields:
-        One record for each question and ranking, in the shape of `results.jsonl`, without an answer; a question that
+        One result for each question and ranking, in the shape of `results.jsonl`, without an answer; a question that
         names no evidence has None for scores.
 
     Raises:
@@ -78,33 +78,59 @@ def retrieve(
         texts = {turn.id: turn.text for turn in conversation.turns}
         for name, ranker in _rankers(conversation, embeddings, banks or {}):
             for question in conversation.questions:
-                found = ranker(question.text)
+                memories = ranker(question.text)
+                evidence = set(question.evidence)
                 yield {
-                    **_asked(dataset, conversation, question, texts),
+                    "benchmark": dataset.benchmark,
+                    "split": dataset.split,
+                    "conversation": conversation.id,
+                    "question_id": question.id,
+                    "category": question.category,
+                    "question": question.text,
+                    "gold": question.gold,
+                    "evidence": list(question.evidence),
+                    "evidence_text": [texts.get(turn, "") for turn in question.evidence],
+                    "answer": None,
+                    "error": None,
+                    "selected": [],
+                    "tokens": {},
                     "system": name,
-                    "retrieved": [_shown(memory, question) for memory in found[:_SHOWN]],
-                    "looked_at": len(found),
-                    "scores": recall_scores(found, question.evidence),
+                    "retrieved": [
+                        {
+                            "text": memory.text,
+                            "speaker": memory.speaker,
+                            "at": memory.at.isoformat() if memory.at else None,
+                            "source": list(memory.source),
+                            "hit": not evidence.isdisjoint(memory.source),
+                        }
+                        for memory in memories[:_SHOWN]
+                    ],
+                    "looked_at": len(memories),
+                    "scores": recall_scores(memories, question.evidence),
                 }
                 if on_question is not None:
                     on_question(name)
 
 
 def recall_scores(
-    found: Sequence[Memory], evidence: Sequence[str], cuts: Sequence[int] = CUTS
+    memories: Sequence[Memory], evidence: Sequence[str], cuts: Sequence[int] = CUTS
 ) -> dict[str, float | None]:
-    """Evidence recall after each cut, as `scoring.recall_at` defines it: the mean share, any, and all.
+    """Return evidence recall after each cut, as `scoring.recall_at` defines it: the mean share, any, and all.
 
     Args:
-        found: The memories, best first.
+        memories: The retrieved ones, best first.
         evidence: The ids of the turns that are needed.
         cuts: After how many memories.
     """
     needed = set(evidence)
-    places = [place for place in _first_places(found, needed).values() if place is not None]
+    # The ranks at which the needed turns first stand; all cuts are read off them, in one pass over the memories.
+    first_ranks: dict[str, int] = {}
+    for rank, memory in enumerate(memories):
+        for turn in needed.intersection(memory.source):
+            first_ranks.setdefault(turn, rank)
     scores: dict[str, float | None] = {}
     for cut in cuts:
-        share = sum(place < cut for place in places) / len(needed) if needed else None
+        share = sum(rank < cut for rank in first_ranks.values()) / len(needed) if needed else None
         scores[f"recall@{cut}"] = share
         scores[f"recall_any@{cut}"] = None if share is None else float(share > 0)
         scores[f"recall_all@{cut}"] = None if share is None else float(share == 1)
@@ -112,110 +138,69 @@ def recall_scores(
 
 
 def memory_of(turn: Turn) -> Memory:
-    """A turn as a memory of its own."""
+    """Return a turn as a memory of its own."""
     return Memory(turn.id, turn.text, turn.speaker, turn.at, (turn.id,), turn.session)
-
-
-def _first_places(found: Sequence[Memory], needed: set[str]) -> dict[str, int | None]:
-    """Where each needed turn is first held, None where it is not."""
-    places: dict[str, int | None] = dict.fromkeys(needed)
-    for place, memory in enumerate(found):
-        for turn in needed.intersection(memory.source):
-            if places[turn] is None:
-                places[turn] = place
-    return places
 
 
 def _rankers(
     conversation: Conversation, embeddings: Embeddings | None, banks: Mapping[str, Mapping[str, Sequence[Memory]]]
 ) -> Iterator[tuple[str, Ranker]]:
-    meaning = None if embeddings is None else _Meaning(embeddings)
+    """Yield every ranking that is possible with its name, in the order of a report."""
+    vectors = None if embeddings is None else _Vectors(embeddings)
     turns = [memory_of(turn) for turn in conversation.turns]
-    index = _indexed(turns, meaning)
+    index = _indexed(turns, vectors)
     plain = index.fork()
     plain.weights = PLAIN_BM25
     yield "bm25", _ranker(plain)
     yield "turns", _ranker(index)
-    if meaning is not None:
-        yield "dense", _cosine(turns, meaning)
-        yield "hybrid", _ranker(index, meaning)
+    if vectors is not None:
+        yield "dense", _cosine_ranker(turns, vectors)
+        yield "hybrid", _ranker(index, vectors)
     for system, memories in banks.items():
         if conversation.id in memories:
-            yield system, _ranker(_indexed(memories[conversation.id], meaning), meaning)
+            yield system, _ranker(_indexed(memories[conversation.id], vectors), vectors)
 
 
-class _Meaning:
-    """An embedding model's vectors; a query's is made once."""
+class _Vectors:
+    """An embedding model's vectors; a query's is made once for all rankings."""
 
     def __init__(self, embeddings: Embeddings) -> None:
         self._embeddings = embeddings
-        self.query = cache(self._query)
+        self.of_query = cache(lambda text: np.array(embeddings.embed_query(text), np.float32))
 
-    def rows(self, texts: list[str]) -> list[Vector]:
+    def of_texts(self, texts: list[str]) -> list[Vector]:
         return [np.array(row, np.float32) for row in self._embeddings.embed_documents(texts)]
 
-    def _query(self, text: str) -> Vector:
-        return np.array(self._embeddings.embed_query(text), np.float32)
 
-
-def _indexed(memories: Sequence[Memory], meaning: _Meaning | None) -> Index:
-    """The library's index of some memories, with vectors of their texts where there is a model for them."""
-    rows = [] if meaning is None else meaning.rows([memory.text for memory in memories])
+def _indexed(memories: Sequence[Memory], vectors: _Vectors | None) -> Index:
+    """Return the library's index of some memories, with vectors of their texts where there is a model for them."""
+    rows = [] if vectors is None else vectors.of_texts([memory.text for memory in memories])
     index = Index()
     for memory, row in zip_longest(memories, rows):
         index.put(memory, row)
     return index
 
 
-def _ranker(index: Index, meaning: _Meaning | None = None) -> Ranker:
-    """The library's ranking, with vectors where a model is given."""
+def _ranker(index: Index, vectors: _Vectors | None = None) -> Ranker:
+    """Return the library's ranking, with vectors where a model is given."""
 
-    def ranked(text: str) -> Sequence[Memory]:
-        vector = None if meaning is None else meaning.query(text)
+    def rank(text: str) -> Sequence[Memory]:
+        vector = None if vectors is None else vectors.of_query(text)
         return [hit.memory for hit in index.rank(text, k=max(CUTS), vector=vector)]
 
-    return ranked
+    return rank
 
 
-def _cosine(memories: Sequence[Memory], meaning: _Meaning) -> Ranker:
-    """Vectors alone; without the speaker's name in the text they find a third less, as most questions name somebody."""
+def _cosine_ranker(memories: Sequence[Memory], vectors: _Vectors) -> Ranker:
+    """Return the ranking by vectors alone."""
     if not memories:
         return lambda text: ()
-    rows = np.stack(meaning.rows([f"{memory.speaker}: {memory.text}" for memory in memories]))
+    # Without the speaker's name in the text a third less is found, as most questions name somebody.
+    rows = np.stack(vectors.of_texts([f"{memory.speaker}: {memory.text}" for memory in memories]))
     lengths = np.linalg.norm(rows, axis=1)
 
-    def ranked(text: str) -> Sequence[Memory]:
-        cosines = rows @ meaning.query(text) / np.maximum(lengths, 1e-9)
-        return [memories[place] for place in np.argsort(-cosines, kind="stable")[: max(CUTS)]]
+    def rank(text: str) -> Sequence[Memory]:
+        cosines = rows @ vectors.of_query(text) / np.maximum(lengths, 1e-9)
+        return [memories[number] for number in np.argsort(-cosines, kind="stable")[: max(CUTS)]]
 
-    return ranked
-
-
-def _asked(
-    dataset: Dataset, conversation: Conversation, question: Question, texts: Mapping[str, str]
-) -> dict[str, Any]:
-    return {
-        "benchmark": dataset.benchmark,
-        "split": dataset.split,
-        "conversation": conversation.id,
-        "question_id": question.id,
-        "category": question.category,
-        "question": question.text,
-        "gold": question.gold,
-        "evidence": list(question.evidence),
-        "evidence_text": [texts.get(turn, "") for turn in question.evidence],
-        "answer": None,
-        "error": None,
-        "selected": [],
-        "tokens": {},
-    }
-
-
-def _shown(memory: Memory, question: Question) -> dict[str, Any]:
-    return {
-        "text": memory.text,
-        "speaker": memory.speaker,
-        "at": memory.at.isoformat() if memory.at else None,
-        "source": list(memory.source),
-        "hit": not set(memory.source).isdisjoint(question.evidence),
-    }
+    return rank

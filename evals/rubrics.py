@@ -1,4 +1,4 @@
-"""What a judge is told, and how its verdict is read: three kinds, each with the rules of the field in our own words.
+"""The prompts of a judge, and how its verdict is read: three kinds, each with the rules of the field in our own words.
 
     generous      on the same topic is right (the rule of mem0 and Memory-R1; a vague answer often passes)
     strict        right only if it states what the gold answer states, all of it
@@ -88,14 +88,16 @@ _FIRST_WORD = re.compile(
 
 
 def is_unanswerable(question: Question) -> bool:
-    """Whether the right reply is that nothing is known."""
+    """Return whether the right reply is that nothing is known."""
     return question.gold is None or question.id.endswith(ABSTENTION)
 
 
 def render_verdict(kind: JudgeKind, question: Question, answer: str) -> list[BaseMessage]:
-    """The messages that ask for a verdict."""
+    """Return the messages that ask for a verdict."""
     unanswerable = is_unanswerable(question)
-    rubric = _UNANSWERABLE if unanswerable else _rubric(kind, question.category or "")
+    rubric = {"generous": _GENEROUS, "strict": _STRICT}.get(kind) or _BY_TYPE.get(question.category or "", _CONTAINED)
+    if unanswerable:
+        rubric = _UNANSWERABLE
     reply = _AS_WORD if kind == "longmemeval" else _AS_JSON
     lines = (
         f"Question: {_quoted(question.text)}",
@@ -106,7 +108,7 @@ def render_verdict(kind: JudgeKind, question: Question, answer: str) -> list[Bas
 
 
 def read_verdict(reply: str) -> tuple[bool, str]:
-    """Whether the judge found the answer right, and its reason.
+    """Return whether the judge found the answer right, and its reason.
 
     Raises:
         OutputError: The reply says neither; its message is for the model.
@@ -119,12 +121,6 @@ def read_verdict(reply: str) -> tuple[bool, str]:
     if word is None:
         raise OutputError("The reply holds no verdict; reply in the form that was asked for, and with nothing else.")
     return _label(word[1]), text[word.end() :].strip(" .,:;-*\n")
-
-
-def _rubric(kind: JudgeKind, category: str) -> str:
-    if kind == "generous":
-        return _GENEROUS
-    return _STRICT if kind == "strict" else _BY_TYPE.get(category, _CONTAINED)
 
 
 def _quoted(text: str) -> str:
