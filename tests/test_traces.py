@@ -390,6 +390,25 @@ def test_a_full_disk_stops_no_agent_and_is_said_once(folder: Path, caplog: pytes
     assert [record.message[:25] for record in caplog.records] == ["Traces cannot be written:"]
 
 
+@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
+def test_what_redact_fails_on_is_counted_and_said_once(
+    folder: Path, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    def redact(text: str) -> str:
+        raise ValueError("no such pattern")
+
+    recorder = TraceRecorder(folder, redact=redact)
+    model = ScriptedChatModel(lambda messages: "yes")
+    for _ in range(2):
+        if how == "invoke":
+            assert model.invoke("hello", {"callbacks": [recorder]}).text == "yes"
+        else:
+            assert asyncio.run(model.ainvoke("hello", {"callbacks": [recorder]})).text == "yes"
+    recorder.flush()
+    assert recorder.lost == 2
+    assert [record.message for record in caplog.records] == ["Traces cannot be written: ValueError: no such pattern"]
+
+
 @pytest.mark.slow
 def test_processes_write_side_by_side_and_at_their_end(folder: Path) -> None:
     code = f"""

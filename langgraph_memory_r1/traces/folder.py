@@ -73,9 +73,13 @@ class LineAppender:
                     self._close()  # the next line must not continue the half one
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as error:
-                if not self.lost:
-                    log.warning("Traces cannot be written: %s", _unwritable(self.folder, error))
-                self.lost += lines.count(b"\n")
+                self.lose(lines.count(b"\n"), _unwritable(self.folder, error))
+
+    def lose(self, count: int, reason: object) -> None:
+        """Count lines that cannot be written, and log the reason the first time."""
+        if not self.lost:
+            log.warning("Traces cannot be written: %s", reason)
+        self.lost += count
 
     def close(self) -> None:
         """Close the file; the next line begins a new one."""

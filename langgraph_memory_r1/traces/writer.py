@@ -47,11 +47,11 @@ class TraceWriter:
 
     def write(self, calls: Sequence[FinishedCall], output: Any) -> None:
         """Write the decisions of one run of a node, which returned `output`."""
-        self._run(lambda: self._append(decisions_of_node(calls, output)))
+        self._run(lambda: self._append(len(calls), lambda: decisions_of_node(calls, output)))
 
     def write_applied(self, applied: Applied) -> None:
         """Write operations that were decided in an earlier run."""
-        self._run(lambda: self._append([applied]))
+        self._run(lambda: self._append(1, lambda: [applied]))
 
     def has(self, run_id: str) -> bool:
         """Return whether something of this run was written lately."""
@@ -90,10 +90,16 @@ class TraceWriter:
         except RuntimeError:  # the process is ending, and threads take no more work
             work()
 
-    def _append(self, records: Sequence[Decision | Applied]) -> None:
-        if self._redact is not None:
-            records = [redacted(record, self._redact) for record in records]
-        self.appender.append(b"".join(map(to_line, records)))
+    def _append(self, count: int, make_records: Callable[[], Sequence[Decision | Applied]]) -> None:
+        try:
+            records = make_records()
+            if self._redact is not None:
+                records = [redacted(record, self._redact) for record in records]
+            lines = b"".join(map(to_line, records))
+        except Exception as error:  # of `redact`, or of an app's values; in the background nobody would see it
+            self.appender.lose(count, f"{type(error).__name__}: {error}")
+            return
+        self.appender.append(lines)
         with self._lock:
             self._recent |= dict.fromkeys(record.run_id for record in records if isinstance(record, Decision))
             if len(self._recent) > 2 * _RECENT:
