@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from langgraph_memory_r1.cli.eval.contenders import WantedModels, casting
+from langgraph_memory_r1.cli.eval.contenders import ModelOptions, role_settings
 from langgraph_memory_r1.models import Manifest, write_manifest
 from support.command import DOG, Command
 from support.openai_server import Says, completion, serving
@@ -76,8 +76,8 @@ def test_turns_are_remembered_in_steps_as_long_as_in_training(
     with serving(says) as server:
         cli("remember", told, "--trained", run, "--model", f"vllm:org/base@{server.url}")
     assert len([body for body in server.asked if body.get("model") == "manage"]) == -(-3 // batch)
-    other: Any = dict.fromkeys(field.name for field in fields(WantedModels))
-    assert casting(WantedModels(**other | {"model": "rules", "trained": run})).batch_turns == batch
+    other: Any = dict.fromkeys(field.name for field in fields(ModelOptions))
+    assert role_settings(ModelOptions(**other | {"model": "rules", "trained": run})).batch_turns == batch
 
 
 @pytest.mark.parametrize(

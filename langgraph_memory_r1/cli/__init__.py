@@ -21,14 +21,13 @@ from langgraph_memory_r1.cli.chat import chat
 from langgraph_memory_r1.cli.demo import demo
 from langgraph_memory_r1.cli.doctor import doctor
 from langgraph_memory_r1.cli.eval.commands import eval_app
-from langgraph_memory_r1.cli.imports import import_
 from langgraph_memory_r1.cli.mcp import mcp
-from langgraph_memory_r1.cli.memories import forget, history, memories, undo
-from langgraph_memory_r1.cli.output import console, failure, plain
+from langgraph_memory_r1.cli.memories import forget, history, memories, reembed, undo
+from langgraph_memory_r1.cli.output import console, plain, show_error
 from langgraph_memory_r1.cli.remember import remember
 from langgraph_memory_r1.cli.traces import traces
 from langgraph_memory_r1.cli.train import train
-from langgraph_memory_r1.cli.transfer import export, reembed
+from langgraph_memory_r1.cli.transfer import export, import_
 from langgraph_memory_r1.errors import MemoryR1Error
 
 app = typer.Typer(
@@ -42,8 +41,8 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(asked: bool) -> None:
+    if asked:
         typer.echo(f"langgraph-memory-r1 {__version__}")
         raise typer.Exit
 
@@ -56,9 +55,9 @@ def _common(
     ] = False,
 ) -> None:
     """Options that stand before a command."""
-    from langgraph_memory_r1.cli.remarks import remarks
+    from langgraph_memory_r1.cli.library_warnings import show_warnings
 
-    context.with_resource(remarks(_debug()))
+    context.with_resource(show_warnings(_debug()))
 
 
 for command in (demo, chat, remember, ask, memories, history, undo, forget, export, import_, reembed, mcp, doctor):
@@ -69,16 +68,21 @@ for name, group in (("traces", traces), ("train", train), ("eval", eval_app)):
 
 def main() -> None:
     """Run the command that the arguments name; errors are one sentence, and exit 1."""
-    _prepare()
+    os.environ.setdefault("LANCE_LOG", "error")  # the database's own remarks are not for users of a command
+    # A file may hold bytes that are no text, and a terminal may not print all that text may hold.
+    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
+    console.cache_clear()
     try:
         app(prog_name="memory-r1")
-    except Exception as error:
+    except Exception as error:  # the end of the line: whatever happened, a user gets a sentence and an exit code
         if _debug():
             import traceback
 
             traceback.print_exc()
         sys.stdout.flush()
-        failure(_sentence(error))
+        show_error(plain(_sentence(error)))
         sys.exit(1)
 
 
@@ -87,20 +91,12 @@ def _debug() -> bool:
 
 
 def _sentence(error: Exception) -> str:
+    """Return what to tell a user about an error."""
     if isinstance(error, MemoryR1Error):
-        return plain(str(error))
+        return str(error)
     if isinstance(error, OSError) and error.strerror:
-        place = f"{error.filename}: " if error.filename else ""
-        return plain(f"{place}{error.strerror}; check the path, its permissions and the space on its disk.")
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}; check the path, its permissions and the space on its disk."
     # A provider's own errors: a key that is missing, a server that cannot be reached.
-    first = str(error).strip().partition("\n")[0]
-    return plain(f"{type(error).__name__}: {first} (--debug shows where it comes from)")
-
-
-def _prepare() -> None:
-    """Streams that print anything, and a database that keeps its own remarks to itself."""
-    os.environ.setdefault("LANCE_LOG", "error")
-    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace"), (sys.stderr, "backslashreplace")):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=errors)
-    console.cache_clear()
+    first_line = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {first_line} (--debug shows where it comes from)"

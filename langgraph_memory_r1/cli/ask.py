@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from langgraph_memory_r1.cli.inputs import find, questions
-from langgraph_memory_r1.cli.models import Cast, cast
+from langgraph_memory_r1.cli.inputs import find_input, read_questions
+from langgraph_memory_r1.cli.models import load_role_models, open_recorder
 from langgraph_memory_r1.cli.options import (
     DEFAULT_DB,
     Conversations,
@@ -24,15 +23,13 @@ from langgraph_memory_r1.cli.options import (
     Trained,
     User,
 )
-from langgraph_memory_r1.cli.output import FAINT, as_json, console, counted, note, plain, say
+from langgraph_memory_r1.cli.output import FAINT, console, counted, note, plain, print_json, say
 from langgraph_memory_r1.cli.progress import progress
-from langgraph_memory_r1.cli.recording import recorded, recorder_for, short
-from langgraph_memory_r1.cli.store import named, opened, owner
-from langgraph_memory_r1.cli.views import show_answer
+from langgraph_memory_r1.cli.store import checked_user, open_store, resolve_owner
+from langgraph_memory_r1.cli.views import short_id, show_answer
 
 if TYPE_CHECKING:
-    from langgraph_memory_r1.schemas import Conversation, Question
-    from langgraph_memory_r1.store import LanceDBStore
+    from langgraph_memory_r1.schemas import Question
     from langgraph_memory_r1.traces import TraceRecorder
 
 
@@ -64,67 +61,43 @@ def ask(
     """
     from tempfile import TemporaryDirectory
 
+    from langgraph_memory_r1.bank import MemoryBank
+
     with TemporaryDirectory(prefix="memory-r1-") as scratch:
-        given = find(question, file_format, scratch)
-        read = questions(given, conversation or ())
-    asked = [(found, each) for found in read for each in found.questions][:limit]
-    playing = cast(model, trained)
+        source = find_input(question, file_format, scratch)
+        conversations = read_questions(source, conversation or ())
+    questions = [(each.id, question) for each in conversations for question in each.questions][:limit]
+    models, recorder = load_role_models(model, trained), open_recorder(traces)
     if k is not None:
-        playing.settings["k"] = k
-    many = given.path is not None
+        models.settings["k"] = k
+    many = source.path is not None
     bar = many and not console().is_terminal  # answers that scroll by are progress enough
-    start, recorder = time.perf_counter(), recorder_for(traces)
-    with opened(db, embedder, existing=True) as store, progress(len(asked), "questions", shown=bar) as advance:
-        for answer in _answers(store, asked, _owners(store, read, user, db), playing, recorder):
+    start = time.perf_counter()
+    with open_store(db, embedder, existing=True) as store, progress(len(questions), "questions", shown=bar) as advance:
+        # As `remember` distributes conversations: several, without a user, have an owner of their own each.
+        by_name = user is None and len(conversations) > 1
+        one_owner = "" if by_name else resolve_owner(store, user, db=db)
+        owners = {each.id: checked_user(each.id) if by_name else one_owner for each in conversations}
+        graphs = {owner: models.graph(MemoryBank(store, owner), recorder, owner) for owner in set(owners.values())}
+        for conversation_id, each in questions:
+            owner = owners[conversation_id]
+            state = graphs[owner].invoke({"question": each.text})
+            answer = {"question": each.text, "answer": state["answer"]}
+            if each.gold is not None:
+                answer |= {"gold": each.gold, "evidence": list(each.evidence)}
+            answer |= {"user": owner, "model": models.answerer, "selected": state["selected"]}
+            answer |= {"looked_at": len(state["memories"]), **_recorded_run(recorder, each)}
             if as_data:
-                as_json(answer, indent=None if many else 2)
+                print_json(answer, indent=None if many else 2)
             else:
-                _show(answer, playing.answerer, many=many)
+                _show(answer, many=many)
             advance(1)
     if many:
-        note(f"{counted(len(asked), 'question')} in {time.perf_counter() - start:.1f} s.")
+        note(f"{counted(len(questions), 'question')} in {time.perf_counter() - start:.1f} s.")
 
 
-def _owners(store: LanceDBStore, read: Sequence[Conversation], user: str | None, db: str) -> dict[str, str]:
-    """Whose memories answer the questions of a conversation: as `remember` distributes conversations."""
-    if user is not None or len(read) == 1:
-        one = owner(store, user, db=db)
-        return {conversation.id: one for conversation in read}
-    return {conversation.id: named(conversation.id) for conversation in read}
-
-
-def _answers(
-    store: LanceDBStore,
-    asked: Sequence[tuple[Conversation, Question]],
-    owners: dict[str, str],
-    playing: Cast,
-    recorder: TraceRecorder | None,
-) -> Iterator[dict[str, Any]]:
-    from langgraph_memory_r1.bank import MemoryBank
-    from langgraph_memory_r1.graph import create_memory_graph
-
-    graphs = {
-        name: recorded(create_memory_graph(MemoryBank(store, name), **playing.settings), recorder, name)
-        for name in set(owners.values())
-    }
-    for conversation, question in asked:
-        user = owners[conversation.id]
-        said = graphs[user].invoke({"question": question.text})
-        gold = {"gold": question.gold, "evidence": list(question.evidence)} if question.gold is not None else {}
-        yield {
-            "question": question.text,
-            "answer": said["answer"],
-            **gold,
-            "user": user,
-            "model": playing.answerer,
-            "selected": said["selected"],
-            "looked_at": len(said["memories"]),
-            **_run(recorder, question),
-        }
-
-
-def _run(recorder: TraceRecorder | None, question: Question) -> dict[str, str]:
-    """The recorded run, with its gold answer as feedback; without memories no model was asked, and there is none."""
+def _recorded_run(recorder: TraceRecorder | None, question: Question) -> dict[str, str]:
+    """Return the recorded run, with its gold answer as feedback; without memories no model was asked: there is none."""
     if recorder is None or recorder.last_run is None or not recorder.has(recorder.last_run):
         return {}
     if question.gold:
@@ -132,12 +105,13 @@ def _run(recorder: TraceRecorder | None, question: Question) -> dict[str, str]:
     return {"run_id": recorder.last_run}
 
 
-def _show(answer: dict[str, Any], model: str, *, many: bool) -> None:
+def _show(answer: dict[str, Any], *, many: bool) -> None:
+    """Print an answer, after its question where there are many, and what can be said about it."""
     if many:
         say(("? ", "cyan"), plain(answer["question"]))
-    show_answer(answer["answer"], answer["selected"], answer["looked_at"], model)
+    show_answer(answer["answer"], answer["selected"], answer["looked_at"], answer["model"])
     if "gold" in answer:
         say((f"  gold: {plain(answer['gold'])}", FAINT))
     elif "run_id" in answer:
-        run = short(answer["run_id"])
+        run = short_id(answer["run_id"])
         note(f"Recorded as {run}. Was it wrong? Say what is right: memory-r1 traces label {run} --gold TEXT")

@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from langgraph_memory_r1.cli.memories import show_change
-from langgraph_memory_r1.cli.models import cast
+from langgraph_memory_r1.cli.models import load_role_models, open_recorder
 from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Embedder, Model, Record, Trained, User
 from langgraph_memory_r1.cli.output import COLOURS, FAINT, counted, entry, note, plain, say
-from langgraph_memory_r1.cli.recording import recorded, recorder_for
-from langgraph_memory_r1.cli.store import opened, owner
+from langgraph_memory_r1.cli.store import open_store, resolve_owner
 from langgraph_memory_r1.cli.views import (
-    by,
+    decided_by,
     memory_as_json,
     show_answer,
+    show_change,
+    show_history_entry,
     show_memories,
-    show_operation,
 )
 from langgraph_memory_r1.errors import InputError, MemoryR1Error
 
@@ -41,7 +40,7 @@ _HELP = {
     "/quit": "leave (or Ctrl-D)",
 }
 _NEWEST = 10
-_ASKS = re.compile(
+_QUESTION = re.compile(
     r"(?:who|whose|what|when|where|why|which|how|do|does|did|is|are|am|was|were|can|could|will|would|should)\b"
     r"(?!.*[.!]$)|.*[?\uff1f]\W*$",
     re.IGNORECASE,
@@ -63,111 +62,111 @@ def chat(
     It remembers every line, answers every question, and shows what it decides.
     """
     from langgraph_memory_r1.bank import MemoryBank
-    from langgraph_memory_r1.graph import create_memory_graph
 
-    playing = cast(model, trained)
-    with opened(db, embedder) as store:
-        name = owner(store, user, db=db)
-        bank = MemoryBank(store, name)
-        recorder = recorder_for(traces)
-        graph = recorded(create_memory_graph(bank, on_error="degrade", **playing.settings), recorder, name)
-        label = playing.answerer
+    models = load_role_models(model, trained)
+    with open_store(db, embedder) as store:
+        owner = resolve_owner(store, user, db=db)
+        bank, recorder = MemoryBank(store, owner), open_recorder(traces)
+        graph = models.graph(bank, recorder, owner, on_error="degrade")
         if sys.stdin.isatty():
-            note(f"{counted(len(bank), 'memory', 'memories')} of {plain(name)!r} in {db}; {by(label)}. /help, /quit")
-        failed = _Talk(bank, graph, speaker, label, recorder).run(_lines())
-    if failed:
+            size = counted(len(bank), "memory", "memories")
+            note(f"{size} of {plain(owner)!r} in {db}; {decided_by(models.answerer)}. /help, /quit")
+        session = _Session(bank, graph, speaker, models.answerer, recorder)
+        for line in _lines():
+            if line in ("/quit", "/exit", "/q"):
+                break
+            session.take(line)
+    if session.failed:
         raise typer.Exit(1)
 
 
-class _Talk:
+class _Session:
     """One session of chat."""
 
     def __init__(
-        self, bank: MemoryBank, graph: MemoryGraph, speaker: str, label: str, recorder: TraceRecorder | None
+        self, bank: MemoryBank, graph: MemoryGraph, speaker: str, answerer: str, recorder: TraceRecorder | None
     ) -> None:
         self.bank = bank
         self.graph = graph
         self.speaker = speaker
-        self.label = label
+        self.answerer = answerer
         self.recorder = recorder
-        self.asked: str | None = None
-        """The run of the last answer."""
+        self.answer_run: str | None = None
+        """The recorded run of the last answer."""
         self.failed = False
 
-    def run(self, lines: Iterator[str]) -> bool:
-        """Deal with every line; whether one failed."""
-        for line in lines:
-            if line in ("/quit", "/exit", "/q"):
-                break
-            try:
-                if line.startswith("/"):
-                    self._command(line)
-                else:
-                    self._said(line)
-            except MemoryR1Error as error:
-                self._failure(str(error))
-        return self.failed
+    def take(self, line: str) -> None:
+        """Carry out a line that begins with a slash; remember and answer any other. A failure is shown."""
+        try:
+            if line.startswith("/"):
+                name, _, argument = line.partition(" ")
+                self._command(name, argument.strip())
+            else:
+                self._remember(line)
+        except MemoryR1Error as error:
+            self._show_failure(str(error))
 
-    def _said(self, line: str) -> None:
+    def _remember(self, line: str) -> None:
+        """Remember a line, and answer it if it is a question."""
         from langgraph_memory_r1.schemas import Turn
 
-        question = line if _ASKS.match(line) else None
-        out = self.graph.invoke({"turns": [Turn(self.speaker, line, datetime.now(UTC))], "question": question})
-        for operation in out["memory_ops"]:
-            if operation["event"] == "ERROR":
-                self._failure(operation["reason"])
-            elif question is None or operation["event"] != "NOOP":
-                show_operation(operation)
-        if out.get("answer") is not None:
-            show_answer(out["answer"], out["selected"], len(out["memories"]), self.label)
-            self.asked = self.recorder.last_run if self.recorder else None
+        question = line if _QUESTION.match(line) else None
+        state = self.graph.invoke({"turns": [Turn(self.speaker, line, datetime.now(UTC))], "question": question})
+        for change in state["memory_ops"]:
+            if change["event"] == "ERROR":
+                self._show_failure(change["reason"])
+            elif question is None or change["event"] != "NOOP":  # that a question tells nothing new goes without saying
+                show_change(change)
+        if state.get("answer") is not None:
+            show_answer(state["answer"], state["selected"], len(state["memories"]), self.answerer)
+            self.answer_run = self.recorder.last_run if self.recorder else None
 
-    def _failure(self, reason: str) -> None:
+    def _show_failure(self, reason: str) -> None:
         self.failed = True
         entry(("ERROR", COLOURS["ERROR"]), plain(reason))
 
-    def _command(self, line: str) -> None:
+    def _command(self, name: str, argument: str) -> None:
+        """Carry out a command of the chat.
+
+        Raises:
+            InputError: There is no such command, or it needs something that is not there.
+        """
         from langgraph_memory_r1.state import change_record
 
-        name, _, rest = line.partition(" ")
-        rest = rest.strip()
         match name:
             case "/memories":
-                found = [hit.memory for hit in self.bank.search(rest, k=_NEWEST)] if rest else self.bank.all()
-                show_memories(memory_as_json(memory) for memory in found)
-                say((counted(len(found), "memory", "memories"), FAINT))
+                hits = self.bank.search(argument, k=_NEWEST) if argument else []
+                memories = [hit.memory for hit in hits] if argument else self.bank.all()
+                show_memories(memory_as_json(memory) for memory in memories)
+                say((counted(len(memories), "memory", "memories"), FAINT))
             case "/history":
-                for change in self.bank.history()[-(int(rest) if rest.isdecimal() else _NEWEST) :]:
-                    show_change(change)
+                for change in self.bank.history()[-(int(argument) if argument.isdecimal() else _NEWEST) :]:
+                    show_history_entry(change)
             case "/undo":
-                show_operation(change_record(self.bank.undo(rest or None)))
+                show_change(change_record(self.bank.undo(argument or None)))
             case "/forget":
-                self._forget(rest)
+                if argument != "yes":
+                    size = counted(len(self.bank), "memory", "memories")
+                    raise InputError(
+                        f"This removes {size} and their history for good; if that is meant, say: /forget yes"
+                    )
+                say(f"Forgotten: {counted(self.bank.forget(), 'memory', 'memories')}.")
             case "/gold":
-                self._gold(rest)
+                if self.recorder is None or self.answer_run is None:
+                    raise InputError(
+                        "There is no recorded answer yet; begin with `memory-r1 chat --traces DIR` and ask something."
+                    )
+                self.recorder.feedback(self.answer_run, gold=argument)
+                say((f"Recorded: the right answer was {plain(argument)!r}.", FAINT))
             case "/help":
                 for command, meaning in _HELP.items():
                     entry((command, "bold"), meaning, width=20)
             case _:
                 raise InputError(f"There is no command {name}; /help lists them.")
 
-    def _gold(self, answer: str) -> None:
-        if self.recorder is None or self.asked is None:
-            raise InputError(
-                "There is no recorded answer yet; begin with `memory-r1 chat --traces DIR` and ask something."
-            )
-        self.recorder.feedback(self.asked, gold=answer)
-        say((f"Recorded: the right answer was {plain(answer)!r}.", FAINT))
-
-    def _forget(self, rest: str) -> None:
-        if rest != "yes":
-            what = f"{counted(len(self.bank), 'memory', 'memories')} and their history"
-            raise InputError(f"This removes {what} for good; if that is meant, say: /forget yes")
-        say(f"Forgotten: {counted(self.bank.forget(), 'memory', 'memories')}.")
-
 
 def _lines() -> Iterator[str]:
-    """What is typed, with editing, until Ctrl-D; or the lines that are piped in."""
+    """Yield what is typed, with editing, until Ctrl-D; or the lines that are piped in."""
     if not sys.stdin.isatty():
         yield from (line.strip() for line in sys.stdin if line.strip())
         return

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from langgraph_memory_r1.cli.options import Debug, Json, Model, place
-from langgraph_memory_r1.cli.output import BASELINE, FAINT, as_json, entry, heading, plain, say
-from langgraph_memory_r1.cli.views import (
-    day,
-    memory_as_json,
-    show_answer,
-    show_memories,
-    show_operation,
-)
+from langgraph_memory_r1.cli.options import Debug, Json, Model, expand_user
+from langgraph_memory_r1.cli.output import BASELINE, FAINT, entry, heading, plain, print_json, say
+from langgraph_memory_r1.cli.views import day, memory_as_json, show_answer, show_change, show_memories
 from langgraph_memory_r1.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,7 +23,7 @@ def demo(
     db: Annotated[
         str | None,
         typer.Option(
-            "--db", metavar="DIR", callback=place, help="Keep the memories here. [default: a temporary folder]"
+            "--db", metavar="DIR", callback=expand_user, help="Keep the memories here. [default: a temporary folder]"
         ),
     ] = None,
     model: Model = "rules",
@@ -40,11 +34,14 @@ def demo(
 
     Takes seconds, needs no key, and leaves nothing behind unless --db says where.
     """
+    from tempfile import TemporaryDirectory
+
     from langgraph_memory_r1.bank import MemoryBank
     from langgraph_memory_r1.demo import play
     from langgraph_memory_r1.store import LanceDBStore
 
-    with _folder(db) as folder, LanceDBStore(folder) as store:
+    folder_context = nullcontext(db) if db is not None else TemporaryDirectory(prefix="memory-r1-demo-")
+    with folder_context as folder, LanceDBStore(folder) as store:
         bank = MemoryBank(store, _USER)
         if bank.history():
             raise InputError(
@@ -53,24 +50,21 @@ def demo(
             )
         scenes = play(bank, model)
         if as_data:
-            as_json({"model": model, "db": db, "scenes": [_as_data(scene) for scene in scenes]})
+            print_json({"model": model, "db": db, "scenes": [_scene_as_json(scene) for scene in scenes]})
             return
-        _show(scenes, model)
-        _goodbye(db, model)
+        _show_scenes(scenes, model)
+        say()
+        if model == "rules":
+            say((f'"rules" is {BASELINE}: it reads English by word lists. A language model decides better:', FAINT))
+            say(("  memory-r1 demo --model provider:model", FAINT))
+        if db is None:
+            say(("  memory-r1 demo --db ./demo-memory    keeps the bank, to look around in it", FAINT))
+        else:
+            say((f"  memory-r1 history --db {db}", FAINT))
 
 
-@contextmanager
-def _folder(db: str | None) -> Iterator[str]:
-    if db is not None:
-        yield db
-        return
-    from tempfile import TemporaryDirectory
-
-    with TemporaryDirectory(prefix="memory-r1-demo-") as folder:
-        yield folder
-
-
-def _show(scenes: Iterator[Scene], model: str) -> None:
+def _show_scenes(scenes: Iterator[Scene], model: str) -> None:
+    """Print the scenes as they happen, with a title where a session, the bank, or the questions begin."""
     from langgraph_memory_r1.demo import AnswerScene, BankScene, TurnScene, UndoScene
     from langgraph_memory_r1.state import change_record
 
@@ -83,46 +77,28 @@ def _show(scenes: Iterator[Scene], model: str) -> None:
             if scene.turn.session != session:
                 session = scene.turn.session
                 heading(f"Session {(session or '').removeprefix('s')}, {day(scene.turn.at)}")
-            _show_said(scene)
+            say((f"{scene.turn.speaker}: ", "bold"), scene.turn.text)
+            for change in scene.operations:
+                show_change(change)
         elif isinstance(scene, BankScene):
             heading(f"The bank holds {len(scene.memories)} memories")
             show_memories(memory_as_json(memory) for memory in scene.memories)
         elif isinstance(scene, AnswerScene):
-            if not asked:
-                heading("Questions, answered from the bank")
-            else:
+            if asked:
                 say()
+            else:
+                heading("Questions, answered from the bank")
             asked = True
-            _show_answered(scene, model)
+            say(("? ", "cyan"), scene.question.text)
+            show_answer(scene.text, scene.selected, scene.retrieved, model)
         elif isinstance(scene, UndoScene):
             heading("One operation is undone")
-            show_operation(change_record(scene.operation))
+            show_change(change_record(scene.operation))
             entry(("undo", "bold"), f"{plain(scene.operation.id)} is taken back")
 
 
-def _show_said(scene: Any) -> None:
-    say((f"{scene.turn.speaker}: ", "bold"), scene.turn.text)
-    for operation in scene.operations:
-        show_operation(operation)
-
-
-def _show_answered(scene: Any, model: str) -> None:
-    say(("? ", "cyan"), scene.question.text)
-    show_answer(scene.text, scene.selected, scene.retrieved, model)
-
-
-def _goodbye(db: str | None, model: str) -> None:
-    say()
-    if model == "rules":
-        say((f'"rules" is {BASELINE}: it reads English by word lists. A language model decides better:', FAINT))
-        say(("  memory-r1 demo --model provider:model", FAINT))
-    if db is None:
-        say(("  memory-r1 demo --db ./demo-memory    keeps the bank, to look around in it", FAINT))
-    else:
-        say((f"  memory-r1 history --db {db}", FAINT))
-
-
-def _as_data(scene: Scene) -> dict[str, Any]:
+def _scene_as_json(scene: Scene) -> dict[str, Any]:
+    """Return a scene for scripts."""
     from langgraph_memory_r1.demo import AnswerScene, BankScene, TurnScene
     from langgraph_memory_r1.state import change_record, turn_as_dict
 

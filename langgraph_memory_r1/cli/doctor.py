@@ -9,8 +9,8 @@ from typing import Any
 import typer
 
 from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Json
-from langgraph_memory_r1.cli.output import FAINT, as_json, counted, entry, heading, plain, say
-from langgraph_memory_r1.cli.store import owners
+from langgraph_memory_r1.cli.output import FAINT, counted, entry, heading, plain, print_json, say
+from langgraph_memory_r1.cli.store import list_owners
 from langgraph_memory_r1.errors import MemoryR1Error
 
 PACKAGES = ("langgraph-memory-r1", "langgraph", "langchain", "langchain-core", "lancedb", "pyarrow", "numpy", "typer")
@@ -33,53 +33,60 @@ def doctor(db: Db = DEFAULT_DB, as_data: Json = False, debug: Debug = False) -> 
 
     Says what is installed, what lies in the folder, and what to do about it.
     """
-    found: dict[str, dict[str, Any]] = {"software": _software(), "extras": _extras(), "folder": _folder(db)}
-    warnings = list(_warnings(found["folder"], db))
+    from importlib.util import find_spec
+
+    report: dict[str, dict[str, Any]] = {
+        "software": _versions(),
+        "extras": {extra: all(map(find_spec, modules)) for extra, modules in EXTRAS.items()},
+        "folder": _folder(db),
+    }
+    warnings = list(_warnings(report["folder"], db))
     if as_data:
-        as_json(found | {"warnings": warnings})
+        print_json(report | {"warnings": warnings})
     else:
-        _show(found, warnings)
-    if "error" in found["folder"]:
+        _show(report, warnings)
+    if "error" in report["folder"]:
         raise typer.Exit(1)
 
 
-def _software() -> dict[str, str]:
+def _versions() -> dict[str, str]:
+    """Return the versions of Python, the platform, and the packages that matter here."""
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
+    versions = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
-
-
-def _extras() -> dict[str, bool]:
-    from importlib.util import find_spec
-
-    return {extra: all(find_spec(module) is not None for module in modules) for extra, modules in EXTRAS.items()}
+            versions[package] = "not installed"
+    return versions
 
 
 def _folder(db: str) -> dict[str, Any]:
-    """Everything about a place; never makes one."""
+    """Return everything about a folder or URI, which is never made."""
+    from importlib.util import find_spec
+
     local = "://" not in db
-    found: dict[str, Any] = {"db": db, "exists": not local or Path(db).is_dir()}
+    facts: dict[str, Any] = {"db": db, "exists": not local or Path(db).is_dir()}
     if local:
-        found |= {"locks": _locks(), "disk": _disk(Path(db))}
-    if not found["exists"]:
-        return found
+        facts |= {"locks": find_spec("fcntl") is not None, "disk": _file_system(Path(db))}
+    if not facts["exists"]:
+        return facts
     if local:
-        found |= _on_disk(Path(db))
+        files = [path for path in Path(db).rglob("*") if path.is_file()]
+        facts["bytes"] = sum(path.stat().st_size for path in files)
+        facts["fragments"] = sum(path.suffix == ".lance" and path.parent.name == "data" for path in files)
+        facts["versions"] = sum(path.suffix == ".manifest" for path in files)
     try:
-        found |= _bank(db)
+        facts |= _contents(db)
     except (MemoryR1Error, OSError) as error:
-        found["error"] = str(error)
-    return found
+        facts["error"] = str(error)
+    return facts
 
 
-def _bank(db: str) -> dict[str, Any]:
+def _contents(db: str) -> dict[str, Any]:
+    """Return what a store says about itself, and how much is in it."""
     import json
 
     from langgraph_memory_r1.bank import MemoryBank
@@ -90,49 +97,35 @@ def _bank(db: str) -> dict[str, Any]:
         if not about:
             return {"format": None, "embedder": None, "owners": 0, "memories": 0, "operations": 0}
         embedder = json.loads(about.get("embedder", "{}"))
-        names = owners(store)
-        found = {
+        owners = list_owners(store)
+        facts = {
             "format": about.get("format"),
             "embedder": embedder.get("spec") or embedder.get("model"),
-            "owners": len(names),
+            "owners": len(owners),
         }
-        if len(names) > _MOST_COUNTED:
-            return found
-        banks = [MemoryBank(store, name) for name in names]
+        if len(owners) > _MOST_COUNTED:
+            return facts
+        banks = [MemoryBank(store, owner) for owner in owners]
         sizes = {"memories": sum(map(len, banks)), "largest": max(map(len, banks), default=0)}
-        return found | sizes | {"operations": sum(len(bank.history()) for bank in banks)}
+        return facts | sizes | {"operations": sum(len(bank.history()) for bank in banks)}
 
 
-def _on_disk(folder: Path) -> dict[str, Any]:
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return {
-        "bytes": sum(path.stat().st_size for path in files),
-        "fragments": sum(path.suffix == ".lance" and path.parent.name == "data" for path in files),
-        "versions": sum(path.suffix == ".manifest" for path in files),
-    }
-
-
-def _locks() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("fcntl") is not None
-
-
-def _disk(folder: Path) -> str | None:
-    """The kind of file system below a folder, where the system tells it."""
+def _file_system(folder: Path) -> str | None:
+    """Return the kind of file system below a folder, where the system says it."""
     mounts = Path("/proc/self/mounts")
     if not mounts.is_file():
         return None
-    here = folder.resolve()
+    path = folder.resolve()
     kinds = {}
     for line in mounts.read_text(errors="replace").splitlines():
-        _, place, kind, *_ = line.split(" ")
-        if here.is_relative_to(place.replace("\\040", " ")):
-            kinds[len(place)] = kind
-    return kinds[max(kinds)] if kinds else None
+        _, mount, kind, *_ = line.split(" ")
+        if path.is_relative_to(mount.replace("\\040", " ")):  # how the kernel writes a blank
+            kinds[len(mount)] = kind
+    return kinds[max(kinds)] if kinds else None  # of the longest mount point: the others are above it
 
 
 def _warnings(folder: dict[str, Any], db: str) -> Iterator[str]:
+    """Yield what could go wrong with a folder, each with what to do about it."""
     if not folder["exists"]:
         yield f"There are no memories in {db} yet; begin with: memory-r1 remember TEXT --db {db}"
     if folder.get("locks") is False:
@@ -147,27 +140,28 @@ def _warnings(folder: dict[str, Any], db: str) -> Iterator[str]:
         yield "Object stores have no locks between machines; one writer at a time is recommended."
 
 
-def _show(found: dict[str, dict[str, Any]], warnings: list[str]) -> None:
-    for name, value in found["software"].items():
-        entry((name, FAINT), str(value), width=20)
-    installed = [extra for extra, there in found["extras"].items() if there]
+def _show(report: dict[str, dict[str, Any]], warnings: list[str]) -> None:
+    """Print the report."""
+    for name, version in report["software"].items():
+        entry((name, FAINT), version, width=20)
+    installed = [extra for extra, there in report["extras"].items() if there]
     entry(("extras", FAINT), ", ".join(installed) or "none", width=20)
-    heading(f"{plain(found['folder']['db'])}")
-    for name, value in found["folder"].items():
+    folder = report["folder"]
+    heading(plain(folder["db"]))
+    for name, value in folder.items():
+        text = str(value)
+        if value is None:
+            text = "none"
+        elif isinstance(value, bool):
+            text = "yes" if value else "no"
+        elif name == "bytes":
+            text = f"{value / 1_000_000:,.1f} MB"
+        elif isinstance(value, int):
+            text = f"{value:,}"
         if name not in ("db", "error"):
-            entry((name, FAINT), _told(name, value), width=20)
-    if "error" in found["folder"]:
-        entry(("error", "bold red"), plain(found["folder"]["error"]), width=20)
+            entry((name, FAINT), text, width=20)
+    if "error" in folder:
+        entry(("error", "bold red"), plain(folder["error"]), width=20)
     heading(counted(len(warnings), "warning") if warnings else "No warnings.")
     for warning in warnings:
         say("  ", plain(warning))
-
-
-def _told(name: str, value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if name == "bytes":
-        return f"{value / 1_000_000:,.1f} MB"
-    return f"{value:,}" if isinstance(value, int) else str(value)

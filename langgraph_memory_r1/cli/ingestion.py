@@ -1,4 +1,4 @@
-"""Feeding turns to the memory graph, a few at a time: what was dealt with stays, and is passed over the next time."""
+"""Turns fed to the memory graph a few at a time: what was dealt with stays, and is passed over the next time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from langgraph_memory_r1.cli.output import COLOURS, FAINT, Part, entry, note, plain
 from langgraph_memory_r1.errors import MemoryR1Error
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 FAILURES_IN_A_ROW = 3
 """After so many the cause is not a single turn: a key is wrong, a server is down, a disk is full."""
 EVENTS = ("ADD", "UPDATE", "DELETE", "NOOP")
+MOST_SHOWN = 5
+"""Of failures and of broken entries."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
 
 
 @dataclass
@@ -34,14 +39,21 @@ class Tally:
     unreadable: int = 0
     """Replies of the model that could not be read, whether or not the second try could."""
     seconds: float = 0.0
+    interrupted: bool = False
+    """By Ctrl-C, before all turns were dealt with."""
 
     @property
     def rate(self) -> float:
         """Turns per second."""
         return self.turns / self.seconds if self.seconds else 0.0
 
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the command."""
+        return INTERRUPTED if self.interrupted else int(bool(self.failures))
+
     def as_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """Return what `--json` says about the turns."""
         return {
             "turns": self.turns,
             "known": self.known,
@@ -53,67 +65,79 @@ class Tally:
             "turns_per_second": round(self.rate, 1),
         }
 
+    def show_failures(self) -> None:
+        """Print the first failures."""
+        for reason in self.failures[:MOST_SHOWN]:
+            entry(("ERROR", COLOURS["ERROR"]), plain(reason))
+
+    def show_operations(self) -> None:
+        """Print how many operations of each kind there were."""
+        parts: list[Part] = []
+        for event in EVENTS:
+            parts += [(event, COLOURS[event]), f" {self.operations[event]:,}  "]
+        summary_line("operations", *parts)
+
+    def note_unfinished(self) -> None:
+        """Say so where something is left to do."""
+        if self.interrupted or self.failures:
+            why = "Interrupted" if self.interrupted else "Not everything was remembered"
+            note(f"{why}; what is remembered stays, and the same command goes on from there.")
+
+
+def summary_line(label: str, *parts: Part) -> None:
+    """Print one line of a summary."""
+    entry((label, FAINT), *parts, width=12)
+
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class IngestStep:
     """Some turns that were dealt with, or passed over."""
 
     turns: tuple[Turn, ...]
     operations: tuple[dict[str, Any], ...] = ()
 
 
-def ingest(bank: MemoryBank, graph: MemoryGraph, turns: Sequence[Turn], tally: Tally) -> Iterator[Step]:
+def ingest(bank: MemoryBank, graph: MemoryGraph, turns: Sequence[Turn], tally: Tally) -> Iterator[IngestStep]:
     """Feed turns to the graph, session by session; the tally is up to date at every step.
 
     Raises:
-        MemoryR1Error: several steps in a row failed.
+        MemoryR1Error: Several steps in a row failed.
     """
-    known = bank.seen()
-    in_a_row = 0
-    for group in _groups(turns):
+    from langgraph_memory_r1.batches import Limits
+
+    limits, seen = Limits(), bank.seen()
+    failures_in_a_row = 0
+    for batch in _batches(turns, limits.batch_turns):
         start = time.perf_counter()
-        new = tuple(turn for turn in group if not _is_known(turn, known))
-        operations = _remember(graph, new, tally) if new else ()
+        # Of a turn too long for one call some pieces may be missing yet; the graph knows which.
+        new = tuple(turn for turn in batch if turn.id not in seen or len(turn.text) > limits.batch_chars)
+        state: Any = {"memory_ops": (), "usage": {"unreadable": 0}}
+        chunk: Any
+        for mode, chunk in graph.stream({"turns": new}, stream_mode=["custom", "values"]) if new else ():
+            if mode == "values":
+                state = chunk
+            elif chunk["event"] == "facts":
+                tally.facts += len(chunk["facts"])
+        operations = tuple(state["memory_ops"])
         failed = [operation["reason"] for operation in operations if operation["event"] == "ERROR"]
-        in_a_row = in_a_row + 1 if failed else in_a_row if not new else 0
+        if new:  # what was passed over says nothing about whether the cause is gone
+            failures_in_a_row = failures_in_a_row + 1 if failed else 0
+        tally.operations.update(operation["event"] for operation in operations)
+        tally.unreadable += state["usage"]["unreadable"]
         tally.failures += failed
         tally.turns += 0 if failed else len(new)
-        tally.known += len(group) - len(new)
+        tally.known += len(batch) - len(new)
         tally.seconds += time.perf_counter() - start
-        yield Step(group, operations)
-        if in_a_row == FAILURES_IN_A_ROW:
+        yield IngestStep(batch, operations)
+        if failures_in_a_row == FAILURES_IN_A_ROW:
             raise MemoryR1Error(
-                f"Stopped after {in_a_row} failures in a row: {failed[-1]}. What is remembered stays; the same command "
-                "goes on from there."
+                f"Stopped after {failures_in_a_row} failures in a row: {failed[-1]}. What is remembered stays; the "
+                "same command goes on from there."
             )
 
 
-def _remember(graph: MemoryGraph, turns: tuple[Turn, ...], tally: Tally) -> tuple[dict[str, Any], ...]:
-    state: Any = None
-    told: Any
-    for mode, told in graph.stream({"turns": turns}, stream_mode=["custom", "values"]):
-        if mode == "values":
-            state = told
-        elif told["event"] == "facts":
-            tally.facts += len(told["facts"])
-    operations = tuple(state["memory_ops"])
-    tally.operations.update(operation["event"] for operation in operations)
-    tally.unreadable += state["usage"]["unreadable"]
-    return operations
-
-
-def _groups(turns: Sequence[Turn]) -> Iterator[tuple[Turn, ...]]:
-    """Turns of one session, no more than one model call looks at."""
-    from langgraph_memory_r1.batches import Limits
-
-    size = Limits().batch_turns
-    for _, session in groupby(turns, key=lambda turn: turn.session):
-        held = tuple(session)
-        yield from (held[start : start + size] for start in range(0, len(held), size))
-
-
-def _is_known(turn: Turn, known: set[str]) -> bool:
-    """Of a turn too long for one call some pieces may be missing yet; the graph knows which."""
-    from langgraph_memory_r1.batches import Limits
-
-    return turn.id in known and len(turn.text) <= Limits().batch_chars
+def _batches(turns: Sequence[Turn], size: int) -> Iterator[tuple[Turn, ...]]:
+    """Yield turns of one session, no more than one model call looks at."""
+    for _, group in groupby(turns, key=lambda turn: turn.session):
+        session = tuple(group)
+        yield from (session[start : start + size] for start in range(0, len(session), size))

@@ -24,7 +24,7 @@ _STDIN = "stdin"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Input:
     """What the first argument of `remember` and `ask` stands for."""
 
     text: str | None = None
@@ -34,83 +34,85 @@ class Source:
     name: str = "text"
 
 
-def find(argument: str | None, wanted: Format, scratch: str) -> Source:
-    """A file where there is one, standard input for "-", else the words themselves.
+def find_input(argument: str | None, file_format: Format, scratch: str) -> Input:
+    """Find a file where there is one, standard input for "-", else the words themselves.
 
     Args:
         argument: What was given; None reads standard input if something is piped into it.
-        wanted: `--format`.
+        file_format: `--format`.
         scratch: Where standard input may lie while it is read.
 
     Raises:
-        InputError: nothing was given, or the name of a file that is not there.
+        InputError: Nothing was given, or the name of a file that is not there.
     """
     if argument == "-" or (argument is None and not sys.stdin.isatty()):
         path = Path(scratch) / _STDIN
         path.write_bytes(sys.stdin.buffer.read())
-        return Source(path=path, format=_format(path, wanted), name=_STDIN)
+        return Input(path=path, format=_format(path, file_format), name=_STDIN)
     if argument is None:
         raise InputError("Nothing was given; name a file, put the words in quotes, or pipe them in.")
-    if _is_file(argument):
-        return Source(path=Path(argument), format=_format(Path(argument), wanted), name=Path(argument).name)
-    if wanted in (Format.jsonl, Format.locomo) or _LOOKS_LIKE_A_FILE.fullmatch(argument):
+    try:
+        exists = Path(argument).is_file()
+    except (OSError, ValueError):  # words, too long or too odd for a file's name
+        exists = False
+    if exists:
+        return Input(path=Path(argument), format=_format(Path(argument), file_format), name=Path(argument).name)
+    if file_format in (Format.jsonl, Format.locomo) or _LOOKS_LIKE_A_FILE.fullmatch(argument):
         raise InputError(f"There is no file {argument}; check the name, or put a sentence in quotes.")
     if not argument.strip():
         raise InputError("The text is empty; put some words in quotes.")
-    return Source(text=argument)
+    return Input(text=argument)
 
 
-def conversations(
-    source: Source, chosen: Sequence[str], *, strict: bool = False, speaker: str = "user", at: datetime | None = None
+def read_conversations(
+    source: Input, chosen: Sequence[str], *, strict: bool = False, speaker: str = "user", at: datetime | None = None
 ) -> list[Conversation]:
-    """The conversations of a source, their turns with ids that no other conversation has.
+    """Read the conversations of an input, their turns with ids that no other conversation has.
 
     Raises:
-        InputError: it cannot be read, or a chosen conversation is not in it.
+        InputError: It cannot be read, or a chosen conversation is not in it.
     """
     from langgraph_memory_r1.schemas import Conversation
+    from langgraph_memory_r1.turns import with_ids
 
     at = at or datetime.now(UTC)
     if source.path is None:
-        return [Conversation("text", tuple(_said([source.text or ""], speaker, at, again=True)))]
+        return [Conversation("text", tuple(_turns([source.text or ""], speaker, at, new_each_time=True)))]
     if source.format is Format.text:
-        turns = _said(_lines(source.path), speaker, at, again=source.name == _STDIN)
+        turns = _turns(_lines(source.path), speaker, at, new_each_time=source.name == _STDIN)
         return [Conversation(source.path.stem, tuple(turns))]
-    found = _read(source.path, source.format, strict)
-    return [_identified(conversation) for conversation in _chosen(found, chosen, source.name)]
+    # Ids are unique in their conversation only ("D1:3", "1"); a bank that holds several needs more than that.
+    return [
+        replace(each, turns=tuple(replace(turn, id=f"{each.id}/{turn.id}") for turn in with_ids(each.turns)))
+        for each in _chosen(source, chosen, strict)
+    ]
 
 
-def questions(source: Source, chosen: Sequence[str]) -> list[Conversation]:
-    """The questions of a source as conversations that hold nothing else.
+def read_questions(source: Input, chosen: Sequence[str]) -> list[Conversation]:
+    """Read the questions of an input as conversations that hold nothing else.
 
     Raises:
-        InputError: it cannot be read, or there is no question in it.
+        InputError: It cannot be read, or there is no question in it.
     """
     from langgraph_memory_r1.schemas import Conversation, Question
 
     if source.path is None:
         return [Conversation("text", (), (Question((source.text or "").strip()),))]
     if source.format is Format.text:
-        asked = tuple(Question(line) for line in _lines(source.path))
-        found = [Conversation(source.path.stem, (), asked)]
+        questions = tuple(Question(line) for line in _lines(source.path))
+        conversations = [Conversation(source.path.stem, (), questions)]
     else:
-        found = _chosen(_read(source.path, source.format, strict=False), chosen, source.name)
-    kept = [replace(conversation, turns=()) for conversation in found if conversation.questions]
-    if not kept:
+        conversations = _chosen(source, chosen, strict=False)
+    asking = [replace(conversation, turns=()) for conversation in conversations if conversation.questions]
+    if not asking:
         raise InputError(f"There is no question in {source.name}; give one a line, or conversations with questions.")
-    return kept
+    return asking
 
 
-def _is_file(argument: str) -> bool:
-    try:
-        return Path(argument).is_file()
-    except (OSError, ValueError):  # words, too long or too odd for a file's name
-        return False
-
-
-def _format(path: Path, wanted: Format) -> Format:
-    if wanted is not Format.auto:
-        return wanted
+def _format(path: Path, file_format: Format) -> Format:
+    """Return what `--format` says, or how the file begins."""
+    if file_format is not Format.auto:
+        return file_format
     with path.open("rb") as file:
         head = file.read(_HEAD).removeprefix(b"\xef\xbb\xbf").lstrip()
     if head.startswith(b'{"format": "langgraph-memory-r1/bank"'):
@@ -123,49 +125,42 @@ def _format(path: Path, wanted: Format) -> Format:
 
 
 def _lines(path: Path) -> list[str]:
-    """Lines that are not blank; bytes that are no text are replaced."""
+    """Return the lines that are not blank; bytes that are no text are replaced."""
     text = path.read_text(encoding="utf-8-sig", errors="replace")
     return [line.strip() for line in text.split("\n") if line.strip()]
 
 
-def _said(lines: Sequence[str], speaker: str, at: datetime, *, again: bool) -> list[Turn]:
-    """A turn for each line; where every line of several begins with a name, that is its speaker.
+def _turns(lines: Sequence[str], speaker: str, at: datetime, *, new_each_time: bool) -> list[Turn]:
+    """Return a turn for each line; where every line of several begins with a name, that is its speaker.
 
-    A file that is read again brings the same ids, whenever that is; what is typed or piped in is said anew each time.
+    A file that is read again brings the same ids, whenever that is; what is typed or piped in is new each time.
     """
     from langgraph_memory_r1.schemas import Turn
     from langgraph_memory_r1.turns import with_ids
 
-    named = [_NAMED_LINE.fullmatch(line) for line in lines]
-    pairs = [(found[1], found[2]) for found in named if found]
+    matches = [_NAMED_LINE.fullmatch(line) for line in lines]
+    pairs = [(match[1], match[2]) for match in matches if match]
     if len(pairs) < max(len(lines), 2):
         pairs = [(speaker, line) for line in lines]
-    turns = [Turn(who, text, at if again else None) for who, text in pairs]
+    # An id is made of what a turn holds; with its time in it, the same words at another time are another turn.
+    turns = [Turn(name, text, at if new_each_time else None) for name, text in pairs]
     return [replace(turn, at=at) for turn in with_ids(turns)]
 
 
-def _read(path: Path, kind: Format, strict: bool) -> list[Conversation]:
-    if kind is Format.locomo:
+def _chosen(source: Input, chosen: Sequence[str], strict: bool) -> list[Conversation]:
+    """Read a file's conversations, all or those with the chosen ids."""
+    assert source.path is not None
+    if source.format is Format.locomo:
         from langgraph_memory_r1.evals.locomo import load
 
-        return load(path)
-    from langgraph_memory_r1.conversations import read_conversations
+        conversations = load(source.path)
+    else:
+        from langgraph_memory_r1.conversations import read_conversations as read
 
-    return list(read_conversations(path, strict, on_skip=lambda error: note(f"Skipped: {plain(str(error))}")))
-
-
-def _chosen(found: Sequence[Conversation], chosen: Sequence[str], name: str) -> list[Conversation]:
-    there = {conversation.id: conversation for conversation in found}
-    missing = [wanted for wanted in chosen if wanted not in there]
-    if missing or not found:
-        held = ", ".join(there) or "none"
-        raise InputError(f"{name} has no conversation {missing[0] if missing else ''}; it holds: {held}.")
-    return [there[wanted] for wanted in dict.fromkeys(chosen)] if chosen else list(found)
-
-
-def _identified(conversation: Conversation) -> Conversation:
-    """Ids are unique in their conversation only ("D1:3", "1"); a bank that holds several needs more than that."""
-    from langgraph_memory_r1.turns import with_ids
-
-    turns = tuple(replace(turn, id=f"{conversation.id}/{turn.id}") for turn in with_ids(conversation.turns))
-    return replace(conversation, turns=turns)
+        conversations = list(read(source.path, strict, on_skip=lambda error: note(f"Skipped: {plain(str(error))}")))
+    by_id = {conversation.id: conversation for conversation in conversations}
+    missing = [conversation_id for conversation_id in chosen if conversation_id not in by_id]
+    if missing or not conversations:
+        listed = ", ".join(by_id) or "none"
+        raise InputError(f"{source.name} has no conversation {missing[0] if missing else ''}; it holds: {listed}.")
+    return [by_id[conversation_id] for conversation_id in dict.fromkeys(chosen)] if chosen else conversations

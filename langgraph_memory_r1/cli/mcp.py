@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Embedder, Model, User
-from langgraph_memory_r1.cli.store import DEFAULT_USER, named, opened
+from langgraph_memory_r1.cli.store import checked_user, open_store
 
 
 def mcp(
@@ -23,6 +23,6 @@ def mcp(
     from langgraph_memory_r1.models import load_chat_model
 
     chat_model = load_chat_model(model)
-    name = DEFAULT_USER if user is None else named(user)
-    with opened(db, embedder) as store:
-        create_mcp_server(MemoryBank(store, name), name, model=chat_model, debug=debug).run("stdio")
+    owner = checked_user(user)
+    with open_store(db, embedder) as store:
+        create_mcp_server(MemoryBank(store, owner), owner, model=chat_model, debug=debug).run("stdio")

@@ -1,27 +1,19 @@
-"""`memory-r1 memories`, `history`, `undo` and `forget`: looking into a bank, and taking things back."""
+"""`memory-r1 memories`, `history`, `undo`, `forget` and `reembed`: a bank looked into, and what is in it changed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Embedder, Json, User, Yes
-from langgraph_memory_r1.cli.output import FAINT, as_json, columns, counted, is_terminal, note, plain, say
-from langgraph_memory_r1.cli.store import bank_of
-from langgraph_memory_r1.cli.views import (
-    by,
-    day,
-    memory_as_json,
-    minute,
-    show_operation,
-    source_of,
-)
+from langgraph_memory_r1.cli.output import FAINT, columns, counted, is_terminal, note, plain, print_json, say
+from langgraph_memory_r1.cli.progress import progress
+from langgraph_memory_r1.cli.store import DEFAULT_USER, index_config, open_bank, require_folder
+from langgraph_memory_r1.cli.views import day, memory_as_json, show_change, show_history_entry, sources
 from langgraph_memory_r1.errors import InputError
 
-if TYPE_CHECKING:
-    from langgraph_memory_r1.bank import MemoryBank
-    from langgraph_memory_r1.schemas import Change, Memory
+_PERCENT = 100
 
 Limit = Annotated[int, typer.Option("--limit", min=0, help="At most so many, the newest; 0 shows all.")]
 
@@ -39,20 +31,24 @@ def memories(
 
     In the order in which they were said; a search shows the best first.
     """
-    with bank_of(db, user, embedder) as (bank, name):
+    with open_bank(db, user, embedder) as (bank, owner):
         total = len(bank)
         if query is not None:
-            found = [hit.memory for hit in bank.search(query, k=limit or max(total, 1))]
+            shown = [hit.memory for hit in bank.search(query, k=limit or max(total, 1))]
         else:
-            found = bank.all()[-limit:]
+            shown = bank.all()[-limit:]
     if as_data:
-        as_json([memory_as_json(memory) for memory in found])
+        print_json([memory_as_json(memory) for memory in shown])
     else:
-        _show_memories(found)
-    if not found:
-        note(f"Nothing is remembered of {plain(name)!r}{' that fits' if total else ''}.")
-    elif query is None and len(found) < total:
-        note(f"The newest {len(found):,} of {total:,}; --limit 0 shows all.")
+        rows = [
+            ((memory.id, FAINT), (day(memory.at), FAINT), plain(memory.text), sources(memory.source))
+            for memory in shown
+        ]
+        columns(rows, titles=("id", "said", "memory", "from"))
+    if not shown:
+        note(f"Nothing is remembered of {plain(owner)!r}{' that fits' if total else ''}.")
+    elif query is None and len(shown) < total:
+        note(f"The newest {len(shown):,} of {total:,}; --limit 0 shows all.")
 
 
 def history(
@@ -72,18 +68,18 @@ def history(
     """
     from langgraph_memory_r1.state import change_record
 
-    with bank_of(db, user) as (bank, name):
+    with open_bank(db, user) as (bank, owner):
         changes = bank.history(memory_id)
     if memory_id is not None and not changes:
         raise InputError(f"There is no memory {plain(memory_id)!r}; `memory-r1 memories` lists their ids.")
     shown = changes[-limit:]
     if as_data:
-        as_json([change_record(change) for change in shown])
+        print_json([change_record(change) for change in shown])
         return
     for change in shown:
-        show_change(change)
+        show_history_entry(change)
     if not changes:
-        note(f"There is no history of {plain(name)!r} yet.")
+        note(f"There is no history of {plain(owner)!r} yet.")
     elif len(shown) < len(changes):
         note(f"The newest {len(shown):,} of {counted(len(changes), 'operation')}; --limit 0 shows all.")
 
@@ -105,13 +101,13 @@ def undo(
     """
     from langgraph_memory_r1.state import change_record
 
-    with bank_of(db, user, embedder) as (bank, _):
+    with open_bank(db, user, embedder) as (bank, _):
         change = bank.undo(op_id)
     if as_data:
-        as_json(change_record(change))
+        print_json(change_record(change))
         return
     say(("undone", "bold"), f"  {plain(change.undoes or '')}")
-    show_operation(change_record(change))
+    show_change(change_record(change))
 
 
 def forget(
@@ -125,35 +121,40 @@ def forget(
     Memories, history, old versions and files. To take back a single operation use `undo`; to forget one thing,
     say so: memory-r1 remember "Forget that ..."
     """
-    with bank_of(db, user) as (bank, name):
-        if yes and user is None and name != "default":
-            raise InputError(f"With --yes the owner has to be named: --user {plain(name)!r}.")
-        if not yes:
-            _confirm(bank, name, db)
+    with open_bank(db, user) as (bank, owner):
+        if yes and user is None and owner != DEFAULT_USER:
+            raise InputError(f"With --yes the owner has to be named: --user {plain(owner)!r}.")
+        what = f"{counted(len(bank), 'memory', 'memories')} and {counted(len(bank.history()), 'operation')}"
+        if not yes and not is_terminal():
+            raise InputError(f"This removes {what} of {plain(owner)!r} from {db} for good; say so with --yes.")
+        if not yes and not typer.confirm(f"Remove {what} of {plain(owner)!r} from {db} for good?", err=True):
+            raise typer.Exit(1)
         count = bank.forget()
-    say(f"Forgotten: {counted(count, 'memory', 'memories')} of {plain(name)!r}, and their history.")
+    say(f"Forgotten: {counted(count, 'memory', 'memories')} of {plain(owner)!r}, and their history.")
 
 
-def _confirm(bank: MemoryBank, name: str, db: str) -> None:
-    what = f"{counted(len(bank), 'memory', 'memories')} and {counted(len(bank.history()), 'operation')}"
-    if not is_terminal():
-        raise InputError(f"This removes {what} of {plain(name)!r} from {db} for good; say so with --yes.")
-    if not typer.confirm(f"Remove {what} of {plain(name)!r} from {db} for good?", err=True):
-        raise typer.Exit(1)
+def reembed(
+    db: Db = DEFAULT_DB,
+    embedder: Annotated[
+        str, typer.Option("--embedder", metavar="SPEC", help="none, hash, minilm or provider:model.")
+    ] = "none",
+    debug: Debug = False,
+) -> None:
+    """Change the embedding model of a folder.
 
+    Embeds everything anew, for all owners. Nothing else should write to the folder meanwhile.
+    """
+    from langgraph_memory_r1.store import LanceDBStore
 
-def _show_memories(found: list[Memory]) -> None:
-    rows = [
-        ((memory.id, FAINT), (day(memory.at), FAINT), plain(memory.text), source_of(memory.source)) for memory in found
-    ]
-    columns(rows, titles=("id", "said", "memory", "from"))
+    require_folder(db)
+    index = index_config(embedder)
+    with progress(_PERCENT, "%") as advance:
+        reached = 0
 
+        def on_progress(count: int, total: int) -> None:
+            nonlocal reached
+            advance(_PERCENT * count // total - reached, embedder)
+            reached = _PERCENT * count // total
 
-def show_change(change: Change) -> None:
-    """One line of the history: which operation, when, by whom, from where, and what it did."""
-    from langgraph_memory_r1.state import change_record
-
-    head = [(plain(change.id), "bold"), (f"  {minute(change.at)}  {by(change.model)}", FAINT)]
-    taken_back = f"  takes back {change.undoes}" if change.undoes else ""
-    say(*head, (taken_back, FAINT), "  ", source_of(change.source))
-    show_operation(change_record(change))
+        count = LanceDBStore.reembed(db, index, on_progress)
+    say(f"{counted(count, 'item')} in {db} embedded by {embedder}." if index else f"{db} holds no vectors any more.")

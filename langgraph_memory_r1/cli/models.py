@@ -1,4 +1,4 @@
-"""`--model` and `--trained`: who plays the roles of a command's graph."""
+"""`--model`, `--trained` and `--traces`: which models play the roles of a command's graph, and what records them."""
 
 from __future__ import annotations
 
@@ -12,52 +12,66 @@ from langgraph_memory_r1.errors import InputError
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
+    from langgraph_memory_r1.bank import MemoryBank
+    from langgraph_memory_r1.flow import OnError
+    from langgraph_memory_r1.graph import MemoryGraph
     from langgraph_memory_r1.prompts import Role
+    from langgraph_memory_r1.traces import TraceRecorder
 
 RULES = "rules"
 _SERVED = re.compile(r"vllm:.*@(?P<url>https?://.+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Cast:
-    """Who plays the roles of a graph, and how."""
+class RoleModels:
+    """The models that play the roles of a graph, and how they play them."""
 
     settings: dict[str, Any]
-    """For `create_memory_graph`."""
+    """Keyword arguments of `create_memory_graph`."""
     manager: str
-    """Its name, as it is shown."""
+    """The manager's name, as it is shown."""
     answerer: str
 
+    def graph(
+        self, bank: MemoryBank, recorder: TraceRecorder | None, thread: str, on_error: OnError = "raise"
+    ) -> MemoryGraph:
+        """Return the memory graph of a bank, its decisions recorded under a thread if there is a recorder."""
+        from langgraph_memory_r1.graph import create_memory_graph
 
-def cast(model: str, trained: str | None) -> Cast:
-    """One model for all roles, or what a run of `memory-r1 train` has trained, with the prompts that it was trained on.
+        graph = create_memory_graph(bank, on_error=on_error, **self.settings)
+        if recorder is None:
+            return graph
+        return graph.with_config(callbacks=[recorder], metadata={"thread_id": thread})
+
+
+def load_role_models(model: str, trained: str | None) -> RoleModels:
+    """Load one model for all roles, or what a run of `memory-r1 train` has trained, with the prompts of its training.
 
     Args:
         model: As `--model` says it; with `trained` where its base is: `hf:` or `vllm:`, or `rules` for "as trained".
         trained: The output folder of the run.
 
     Raises:
-        InputError: The folder holds no finished run, or the model cannot wear adapters.
+        InputError: The folder holds no finished run, or the model takes no adapters.
     """
     from langgraph_memory_r1.batches import Limits
     from langgraph_memory_r1.models import load_chat_model, model_name
 
     if trained is None:
         loaded = load_chat_model(model)
-        return Cast({"model": loaded}, model_name(loaded), model_name(loaded))
-    told = recipe_of(Path(trained))
-    base = f"hf:{told['base']}" if model == RULES else model
-    manager, answerer = (_player(base, told, Path(trained), role) for role in ("manage", "answer"))
-    settings = {name: told[name] for name in ("extractor", "style", "related_k")} | {"k": told["top_k"]}
-    limits = Limits.as_trained(told["train"]["source"])
-    return Cast(
-        {**settings, "manager": manager, "answerer": answerer, "limits": limits},
-        model_name(manager), model_name(answerer),
-    )  # fmt: skip
+        return RoleModels({"model": loaded}, model_name(loaded), model_name(loaded))
+    run = Path(trained)
+    recipe = read_run_recipe(run)
+    base = f"hf:{recipe['base']}" if model == RULES else model
+    manager, answerer = (_load_role(base, recipe, run, role) for role in ("manage", "answer"))
+    settings: dict[str, Any] = {name: recipe[name] for name in ("extractor", "style", "related_k")}
+    settings |= {"k": recipe["top_k"], "limits": Limits.as_trained(recipe["train"]["source"])}
+    settings |= {"manager": manager, "answerer": answerer}
+    return RoleModels(settings, model_name(manager), model_name(answerer))
 
 
-def recipe_of(run: Path) -> dict[str, Any]:
-    """The recipe that a run has carried out.
+def read_run_recipe(run: Path) -> dict[str, Any]:
+    """Read the recipe that a run has carried out.
 
     Raises:
         InputError: The folder holds no run, or one that has trained nothing to its end.
@@ -65,35 +79,38 @@ def recipe_of(run: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        told = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
+        recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{run} is no run of `memory-r1 train`; give --trained its output folder.") from error
     if not (run / "adapters").is_dir():
         raise InputError(f"{run} has trained nothing to its end yet; run memory-r1 train again, it goes on.")
-    return dict(told)
+    return dict(recipe)
 
 
-def _player(base: str, told: dict[str, Any], run: Path, role: Role) -> BaseChatModel:
-    """The base with the role's adapter; without one where the run did not train the role."""
+def _load_role(base: str, recipe: dict[str, Any], run: Path, role: Role) -> BaseChatModel:
+    """Load the base with the role's adapter; without one where the run did not train the role."""
     from langgraph_memory_r1.models import load_chat_model
 
-    folder: Path | None = run / "adapters" / role
-    if folder is not None and not folder.is_dir():
-        folder = None
-    how: dict[str, Any] = {"role": role, "max_tokens": told["max_tokens"]}
-    if told["lora"] is None and folder is not None:
-        return load_chat_model(_whole(base, folder), **how)
-    if served := _SERVED.fullmatch(base):
-        spec = f"vllm:{role}@{served['url']}" if folder else base
-        return load_chat_model(spec, adapter=folder, temperature=0, **how)
+    adapter = run / "adapters" / role
+    folder = adapter if adapter.is_dir() else None
+    options: dict[str, Any] = {"role": role, "max_tokens": recipe["max_tokens"]}
+    if recipe["lora"] is None and folder is not None:
+        if not base.startswith("hf:"):
+            raise InputError(f"This run trained whole models, not adapters; {folder} is one, so leave --model out.")
+        return load_chat_model(f"hf:{folder}", **options)
+    if server := _SERVED.fullmatch(base):
+        spec = f"vllm:{role}@{server['url']}" if folder else base
+        return load_chat_model(spec, adapter=folder, temperature=0, **options)
     if not base.startswith("hf:"):
+        trained = recipe["base"]
         raise InputError(
-            f"{base!r} takes no adapters; give --model hf:{told['base']} or vllm:{told['base']}@URL, or leave it out."
+            f"{base!r} takes no adapters; give --model hf:{trained} or vllm:{trained}@URL, or leave it out."
         )
-    return load_chat_model(base, adapter=folder, **how)
+    return load_chat_model(base, adapter=folder, **options)
 
 
-def _whole(base: str, folder: Path) -> str:
-    if not base.startswith("hf:"):
-        raise InputError(f"This run trained whole models, not adapters; {folder} is one, so leave --model out.")
-    return f"hf:{folder}"
+def open_recorder(traces: str | None) -> TraceRecorder | None:
+    """Return the recorder of a folder; None where nothing is to be recorded."""
+    from langgraph_memory_r1.traces import TraceRecorder
+
+    return None if traces is None else TraceRecorder(traces)

@@ -20,8 +20,8 @@ class Format(StrEnum):
     locomo = "locomo"
 
 
-def place(db: str | None) -> str | None:
-    """A folder or URI as it was given, with "~" resolved; refuses a blank one."""
+def expand_user(db: str | None) -> str | None:
+    """Return a folder or URI with its "~" resolved; refuse a blank one."""
     if db is not None and not db.strip():
         raise typer.BadParameter("it is blank; name a folder, or leave it out")
     return db and os.path.expanduser(db)
@@ -33,7 +33,7 @@ Db: TypeAlias = Annotated[
         "--db",
         envvar="MEMORY_R1_DB",
         metavar="DIR",
-        callback=place,
+        callback=expand_user,
         help="Folder or URI where the memories are kept.",
     ),
 ]
@@ -64,7 +64,7 @@ Record: TypeAlias = Annotated[
         "--traces",
         envvar="MEMORY_R1_TRACES",
         metavar="DIR",
-        callback=place,
+        callback=expand_user,
         help="Record every decision there, for `memory-r1 traces` and for training.",
     ),
 ]
@@ -73,7 +73,7 @@ Trained: TypeAlias = Annotated[
     typer.Option(
         "--trained",
         metavar="RUN",
-        callback=place,
+        callback=expand_user,
         help="Output folder of `memory-r1 train`: its base and adapters decide and answer. --model says where the "
         "base is, if not where it was trained: hf:NAME, or vllm:NAME@URL with the adapters `manage` and `answer`.",
     ),

@@ -22,28 +22,28 @@ COLOURS = {"ADD": "green", "UPDATE": "yellow", "DELETE": "red", "NOOP": "dim", "
 FAINT = "dim"
 BASELINE = "the no-model baseline"
 
-_UNSAFE = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff"
-_CONTROL = re.compile(f"[{_UNSAFE}]")
+# What moves a cursor, changes the direction of writing or shows nothing at all, and halves of surrogate pairs.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _NARROW = 60
 """Fewer columns than that hold no table."""
 _SPACE = re.compile(r"\s+")
 
 
 def plain(text: str) -> str:
-    """Text as it may reach a terminal: one line, control and direction characters as escapes."""
-    return _CONTROL.sub(_escape, _SPACE.sub(" ", text)).strip()
+    """Return text as it may reach a terminal: one line, control and direction characters as escapes."""
+    return _UNSAFE.sub(_escape, _SPACE.sub(" ", text)).strip()
 
 
 @cache
 def console(stderr: bool = False) -> Console:
-    """The terminal, or what stands in its place."""
+    """Return the terminal, or what stands in its place."""
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def styled(*parts: Part) -> Text:
-    """Parts as one line; what is not safe to print becomes visible."""
+    """Join parts to one line; what is not safe to print becomes visible."""
     from rich.text import Text
 
     line = Text()
@@ -52,7 +52,7 @@ def styled(*parts: Part) -> Text:
             line.append_text(part)
         else:
             text, style = (part, "") if isinstance(part, str) else part
-            line.append(_CONTROL.sub(_escape, text), style)
+            line.append(_UNSAFE.sub(_escape, text), style)
     return line
 
 
@@ -66,19 +66,19 @@ def note(*parts: Part) -> None:
     _print(styled(*parts), style=FAINT, stderr=True)
 
 
-def failure(sentence: str) -> None:
+def show_error(sentence: str) -> None:
     """Print what went wrong to standard error."""
     _print(styled(("Error: ", "bold red"), sentence), stderr=True)
 
 
 def heading(text: str) -> None:
-    """An empty line and a title."""
+    """Print an empty line and a title."""
     say()
     say((text, "bold"))
 
 
 def entry(label: Part, *parts: Part, width: int = 8, indent: int = 2) -> None:
-    """A label and a text beside it, which on a terminal wraps below itself."""
+    """Print a label and a text beside it, which on a terminal wraps below itself."""
     head, body = styled(label), styled(*parts)
     screen = console()
     if not screen.is_terminal:
@@ -96,7 +96,7 @@ def entry(label: Part, *parts: Part, width: int = 8, indent: int = 2) -> None:
 
 
 def columns(rows: Iterable[Sequence[Part]], *, titles: Sequence[str]) -> None:
-    """Records under titles on a terminal; separated by tabs in a pipe."""
+    """Print rows, on a terminal under titles, in a pipe with tabs between the cells and without titles."""
     from rich.text import Text
 
     screen = console()
@@ -115,41 +115,44 @@ def columns(rows: Iterable[Sequence[Part]], *, titles: Sequence[str]) -> None:
     screen.print(table)
 
 
-def as_json(value: Any, *, indent: int | None = 2) -> None:
+def print_json(value: Any, *, indent: int | None = 2) -> None:
     """Print a value as JSON, in readable Unicode but for what is not safe to print."""
     import json
 
     narrow = (sys.stdout.encoding or "").lower() not in ("utf-8", "utf8")  # cannot print all that JSON may hold
     text = json.dumps(value, ensure_ascii=narrow, indent=indent)
-    print(re.sub(r"[\x7f-\uffff]", _json_escape, text))
+    # JSON leaves DEL and all above it as it is; ESC and its like below are escaped already.
+    print(
+        re.sub(r"[\x7f-\uffff]", lambda match: f"\\u{ord(match[0]):04x}" if _UNSAFE.match(match[0]) else match[0], text)
+    )
 
 
-def changes_of(before: str, after: str) -> tuple[Text, Text]:
-    """Two wordings with the words that differ marked: gone in the one, new in the other."""
+def word_diff(before: str, after: str) -> tuple[Text, Text]:
+    """Return two wordings with the words that differ marked: removed from the one, added in the other."""
     from difflib import SequenceMatcher
 
     old, new = plain(before).split(" "), plain(after).split(" ")
-    gone, fresh = styled(), styled()
+    removed, added = styled(), styled()
     for tag, i, j, k, m in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        gone.append("".join(f"{word} " for word in old[i:j]), "" if tag == "equal" else "red")
-        fresh.append("".join(f"{word} " for word in new[k:m]), "" if tag == "equal" else "green")
-    gone.rstrip()
-    fresh.rstrip()
-    return gone, fresh
+        removed.append("".join(f"{word} " for word in old[i:j]), "" if tag == "equal" else "red")
+        added.append("".join(f"{word} " for word in new[k:m]), "" if tag == "equal" else "green")
+    removed.rstrip()
+    added.rstrip()
+    return removed, added
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
-    """A number with its noun: 1 memory, 2 memories."""
+    """Return a number with its noun: 1 memory, 2 memories."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def is_terminal() -> bool:
-    """Whether somebody is there to answer a question."""
+    """Return whether somebody is there to answer a question."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _print(line: Text, *, style: str = "", stderr: bool = False) -> None:
-    """One line; in a pipe as it is, without wrapping and with its tabs."""
+    """Print one line; in a pipe as it is, without wrapping and with its tabs."""
     screen = console(stderr)
     if screen.is_terminal:
         screen.print(line, style=style)
@@ -157,10 +160,6 @@ def _print(line: Text, *, style: str = "", stderr: bool = False) -> None:
         print(line.plain, file=sys.stderr if stderr else sys.stdout)
 
 
-def _escape(found: re.Match[str]) -> str:
-    code = ord(found[0])
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
-
-
-def _json_escape(found: re.Match[str]) -> str:
-    return f"\\u{ord(found[0]):04x}" if _CONTROL.match(found[0]) else found[0]

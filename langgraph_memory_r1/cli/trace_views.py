@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from langgraph_memory_r1.cli.output import BASELINE, COLOURS, FAINT, Part, counted, entry, note, plain, say
-from langgraph_memory_r1.cli.recording import short
-from langgraph_memory_r1.cli.views import minute, show_operation
+from langgraph_memory_r1.cli.output import COLOURS, FAINT, Part, counted, entry, note, plain, say
+from langgraph_memory_r1.cli.views import decided_by, minute, short_id, show_change
 from langgraph_memory_r1.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 LAST = "last"
 _SUBJECT = 60
 _MOST_NAMED = 5
+_FEEDBACK = ("gold", "score", "thumbs", "comment")
 
 
 @contextmanager
 def reading(path: str, strict: bool) -> Iterator[Iterator[Decision]]:
-    """The decisions of a folder or file; what had to be skipped is named and counted afterwards."""
+    """Yield the decisions of a folder or file; name and count afterwards what had to be skipped."""
     from langgraph_memory_r1.traces import read_traces
 
     skipped: list[InputError] = []
@@ -34,8 +35,8 @@ def reading(path: str, strict: bool) -> Iterator[Iterator[Decision]]:
         note(f"Skipped: {len(skipped) - _MOST_NAMED:,} more.")
 
 
-def decisions_of(path: str, run: str, strict: bool) -> tuple[str, list[Decision]]:
-    """The run with this id, or whose id begins or ends like this, and its decisions.
+def read_run(path: str, run: str, strict: bool) -> tuple[str, list[Decision]]:
+    """Read the run with this id, or whose id begins or ends like this, or the last: its whole id and its decisions.
 
     Raises:
         InputError: There is none, or several.
@@ -43,37 +44,35 @@ def decisions_of(path: str, run: str, strict: bool) -> tuple[str, list[Decision]
     from langgraph_memory_r1.traces.summary import summarize_runs
 
     with reading(path, strict) as decisions:
-        ids = [found.id for found in summarize_runs(decisions)]
-    fits = _fitting(ids, run.strip())
-    if len(fits) != 1:
-        count = "No run" if not fits else f"{len(fits):,} runs"
+        ids = [summary.id for summary in summarize_runs(decisions)]
+    sought = run.strip()
+    matching = [key for key in ids if sought and (key.startswith(sought) or key.endswith(sought))]
+    if sought == LAST:
+        matching = ids[-1:]
+    elif sought in matching:  # a whole id, with which others may begin or end
+        matching = [sought]
+    if len(matching) != 1:
+        count = "No run" if not matching else f"{len(matching):,} runs"
         raise InputError(f"{count} in {path} with the id {plain(run)!r}; `memory-r1 traces list` shows the ids.")
     with reading(path, strict=False) as decisions:
-        return fits[0], [decision for decision in decisions if decision.run_id == fits[0]]
+        return matching[0], [decision for decision in decisions if decision.run_id == matching[0]]
 
 
-def _fitting(ids: list[str], sought: str) -> list[str]:
-    if sought == LAST:
-        return ids[-1:]
-    fits = [key for key in ids if sought and (key.startswith(sought) or key.endswith(sought))]
-    return [key for key in fits if key == sought] or fits
-
-
-def row_of(run: RunSummary) -> list[Part]:
-    """A run as a row of the list."""
+def run_cells(run: RunSummary) -> list[Part]:
+    """Return a run as a row of the list."""
     return [
-        (short(run.id), "bold"),
+        (short_id(run.id), "bold"),
         (minute(run.at), FAINT),
         plain(run.thread or ""),
-        cut(run.subject),
+        first_words(run.subject),
         _counts(run.roles) + (f", {counted(run.errors, 'error')}" if run.errors else ""),
         ", ".join(f"{event} {count}" for event, count in run.operations.items()),
-        (", ".join(dict.fromkeys(said(told) for told in run.feedback)), "magenta"),
+        (", ".join(dict.fromkeys(map(summarize_feedback, run.feedback))), "magenta"),
     ]
 
 
 def run_as_json(run: RunSummary) -> dict[str, Any]:
-    """A run for scripts."""
+    """Return a run for scripts."""
     return {
         "run_id": run.id,
         "at": run.at.isoformat() if run.at else None,
@@ -84,22 +83,35 @@ def run_as_json(run: RunSummary) -> dict[str, Any]:
         "roles": dict(run.roles),
         "operations": dict(run.operations),
         "errors": run.errors,
-        "feedback": [feedback_as_json(told) for told in run.feedback],
+        "feedback": [
+            {name: getattr(feedback, name) for name in _FEEDBACK if getattr(feedback, name) is not None}
+            for feedback in run.feedback
+        ],
     }
 
 
-def feedback_as_json(told: Feedback) -> dict[str, Any]:
-    """Feedback for scripts."""
-    fields = {"gold": told.gold, "score": told.score, "thumbs": told.thumbs, "comment": told.comment}
-    return {key: value for key, value in fields.items() if value is not None}
-
-
 def show_decision(decision: Decision, full: bool) -> None:
-    """A decision: who was asked what, the reply, and what was done because of it."""
+    """Print a decision: who was asked what, the reply, and what was done because of it."""
     say()
-    say((decision.role or decision.node or "model", "bold"), (f"  {_about(decision)}", FAINT))
+    tokens, model = decision.input_tokens, decision.model
+    about = [
+        decided_by(model) if model else "",
+        f"adapter {decision.adapter}" if decision.adapter else "",
+        f"prompt {decision.prompt_version}, {decision.prompt_style}" if decision.prompt_version else "",
+        "" if tokens is None else f"{tokens:,} + {decision.output_tokens or 0:,} tokens",
+        "" if decision.ms is None else f"{decision.ms:,.0f} ms",
+    ]
+    line = plain(" · ".join(part for part in about if part))
+    say((decision.role or decision.node or "model", "bold"), (f"  {line}", FAINT))
     for message in decision.messages:
-        _show_message(message, full)
+        content = message["content"]
+        if not isinstance(content, str):
+            content = " ".join(part.get("text", f"[{part['type']}]") for part in content)
+        lines, style = content.splitlines() or [""], ""
+        if message["role"] == "system" and not full:
+            lines, style = [f"{len(content):,} characters of instructions (--full shows them)"], FAINT
+        for number, text in enumerate(lines):
+            entry((message["role"] if number == 0 else "", FAINT), (plain(text), style), width=11)
     if decision.error:
         entry(("error", COLOURS["ERROR"]), plain(decision.error), width=11)
         return
@@ -109,38 +121,41 @@ def show_decision(decision: Decision, full: bool) -> None:
     if decision.parse_error:
         entry(("unreadable", COLOURS["ERROR"]), plain(decision.parse_error), width=11)
     for operation in decision.operations:
-        show_operation(operation)
+        show_change(operation)
     if decision.answer is not None:
         entry(("answer", "bold"), plain(decision.answer), width=11)
 
 
-def said(told: Feedback) -> str:
-    """Feedback in a few words."""
+def summarize_feedback(feedback: Feedback) -> str:
+    """Return feedback in a few words."""
     parts = [
-        f"gold {told.gold!r}" if told.gold is not None else "",
-        f"score {told.score:g}" if told.score is not None else "",
-        f"thumbs {told.thumbs}" if told.thumbs else "",
-        told.comment or "",
+        f"gold {feedback.gold!r}" if feedback.gold is not None else "",
+        f"score {feedback.score:g}" if feedback.score is not None else "",
+        f"thumbs {feedback.thumbs}" if feedback.thumbs else "",
+        feedback.comment or "",
     ]
     return plain(", ".join(part for part in parts if part))
 
 
-def cut(text: str) -> str:
-    """The beginning of a text, on one line."""
+def first_words(text: str) -> str:
+    """Return the beginning of a text, on one line."""
     line = plain(text)
     return line if len(line) <= _SUBJECT else f"{line[: _SUBJECT - 1]}…"
 
 
 def stats_as_json(stats: TraceStats, size: int) -> dict[str, Any]:
-    """Counts for scripts."""
-    values = {name: getattr(stats, name) for name in type(stats).__dataclass_fields__}
-    told = {name: dict(value) if isinstance(value, Counter) else value for name, value in values.items()}
-    times = {"first": stats.first, "last": stats.last}
-    return {**told, **{name: at.isoformat() if at else None for name, at in times.items()}, "bytes": size}
+    """Return counts for scripts."""
+    fields = {name: getattr(stats, name) for name in type(stats).__dataclass_fields__}
+    for name, value in fields.items():
+        if isinstance(value, Counter):
+            fields[name] = dict(value)
+        elif isinstance(value, datetime):
+            fields[name] = value.isoformat()
+    return {**fields, "bytes": size}
 
 
 def stats_lines(stats: TraceStats, size: int) -> list[tuple[str, str]]:
-    """Counts for people."""
+    """Return counts for people: names and values, without those of nothing."""
     played, bad = sum(stats.prompts.values()), sum(stats.unreadable.values())
     runs, golds = counted(stats.runs, "run"), f"{stats.with_gold:,} with a gold answer"
     each = f", {size / stats.decisions / 1000:.1f} kB a decision" if stats.decisions else ""
@@ -150,7 +165,7 @@ def stats_lines(stats: TraceStats, size: int) -> list[tuple[str, str]]:
         ("decisions", f"{stats.decisions:,} in {runs}, {minute(stats.first)} to {minute(stats.last)}"),
         ("on disk", f"{size / 1000:,.0f} kB{each}"),
         ("roles", _counts(stats.roles)),
-        ("models", ", ".join(f"{_model(name)} {count:,}" for name, count in stats.models.most_common())),
+        ("models", ", ".join(f"{decided_by(name)} {count:,}" for name, count in stats.models.most_common())),
         ("adapters", _counts(stats.adapters)),
         ("prompts", ", ".join(f"version {name}: {count:,}" for name, count in stats.prompts.most_common())),
         ("operations", _counts(stats.operations)),
@@ -161,33 +176,6 @@ def stats_lines(stats: TraceStats, size: int) -> list[tuple[str, str]]:
         ("time", f"{stats.ms / 1000:.1f} s in models"),
     ]
     return [(name, value) for name, value in lines if value]
-
-
-def _model(name: str) -> str:
-    return f"{name} ({BASELINE})" if name == "rules" else name
-
-
-def _about(decision: Decision) -> str:
-    sent, received = decision.input_tokens, decision.output_tokens or 0
-    parts = [
-        _model(decision.model or ""),
-        f"adapter {decision.adapter}" if decision.adapter else "",
-        f"prompt {decision.prompt_version}, {decision.prompt_style}" if decision.prompt_version else "",
-        "" if sent is None else f"{sent:,} + {received:,} tokens",
-        "" if decision.ms is None else f"{decision.ms:,.0f} ms",
-    ]
-    return plain(" · ".join(part for part in parts if part))
-
-
-def _show_message(message: Mapping[str, Any], full: bool) -> None:
-    content = message["content"]
-    text = content if isinstance(content, str) else " ".join(part.get("text", f"[{part['type']}]") for part in content)
-    name, lines = message["role"], text.splitlines() or [""]
-    if name == "system" and not full:
-        entry((name, FAINT), (f"{len(text):,} characters of instructions (--full shows them)", FAINT), width=11)
-        return
-    for number, line in enumerate(lines):
-        entry((name if number == 0 else "", FAINT), plain(line), width=11)
 
 
 def _counts(counts: Counter[str]) -> str:

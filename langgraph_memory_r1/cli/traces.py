@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -9,21 +10,22 @@ from typing import Annotated, TypeAlias
 import typer
 
 from langgraph_memory_r1.cli.options import Debug, Json
-from langgraph_memory_r1.cli.output import FAINT, as_json, columns, counted, entry, note, plain, say
+from langgraph_memory_r1.cli.output import FAINT, columns, counted, entry, note, plain, print_json, say
 from langgraph_memory_r1.cli.trace_views import (
-    cut,
-    decisions_of,
+    first_words,
+    read_run,
     reading,
-    row_of,
     run_as_json,
-    said,
+    run_cells,
     show_decision,
     stats_as_json,
     stats_lines,
+    summarize_feedback,
 )
 from langgraph_memory_r1.cli.views import minute
 from langgraph_memory_r1.errors import InputError
 
+SKIP = "-"
 DEFAULT_TRACES = "traces"
 
 traces = typer.Typer(
@@ -67,18 +69,18 @@ def list_(
     from langgraph_memory_r1.traces.summary import summarize_runs
 
     with reading(path, strict) as decisions:
-        found = [run for run in summarize_runs(decisions) if not (unlabelled and run.feedback)]
-    shown = found[-limit:] if limit else found
+        runs = [run for run in summarize_runs(decisions) if not (unlabelled and run.feedback)]
+    shown = runs[-limit:] if limit else runs
     if as_data:
-        as_json([run_as_json(run) for run in shown])
+        print_json([run_as_json(run) for run in shown])
         return
     if not shown:
         note(f"No run{' without feedback' if unlabelled else ''} in {plain(path)}.")
         return
-    rows = [row_of(run) for run in shown]
+    rows = [run_cells(run) for run in shown]
     columns(rows, titles=("run", "when", "thread", "question or turn", "decisions", "operations", "feedback"))
-    if len(shown) < len(found):
-        note(f"{counted(len(found) - len(shown), 'older run')} not shown.")
+    if len(shown) < len(runs):
+        note(f"{counted(len(runs) - len(shown), 'older run')} not shown.")
 
 
 @traces.command()
@@ -95,17 +97,18 @@ def show(
 
     from langgraph_memory_r1.traces.decision import to_line
 
-    key, found = decisions_of(path, run, strict)
+    run_id, decisions = read_run(path, run, strict)
     if as_data:
-        as_json([json.loads(to_line(decision)) for decision in found])
+        print_json([json.loads(to_line(decision)) for decision in decisions])
         return
-    first = found[0]
-    say((key, "bold"), (f"  {minute(first.at)}  {plain(first.thread or '')}", FAINT))
-    for decision in found:
+    first = decisions[0]
+    say((run_id, "bold"), (f"  {minute(first.at)}  {plain(first.thread or '')}", FAINT))
+    for decision in decisions:
         show_decision(decision, full)
-    for told in dict.fromkeys(said(told) for decision in found for told in decision.feedback):
+    feedback = [summarize_feedback(given) for decision in decisions for given in decision.feedback]
+    for summary in dict.fromkeys(feedback):  # each decision of a run carries it
         say()
-        entry(("feedback", "magenta"), told, width=11, indent=0)
+        entry(("feedback", "magenta"), summary, width=11, indent=0)
 
 
 @traces.command()
@@ -127,7 +130,6 @@ def label(
     Without a run, every question that nobody has said anything about is shown with its answer, and the right one asked
     for; lines of standard input answer too.
     """
-    from langgraph_memory_r1.cli.labels import label_all
     from langgraph_memory_r1.traces.feedback import add_feedback
     from langgraph_memory_r1.traces.summary import summarize_runs
 
@@ -136,14 +138,52 @@ def label(
     if run is None:
         if up or down or comment or gold is not None or score is not None:
             raise InputError("Name the run that this is said about: an id of `memory-r1 traces list`, or `last`.")
-        label_all(path)
+        _label_all(path)
         return
-    key, found = decisions_of(path, run, strict=False)
-    told = add_feedback(
-        path, key, gold=gold, score=score, thumbs="up" if up else "down" if down else None, comment=comment
+    run_id, decisions = read_run(path, run, strict=False)
+    feedback = add_feedback(
+        path, run_id, gold=gold, score=score, thumbs="up" if up else "down" if down else None, comment=comment
     )
-    asked = summarize_runs(found)[0].subject
-    say(("labelled", "green"), f" {key}: {plain(said(told))}", (f"  ({cut(asked)})" if asked else "", FAINT))
+    subject = summarize_runs(decisions)[0].subject
+    about = f"  ({first_words(subject)})" if subject else ""
+    say(("labelled", "green"), f" {run_id}: {plain(summarize_feedback(feedback))}", (about, FAINT))
+
+
+def _label_all(path: str) -> None:
+    """Ask for the right answer of every question without feedback; a line of standard input is one.
+
+    Raises:
+        InputError: There is no question at all.
+    """
+    from langgraph_memory_r1.traces.feedback import add_feedback
+    from langgraph_memory_r1.traces.reader import read_traces
+    from langgraph_memory_r1.traces.summary import summarize_runs
+
+    runs = [run for run in summarize_runs(read_traces(path)) if run.question and run.answer is not None]
+    if not runs:
+        raise InputError(f"No question is recorded in {path}; ask some with --traces {path}.")
+    unlabelled, labelled = [run for run in runs if not run.feedback], 0
+    typed = sys.stdin.isatty()
+    if unlabelled and typed:
+        note(f"Enter: the answer was right. {SKIP}: pass over. Ctrl-D: leave.")
+    for number, run in enumerate(unlabelled, 1):
+        say((f"{number}/{len(unlabelled)} ", FAINT), ("? ", "cyan"), plain(run.question))
+        entry(("answered", FAINT), plain(run.answer or ""), width=9)
+        try:
+            line = input("  right:   ") if typed else sys.stdin.readline()
+        except (EOFError, KeyboardInterrupt):
+            if not typed:
+                raise
+            print()
+            break
+        if not typed and not line:  # the end of the file; an empty line still has its line end
+            break
+        gold = line.strip()
+        if gold != SKIP:
+            add_feedback(path, run.id, gold=gold or run.answer, thumbs=None if gold else "up")
+            labelled += 1
+    done = len(runs) - len(unlabelled) + labelled
+    say(f"{counted(labelled, 'question')} labelled; {done:,} of {len(runs):,} have feedback.")
 
 
 @traces.command()
@@ -167,18 +207,18 @@ def export(
     if target.exists() and not force:
         raise InputError(f"{target} is there already; name another file, or replace it with --force.")
     with reading(path, strict) as decisions:
-        wanted = (decision for decision in decisions if decision.feedback or not labelled)
+        exported = (decision for decision in decisions if decision.feedback or not labelled)
         if shape is Shape.decisions:
-            say(f"{counted(write_decisions(target, wanted), 'decision')} written to {plain(str(target))}.")
+            say(f"{counted(write_decisions(target, exported), 'decision')} written to {plain(str(target))}.")
             return
-        found = conversations_of(wanted)
-    write_conversations(target, found)
-    turns = sum(len(conversation.turns) for conversation in found)
-    golds = sum(question.gold is not None for conversation in found for question in conversation.questions)
-    asked = sum(len(conversation.questions) for conversation in found)
+        conversations = conversations_of(exported)
+    write_conversations(target, conversations)
+    turns = sum(len(conversation.turns) for conversation in conversations)
+    questions = [question for conversation in conversations for question in conversation.questions]
+    golds = sum(question.gold is not None for question in questions)
     say(
-        f"{counted(len(found), 'conversation')} with {counted(turns, 'turn')} and {counted(asked, 'question')} "
-        f"({golds:,} with a gold answer) written to {plain(str(target))}."
+        f"{counted(len(conversations), 'conversation')} with {counted(turns, 'turn')} and "
+        f"{counted(len(questions), 'question')} ({golds:,} with a gold answer) written to {plain(str(target))}."
     )
 
 
@@ -190,12 +230,12 @@ def stats(path: Traces = DEFAULT_TRACES, strict: Strict = False, as_data: Json =
 
     size = sum(file.stat().st_size for file in trace_files(path))
     with reading(path, strict) as decisions:
-        found = count_decisions(decisions)
+        counts = count_decisions(decisions)
     if as_data:
-        as_json(stats_as_json(found, size))
+        print_json(stats_as_json(counts, size))
         return
-    if not found.decisions:
+    if not counts.decisions:
         note(f"No decision in {plain(path)}.")
         return
-    for name, value in stats_lines(found, size):
+    for name, value in stats_lines(counts, size):
         entry((name, FAINT), plain(value), width=14)

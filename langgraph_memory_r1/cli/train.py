@@ -13,28 +13,27 @@ import typer
 from typer.core import TyperGroup
 
 from langgraph_memory_r1.cli.options import Debug, Json
-from langgraph_memory_r1.cli.output import FAINT, as_json, console, counted, entry, heading, note, say
+from langgraph_memory_r1.cli.output import FAINT, console, counted, entry, heading, note, print_json, say
 from langgraph_memory_r1.errors import MissingDependencyError
 
 if TYPE_CHECKING:
-    from langgraph_memory_r1.train.run import TrainedStage
-    from langgraph_memory_r1.train.show import Lengths, MemoryUse, StagePlan
+    from langgraph_memory_r1.train.show import Lengths, StagePlan
 
 _NEEDED = ("accelerate", "datasets", "peft", "torch", "transformers", "trl", "yaml")
 _PROMPT = 1500
 
 
-class _RunFirst(TyperGroup):
+class _RunByDefault(TyperGroup):
     """Without the name of a command, `run` is meant: memory-r1 train --recipe PATH."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        named = bool(args) and (args[0] in self.commands or args[0] in ("-h", "--help"))
-        return list(super().parse_args(ctx, args if named or not args else ["run", *args]))
+        complete = not args or args[0] in self.commands or args[0] in ("-h", "--help")
+        return list(super().parse_args(ctx, args if complete else ["run", *args]))
 
 
 train = typer.Typer(
     name="train",
-    cls=_RunFirst,
+    cls=_RunByDefault,
     help="Train the Memory Manager and the Answer Agent: memory-r1 train --recipe PATH [key=value ...]",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -62,19 +61,26 @@ def run(
     _check_installed()
     from langgraph_memory_r1.train.recipe import find_recipe, read_recipe
 
-    told = read_recipe(find_recipe(recipe), changes or [])
+    settings = read_recipe(find_recipe(recipe), changes or [])
     if dry_run:
         from langgraph_memory_r1.train.show import dry_run as look_through
 
-        _show_plans(look_through(told, notify=note), as_data)
+        _show_plans(look_through(settings, notify=note), as_data)
         return
     from langgraph_memory_r1.train.run import train as carry_out
     from langgraph_memory_r1.train.show import ShowProgress
 
     main = os.environ.get("RANK", "0") == "0"  # of several processes that `accelerate launch` has begun, one speaks
-    found = carry_out(told, notify=note if main else _say_nothing, callbacks=[ShowProgress(console(stderr=True))])
-    if main:
-        _show_trained(found, as_data)
+    callbacks = [ShowProgress(console(stderr=True))]
+    stages = carry_out(settings, notify=note if main else lambda sentence: None, callbacks=callbacks)
+    if main and as_data:
+        values = [{name: getattr(stage, name) for name in stage.__slots__} for stage in stages]
+        print_json([{name: str(v) if isinstance(v, Path) else v for name, v in stage.items()} for stage in values])
+    elif main:
+        for stage in stages:
+            before, after = ("-" if score is None else f"{score:.3f}" for score in (stage.before, stage.score))
+            entry(stage.role, f"{stage.algorithm}, {counted(stage.steps, 'step')}: {before} to {after}", width=8)
+            entry("", (str(stage.folder), FAINT), width=8)
 
 
 @train.command()
@@ -88,12 +94,8 @@ def export(
     _check_installed()
     from langgraph_memory_r1.train.cards import export as write
 
-    place = write(folder, role.value, to)
-    say(f"{place} holds the adapter; its README.md says how to load it.")
-
-
-def _say_nothing(sentence: str) -> None:
-    pass
+    target = write(folder, role.value, to)
+    say(f"{target} holds the adapter; its README.md says how to load it.")
 
 
 def _check_installed() -> None:
@@ -102,60 +104,41 @@ def _check_installed() -> None:
 
 
 def _show_plans(plans: Sequence[StagePlan], as_data: bool) -> None:
+    """Print what a recipe would do, stage by stage."""
     if as_data:
         from dataclasses import asdict
 
-        as_json([asdict(one) for one in plans])
+        print_json([asdict(stage) for stage in plans])
         return
-    for one in plans:
-        _show_plan(one)
-    without = "the base" if any(one.estimated for one in plans) else "training"
+    for stage in plans:
+        heading(f"{stage.name}: {stage.algorithm}")
+        entry("rows", f"{stage.rows} to learn from, {stage.validation} to validate on", width=12)
+        for reason, count in stage.skipped.items():
+            entry("skipped", f"{count}: {reason}", width=12)
+        if stage.dropped:
+            entry("left out", f"{counted(stage.dropped, 'row')} of every epoch, which fill no step", width=12)
+        about = "about " if stage.estimated else ""
+        entry("prompts", about + _lengths(stage.prompts), width=12)
+        known = f"{_lengths(stage.replies)} where they are known; " if stage.replies else ""
+        entry("replies", f"{known}at most {stage.longest_reply} tokens", width=12)
+        memory = "unknown without the base"
+        if needs := stage.memory:
+            activations = f"optimizer {_size(needs.trained)}, activations {_size(needs.activations)}"
+            memory = f"about {_size(needs.total)} (weights {_size(needs.weights)}, {activations})"
+        entry("memory", memory, width=12)
+        say(("  the first prompt:", FAINT))
+        for line in stage.prompt[:_PROMPT].splitlines():
+            say("    ", line)
+    without = "the base" if any(stage.estimated for stage in plans) else "training"
     heading(f"Everything that can be checked without {without} is in order.")
-
-
-def _show_plan(one: StagePlan) -> None:
-    heading(f"{one.name}: {one.algorithm}")
-    entry("rows", f"{one.rows} to learn from, {one.validation} to validate on", width=12)
-    for reason, count in one.skipped.items():
-        entry("skipped", f"{count}: {reason}", width=12)
-    if one.dropped:
-        entry("left out", f"{counted(one.dropped, 'row')} of every epoch, which fill no step", width=12)
-    about = "about " if one.estimated else ""
-    entry("prompts", about + _lengths(one.prompts), width=12)
-    known = f"{_lengths(one.replies)} where they are known; " if one.replies else ""
-    entry("replies", f"{known}at most {one.longest_reply} tokens", width=12)
-    entry("memory", _memory(one.memory), width=12)
-    say(("  the first prompt:", FAINT))
-    for line in one.prompt[:_PROMPT].splitlines():
-        say("    ", line)
-
-
-def _show_trained(found: Sequence[TrainedStage], as_data: bool) -> None:
-    if as_data:
-        as_json([{name: _plain(getattr(one, name)) for name in one.__slots__} for one in found])
-        return
-    for one in found:
-        before, after = ("-" if score is None else f"{score:.3f}" for score in (one.before, one.score))
-        entry(one.role, f"{one.algorithm}, {counted(one.steps, 'step')}: {before} to {after}", width=8)
-        entry("", (str(one.folder), FAINT), width=8)
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
 
 
 def _lengths(lengths: Lengths) -> str:
     return f"{lengths.shortest} to {lengths.longest} tokens, {lengths.median} in the middle"
 
 
-def _memory(told: MemoryUse | None) -> str:
-    if told is None:
-        return "unknown without the base"
-    parts = f"weights {_size(told.weights)}, optimizer {_size(told.trained)}, activations {_size(told.activations)}"
-    return f"about {_size(told.total)} ({parts})"
-
-
 def _size(count: float) -> str:
+    """Return a number of bytes as people read it."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit in ("B", "kB") else f"{count:.1f} {unit}"

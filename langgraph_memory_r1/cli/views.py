@@ -1,4 +1,4 @@
-"""Operations, memories and answers as the commands show them."""
+"""Changes, memories and answers as the commands show them."""
 
 from __future__ import annotations
 
@@ -6,21 +6,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from langgraph_memory_r1.cli.output import BASELINE, COLOURS, FAINT, Part, changes_of, entry, plain, say
+from langgraph_memory_r1.cli.output import BASELINE, COLOURS, FAINT, Part, entry, plain, say, word_diff
 
 if TYPE_CHECKING:
-    from langgraph_memory_r1.schemas import Memory
+    from langgraph_memory_r1.schemas import Change, Memory
+
+_SHORT = 8
 
 
-def show_operation(operation: Mapping[str, Any]) -> None:
-    """One operation: what it did to which words, and why."""
-    event, after, before = operation["event"], operation.get("after"), operation.get("before")
-    reason = plain(_reason(operation))
+def show_change(change: Mapping[str, Any]) -> None:
+    """Print a `ChangeRecord`, or an operation of a trace: what it did to which words, and why."""
+    event, before, after = change["event"], change.get("before"), change.get("after")
+    reason = plain(change.get("reason") or "")
+    if event == "UPDATE" and not reason:  # what its words show
+        reason = "keeps what was known and adds to it" if (before or "") in (after or "") else "corrects what was known"
     label = (event, COLOURS.get(event, ""))
     if before and after:
-        gone, fresh = changes_of(before, after)
-        entry(label, ("- ", "red"), gone)
-        entry("", ("+ ", "green"), fresh)
+        removed, added = word_diff(before, after)
+        entry(label, ("- ", "red"), removed)
+        entry("", ("+ ", "green"), added)
     elif before:
         entry(label, ("- ", "red"), plain(before))
     elif after:
@@ -31,53 +35,60 @@ def show_operation(operation: Mapping[str, Any]) -> None:
         entry("", (f"  {reason}", FAINT))
 
 
-def _reason(operation: Mapping[str, Any]) -> str:
-    """The reason that was given; of an update without one, what its words show."""
-    before, after = operation.get("before") or "", operation.get("after") or ""
-    if operation.get("reason") or operation["event"] != "UPDATE":
-        return str(operation.get("reason") or "")
-    return "keeps what was known and adds to it" if before in after else "corrects what was known"
+def show_history_entry(change: Change) -> None:
+    """Print a change of the history: its id, when, by whom, from where, and what it did."""
+    from langgraph_memory_r1.state import change_record
+
+    undone = f"  takes back {change.undoes}" if change.undoes else ""
+    head = f"  {minute(change.at)}  {decided_by(change.model)}"
+    say((plain(change.id), "bold"), (head, FAINT), (undone, FAINT), "  ", sources(change.source))
+    show_change(change_record(change))
 
 
 def memory_as_json(memory: Memory) -> dict[str, Any]:
-    """A memory with all its fields."""
+    """Return a memory with all its fields, for scripts."""
     from langgraph_memory_r1.bank.records import memory_to_record
 
     return {"id": memory.id, **memory_to_record(memory)}
 
 
 def show_memories(memories: Iterable[Mapping[str, Any]]) -> None:
-    """Memories as a list: when it was said, where, and what."""
+    """Print memories as a list: when it was said, what, and where."""
     for memory in memories:
-        entry((day(memory.get("at")), FAINT), plain(memory["text"]), "  ", source_of(memory["source"]), width=12)
+        entry((day(memory.get("at")), FAINT), plain(memory["text"]), "  ", sources(memory["source"]), width=12)
 
 
-def source_of(ids: Sequence[str]) -> Part:
-    """The turns that something came from."""
+def show_answer(answer: str, selected: Sequence[Mapping[str, Any]], looked_at: int, model: str) -> None:
+    """Print an answer and the memories that it rests on."""
+    say((plain(answer), "bold"))
+    used = f"{len(selected)} of {looked_at} memories used" if looked_at else "nothing is remembered yet"
+    say((f"  {used}, {decided_by(model)}", FAINT))
+    show_memories(selected)
+
+
+def sources(ids: Sequence[str]) -> Part:
+    """Return the turns that something came from, in brackets."""
     return (f"[{plain(', '.join(ids))}]" if ids else "", "cyan")
 
 
+def decided_by(model: str | None) -> str:
+    """Return which model decided, and whether that is only the baseline."""
+    return f"{model} ({BASELINE})" if model == "rules" else plain(model or "by hand")
+
+
+def short_id(run: str) -> str:
+    """Return the end of a run's id, by which `memory-r1 traces` finds it."""
+    return run[-_SHORT:]
+
+
 def day(moment: datetime | str | None) -> str:
-    """The date of a time: 2024-05-20."""
+    """Return the date of a time: 2024-05-20."""
     return "" if moment is None else _datetime(moment).date().isoformat()
 
 
 def minute(moment: datetime | str | None) -> str:
-    """A time to the minute, in UTC."""
+    """Return a time to the minute, in UTC."""
     return "" if moment is None else _datetime(moment).astimezone(UTC).strftime("%Y-%m-%d %H:%M")
-
-
-def by(model: str | None) -> str:
-    """Who decided, and whether that is only the baseline."""
-    return f"{model} ({BASELINE})" if model == "rules" else plain(model or "by hand")
-
-
-def show_answer(answer: str, selected: Sequence[Mapping[str, Any]], looked_at: int, model: str) -> None:
-    """An answer and the memories that it rests on."""
-    say((plain(answer), "bold"))
-    used = f"{len(selected)} of {looked_at} memories used" if looked_at else "nothing is remembered yet"
-    say((f"  {used}, {by(model)}", FAINT))
-    show_memories(selected)
 
 
 def _datetime(moment: datetime | str) -> datetime:

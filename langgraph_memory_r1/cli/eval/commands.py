@@ -8,7 +8,12 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from langgraph_memory_r1.cli.eval.tables import show_calibration, show_tables
 from langgraph_memory_r1.cli.options import Conversations, Debug, Embedder, Json, Model
+from langgraph_memory_r1.cli.output import FAINT, counted, heading, note, plain, print_json, say
+from langgraph_memory_r1.cli.progress import progress
+
+_MOST_FLIPS = 10
 
 eval_app = typer.Typer(
     help="Run memory systems against public benchmarks.\n\n"
@@ -91,8 +96,8 @@ World: TypeAlias = Annotated[
 Download: TypeAlias = Annotated[bool, typer.Option("--download", help="Fetch the data file, verified.")]
 
 
-def _benchmark_command(name: str, about: str) -> Callable[..., None]:
-    """The command of one benchmark; all have the same options."""
+def benchmark_command(name: str, about: str) -> Callable[..., None]:
+    """Return the command of one benchmark; all have the same options."""
 
     def run(
         data: Data = None,
@@ -131,10 +136,13 @@ def _benchmark_command(name: str, about: str) -> Callable[..., None]:
         as_data: Json = False,
         debug: Debug = False,
     ) -> None:
-        given: dict[str, Any] = {key: value for key, value in locals().items() if key not in ("debug", "name", "about")}
-        from langgraph_memory_r1.cli.eval.benchmark_run import Wanted, run_benchmark
+        # First of all: what stands here later would be an option too.
+        options: dict[str, Any] = {
+            key: value for key, value in locals().items() if key not in ("debug", "name", "about")
+        }
+        from langgraph_memory_r1.cli.eval.benchmark_run import RunOptions, run_benchmark
 
-        run_benchmark(Wanted(benchmark=name, **given))
+        run_benchmark(RunOptions(benchmark=name, **options))
 
     run.__doc__ = f"{about}\n\nRun the same command again to go on where it stopped; what is done is not done twice."
     return run
@@ -146,7 +154,7 @@ for _name, _about in (
     ("msc", "Multi-Session Chat: a question about the sessions before."),
     ("personaworld", "PersonaWorld: questions about invented people, made on the spot; takes no --data."),
 ):
-    eval_app.command(_name)(_benchmark_command(_name, _about))
+    eval_app.command(_name)(benchmark_command(_name, _about))
 
 
 @eval_app.command()
@@ -159,9 +167,29 @@ def compare(
     debug: Debug = False,
 ) -> None:
     """Whether B is better than A, on the questions that both answered, with a paired test."""
-    from langgraph_memory_r1.cli.eval.comparison import show_comparison
+    from langgraph_memory_r1.evals.report import compare as compare_runs
 
-    show_comparison(a, b, _names(system), _names(metric), as_data=as_data)
+    systems, metrics = (
+        [name.strip() for name in (listed or "").split(",") if name.strip()] for listed in (system, metric)
+    )
+    comparison = compare_runs(a, b, systems=systems, metrics=metrics)
+    if as_data:
+        print_json(comparison.as_dict())
+        return
+    say((f"A: {plain(comparison.a)}", "bold"))
+    say((f"B: {plain(comparison.b)}", "bold"))
+    for remark in comparison.notes:
+        note(plain(remark))
+    show_tables(comparison.tables)
+    flips = comparison.flips
+    if flips:
+        heading(f"{counted(len(flips), 'question')} that one answered right and the other did not")
+    for flip in flips[:_MOST_FLIPS]:
+        say((f"{flip.question_id} ", FAINT), plain(flip.question), (f"  gold: {plain(flip.gold or '–')}", FAINT))
+        say(f"  A {flip.score_a:.2f}  {plain(flip.a or '–')}")
+        say(f"  B {flip.score_b:.2f}  {plain(flip.b or '–')}")
+    if len(flips) > _MOST_FLIPS:
+        note(f"and {len(flips) - _MOST_FLIPS:,} more; --json lists them all.")
 
 
 @eval_app.command()
@@ -180,12 +208,22 @@ def calibrate_judge(
     debug: Debug = False,
 ) -> None:
     """How far a judge can be trusted: what it says of answers that are known to be right or wrong."""
-    from langgraph_memory_r1.cli.eval.comparison import Trial, show_calibration
+    from langgraph_memory_r1.evals import calibration
+    from langgraph_memory_r1.evals.benchmark import benchmark as load_benchmark
+    from langgraph_memory_r1.evals.judge import Judge as AnswerJudge
 
-    show_calibration(
-        Trial(judge, judge_kind, benchmark, data, split, tuple(labelled or ()), per_kind, concurrency), as_data=as_data
-    )
-
-
-def _names(given: str | None) -> list[str]:
-    return [name.strip() for name in (given or "").split(",") if name.strip()]
+    kind: Any = judge_kind
+    answer_judge = AnswerJudge(judge, kind)
+    conversations = load_benchmark(benchmark).load(data, split).conversations
+    items = calibration.synthetic_items(question for each in conversations for question in each.questions)
+    for path in labelled or ():
+        items += calibration.read_labelled_items(path)
+    sample = calibration.sample_items(items, per_kind)
+    with progress(len(sample), "verdicts", shown=not as_data) as advance:
+        result = calibration.calibrate(
+            answer_judge, sample, concurrency=concurrency, on_done=lambda: advance(1, answer_judge.id)
+        )
+    if as_data:
+        print_json(result.as_dict())
+    else:
+        show_calibration(result)

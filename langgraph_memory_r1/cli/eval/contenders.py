@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from langgraph_memory_r1.cli.models import RULES, recipe_of
+from langgraph_memory_r1.cli.models import RULES, read_run_recipe
 from langgraph_memory_r1.errors import InputError
 
 if TYPE_CHECKING:
     from langgraph_memory_r1.evals.answerer import Answerer
-    from langgraph_memory_r1.evals.model_loader import ModelLoader, ModelSpec
+    from langgraph_memory_r1.evals.call_cache import CachedEmbeddings
+    from langgraph_memory_r1.evals.model_loader import ModelLoader
     from langgraph_memory_r1.evals.systems.system import System
 
 ROLES: Final = ("extractor", "manager", "answerer")
@@ -26,8 +27,8 @@ _BARE: Final = "base"
 
 
 @dataclass(frozen=True, kw_only=True)
-class WantedModels:
-    """What was said on the command line about models; None is not said."""
+class ModelOptions:
+    """The options of the command line about models; None where one was not given."""
 
     model: str
     trained: str | None
@@ -46,8 +47,8 @@ class WantedModels:
 
 
 @dataclass(frozen=True, slots=True)
-class Casting:
-    """Who plays the roles, and how."""
+class RoleSettings:
+    """Which models play the roles, and how."""
 
     models: dict[str, str]
     """By role, as for `load_chat_model`."""
@@ -61,97 +62,90 @@ class Casting:
     """Of the models, such as a temperature."""
 
 
-def casting(wanted: WantedModels) -> Casting:
-    """What is wanted, and for the rest what the run of `--trained` was trained with, or the defaults.
+def role_settings(options: ModelOptions) -> RoleSettings:
+    """Return what the options say, and for the rest what the run of `--trained` was trained with, or the defaults.
 
     Raises:
         InputError: There is no such style, or no such run.
     """
     from langgraph_memory_r1.prompts import Style
 
-    told = _trained(wanted) if wanted.trained else {}
-    model = told.get("model", wanted.model)
-    style = wanted.style or told.get("style", "full")
+    training = _training_settings(options.trained, options.model) if options.trained else {}
+    model = training.get("model", options.model)
+    style = options.style or training.get("style", "full")
     if style not in get_args(Style):
         raise InputError(f"There is no style {style!r}; give one of: {', '.join(get_args(Style))}.")
-    named = {role: getattr(wanted, f"{role}_adapter") or told.get(f"{role}_adapter") for role in ROLES}
-    heat = {} if wanted.temperature is None else {"temperature": wanted.temperature}
-    return Casting(
-        models={role: getattr(wanted, role) or told.get(role, model) for role in ROLES},
-        adapters={role: path for role, path in named.items() if path is not None},
+    adapters = {role: getattr(options, f"{role}_adapter") or training.get(f"{role}_adapter") for role in ROLES}
+    temperature = {} if options.temperature is None else {"temperature": options.temperature}
+    return RoleSettings(
+        models={role: getattr(options, role) or training.get(role, model) for role in ROLES},
+        adapters={role: path for role, path in adapters.items() if path is not None},
         style=style,
-        k=wanted.k or told.get("top_k", 60),
-        related_k=wanted.related_k or told.get("related_k", 10),
-        batch_turns=wanted.batch_turns or told.get("batch_turns", 10),
-        embedder=None if wanted.embedder == "none" else wanted.embedder,
-        settings=heat | told.get("settings", {}),
+        k=options.k or training.get("top_k", 60),
+        related_k=options.related_k or training.get("related_k", 10),
+        batch_turns=options.batch_turns or training.get("batch_turns", 10),
+        embedder=None if options.embedder == "none" else options.embedder,
+        settings=temperature | training.get("settings", {}),
     )
 
 
-def contenders(names: Sequence[str], cast: Casting, models: ModelLoader) -> list[tuple[System, Answerer]]:
-    """The systems of these names, each with who answers from its memory.
+def _training_settings(trained: str, model: str) -> dict[str, Any]:
+    """Return what a run of `memory-r1 train` says about models, by the names of `RoleSettings` and of the recipe."""
+    from langgraph_memory_r1.batches import Limits
+
+    run = Path(trained)
+    recipe = read_run_recipe(run)
+    base = f"hf:{recipe['base']}" if model == RULES else model
+    if recipe["lora"] is None or not base.startswith("hf:"):
+        raise InputError(
+            f"--trained takes a run with adapters on hf:NAME, not {base}; name its models by --manager and --answerer."
+        )
+    adapters = {f"{role}_adapter": run / "adapters" / name for role, name in _TRAINED_AS.items()}
+    return {
+        **{name: path for name, path in adapters.items() if path.is_dir()},
+        **{name: recipe[name] for name in ("extractor", "style", "related_k", "top_k")},
+        "model": base,
+        "batch_turns": Limits.as_trained(recipe["train"]["source"]).batch_turns,
+        "settings": {"max_tokens": recipe["max_tokens"]},
+    }
+
+
+def contenders(names: Sequence[str], roles: RoleSettings, models: ModelLoader) -> list[tuple[System, Answerer]]:
+    """Return the systems of these names, each with who answers from its memory.
 
     Raises:
         InputError: There is no such system, or no such row of it.
     """
-    embedder = models.embedder(cast.embedder)
-    return [_contender(name, cast, models, embedder) for name in dict.fromkeys(names)]
+    embedder = models.embedder(roles.embedder)
+    return [_contender(name, roles, models, embedder) for name in dict.fromkeys(names)]
 
 
-def _contender(name: str, cast: Casting, models: ModelLoader, embedder: Any) -> tuple[System, Answerer]:
+def _contender(
+    name: str, roles: RoleSettings, models: ModelLoader, embedder: CachedEmbeddings | None
+) -> tuple[System, Answerer]:
+    """Return one system: `memory-r1`, or a row of it without some adapters, `memory-r1:manager`."""
     from langgraph_memory_r1.batches import Limits
     from langgraph_memory_r1.evals.answerer import Answerer
+    from langgraph_memory_r1.evals.model_loader import ModelSpec
     from langgraph_memory_r1.evals.systems import Parts, systems
 
-    kind, colon, suffix = name.partition(":")
-    worn = _worn(name, suffix, cast) if colon else ROLES
+    kind, colon, row = name.partition(":")
+    if colon and not roles.adapters:
+        raise InputError(f"{name} is a row without some adapters, and none is named; add --manager-adapter DIR.")
+    if colon and row not in (_BARE, *roles.adapters):
+        rows = ", ".join([_BARE, *roles.adapters])
+        raise InputError(f"There is no row {name!r}; after the colon comes one of: {rows}.")
+    adapters = {role: path for role, path in roles.adapters.items() if not colon or role == row}
+    specs = {role: ModelSpec(roles.models[role], adapters.get(role), roles.settings) for role in ROLES}
     parts = Parts(
-        extractor=models.chat(_chosen("extractor", cast, worn), "extract"),
-        manager=models.chat(_chosen("manager", cast, worn), "manage"),
+        extractor=models.chat(specs["extractor"], "extract"),
+        manager=models.chat(specs["manager"], "manage"),
         embedder=embedder,
-        style=cast.style,
-        related_k=cast.related_k,
-        limits=Limits(batch_turns=cast.batch_turns),
+        style=roles.style,
+        related_k=roles.related_k,
+        limits=Limits(batch_turns=roles.batch_turns),
     )
     [system] = systems([kind], parts)
-    answerer = Answerer(models.chat(_chosen("answerer", cast, worn), "answer"), cast.style)
-    told = f"with the adapter of the {suffix} only" if worn else "without adapters"
-    return (system.as_row(suffix, told) if colon else system), answerer
-
-
-def _worn(name: str, suffix: str, cast: Casting) -> Sequence[str]:
-    """The roles that wear their adapter in a row."""
-    if not cast.adapters:
-        raise InputError(f"{name} is a row without some adapters, and none is named; add --manager-adapter DIR.")
-    if suffix not in (_BARE, *cast.adapters):
-        raise InputError(
-            f"There is no row {name!r}; after the colon comes one of: {', '.join([_BARE, *cast.adapters])}."
-        )
-    return () if suffix == _BARE else (suffix,)
-
-
-def _chosen(role: str, cast: Casting, worn: Sequence[str]) -> ModelSpec:
-    from langgraph_memory_r1.evals.model_loader import ModelSpec
-
-    return ModelSpec(cast.models[role], cast.adapters.get(role) if role in worn else None, cast.settings)
-
-
-def _trained(wanted: WantedModels) -> dict[str, Any]:
-    """What a run of `memory-r1 train` says about models, by the names of `Casting` and of the recipe."""
-    from langgraph_memory_r1.batches import Limits
-
-    run = Path(str(wanted.trained))
-    told = recipe_of(run)
-    base = f"hf:{told['base']}" if wanted.model == RULES else wanted.model
-    if told["lora"] is None or not base.startswith("hf:"):
-        raise InputError(
-            f"--trained takes a run with adapters on hf:NAME, not {base}; name its models by --manager and --answerer."
-        )
-    found = {f"{role}_adapter": run / "adapters" / name for role, name in _TRAINED_AS.items()}
-    return {
-        **{name: path for name, path in found.items() if path.is_dir()},
-        **{name: told[name] for name in ("extractor", "style", "related_k", "top_k")},
-        "model": base,
-        "batch_turns": Limits.as_trained(told["train"]["source"]).batch_turns,
-        "settings": {"max_tokens": told["max_tokens"]},
-    }
+    if colon:
+        system = system.as_row(row, f"with the adapter of the {row} only" if adapters else "without adapters")
+    return system, Answerer(models.chat(specs["answerer"], "answer"), roles.style)

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from langgraph_memory_r1.evals.benchmark import Benchmark, Dataset
     from langgraph_memory_r1.evals.run_folder import RunFolder
 
+DEFAULT_RUNS = "evals-runs"
 _MOST_LISTED = 20
-_HOW = ("drop", "correct")
+_AUDIT_HOW = ("drop", "correct")
 
 
 @dataclass(frozen=True, kw_only=True)
-class WantedData:
-    """Which questions are wanted, and where the results go."""
+class DataOptions:
+    """The options of the command line about questions, and about where the results go."""
 
     benchmark: str
     data: Path | None
@@ -40,109 +41,97 @@ class WantedData:
 
 
 @dataclass(frozen=True)
-class Material:
+class EvaluationData:
     """A benchmark, the questions that were chosen of it, and the folder of the run."""
 
     bench: Benchmark
     dataset: Dataset
-    whole: int
-    """How many questions the split has."""
+    full_split_questions: int
     folder: RunFolder
 
+    def describe(self, options: DataOptions) -> dict[str, Any]:
+        """Return what a manifest says about data and circumstances."""
+        from langgraph_memory_r1.evals.run_folder import git_commit, versions
 
-def material(wanted: WantedData) -> Material:
-    """Load what is wanted.
+        bench, dataset, licence = self.bench, self.dataset, self.bench.licence
+        data_file = options.data and str(options.data)
+        return {
+            "benchmark": bench.name, "split": dataset.split, "title": bench.title,
+            "licence": {"name": licence.name, "url": licence.url, "note": licence.note},
+            "official_metric": bench.offline_metric, "categories": list(bench.categories),
+            "data": {"path": data_file, "sha256": dataset.sha256, "modified": dataset.modified},
+            "full_split_questions": self.full_split_questions, "limit": options.limit,
+            "conversations": options.conversation, "audit": str(options.audit) if options.audit else None,
+            "notes": list(dataset.notes), "skipped": dict(dataset.skipped), "paper_labels": options.paper_labels,
+            "git_commit": git_commit(), "versions": versions(), "command": shlex.join(["memory-r1", *sys.argv[1:]]),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        }  # fmt: skip
+
+
+def load_data(options: DataOptions) -> EvaluationData:
+    """Load the questions that the options choose.
 
     Raises:
-        InputError: an option names something that is not there; the message lists what is.
+        InputError: An option names something that is not there; the message lists what is.
     """
-    from langgraph_memory_r1.evals.run_folder import RunFolder
-
-    bench = _benchmark(wanted)
-    if wanted.paper_labels is not None and wanted.paper_labels not in bench.paper_labels:
-        known = ", ".join(bench.paper_labels) or "none for this benchmark"
-        raise InputError(f"There are no labels of a paper {wanted.paper_labels!r}; there are: {known}.")
-    whole = _loaded(bench, wanted)
-    folder = RunFolder(wanted.out or Path("evals-runs") / f"{bench.name}-{whole.split.replace('/', '-')}")
-    questions = sum(len(each.questions) for each in whole.conversations)
-    return Material(bench, _chosen(whole, wanted), questions, folder)
-
-
-def about(wanted: WantedData, found: Material) -> dict[str, Any]:
-    """What a manifest says about data and circumstances."""
-    from langgraph_memory_r1.evals.run_folder import git_commit, versions
-
-    bench, dataset, licence = found.bench, found.dataset, found.bench.licence
-    return {
-        "benchmark": bench.name, "split": dataset.split, "title": bench.title,
-        "licence": {"name": licence.name, "url": licence.url, "note": licence.note},
-        "official_metric": bench.offline_metric, "categories": list(bench.categories),
-        "data": {"path": wanted.data and str(wanted.data), "sha256": dataset.sha256, "modified": dataset.modified},
-        "full_split_questions": found.whole, "limit": wanted.limit, "conversations": wanted.conversation,
-        "audit": str(wanted.audit) if wanted.audit else None, "notes": list(dataset.notes),
-        "skipped": dict(dataset.skipped), "paper_labels": wanted.paper_labels,
-        "git_commit": git_commit(), "versions": versions(),
-        "command": shlex.join(["memory-r1", *sys.argv[1:]]), "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }  # fmt: skip
-
-
-def _benchmark(wanted: WantedData) -> Benchmark:
     from langgraph_memory_r1.evals.benchmark import benchmark
     from langgraph_memory_r1.evals.personaworld.world import PersonaWorld
+    from langgraph_memory_r1.evals.run_folder import RunFolder
 
-    found = benchmark(wanted.benchmark)
-    if not wanted.world:
-        return found
-    if not isinstance(found, PersonaWorld):
-        raise InputError(f"--world changes PersonaWorld; {found.name} is as it was published, leave it out.")
-    return PersonaWorld.of(wanted.world)
+    bench = benchmark(options.benchmark)
+    if options.world and not isinstance(bench, PersonaWorld):
+        raise InputError(f"--world changes PersonaWorld; {bench.name} is as it was published, leave it out.")
+    if options.world:
+        bench = PersonaWorld.of(options.world)
+    if options.paper_labels is not None and options.paper_labels not in bench.paper_labels:
+        papers = ", ".join(bench.paper_labels) or "none for this benchmark"
+        raise InputError(f"There are no labels of a paper {options.paper_labels!r}; there are: {papers}.")
+    split = _load_split(bench, options)
+    folder = RunFolder(options.out or Path(DEFAULT_RUNS) / f"{bench.name}-{split.split.replace('/', '-')}")
+    questions = sum(len(conversation.questions) for conversation in split.conversations)
+    return EvaluationData(bench, _choose(split, options), questions, folder)
 
 
-def _loaded(bench: Benchmark, wanted: WantedData) -> Dataset:
-    from langgraph_memory_r1.evals.downloads import licence_notice
+def _load_split(bench: Benchmark, options: DataOptions) -> Dataset:
+    """Load a split whole, from the file that --data names or from one that is fetched, and note what it leaves out."""
+    from langgraph_memory_r1.cli.progress import progress
+    from langgraph_memory_r1.evals.downloads import cache_folder, fetch, licence_notice
 
-    path = _downloaded(bench, wanted) if wanted.download else wanted.data
+    path = options.data
+    if options.download and not (path is not None and path.is_file()):
+        source = bench.source(options.split)
+        with progress(source.size, "bytes") as advance:
+            path = fetch(source, path or cache_folder(), on_bytes=lambda size: advance(size, source.name))
     if path is not None and bench.sources and not path.exists():
         raise InputError(f"There is no {path}; name {bench.name}'s data file with --data, or fetch it with --download.")
-    dataset = bench.load(path, wanted.split, allow_modified=wanted.allow_modified)
+    dataset = bench.load(path, options.split, allow_modified=options.allow_modified)
     if terms := licence_notice(bench):
         note(plain(terms))
     if dataset.skipped:
         kinds = ", ".join(f"{kind} {times:,}" for kind, times in dataset.skipped.items())
         note(f"Passed over in the data file, as every run does: {plain(kinds)}.")
-    if wanted.audit is None:
+    if options.audit is None:
         return dataset
     from langgraph_memory_r1.evals.audit import audited
 
-    if wanted.audit_how not in _HOW:
-        raise InputError(f"--audit-how is {' or '.join(_HOW)}, not {wanted.audit_how!r}.")
-    how: Any = wanted.audit_how
-    return audited(dataset, wanted.audit, how, allow_modified=wanted.allow_modified)
+    if options.audit_how not in _AUDIT_HOW:
+        raise InputError(f"--audit-how is {' or '.join(_AUDIT_HOW)}, not {options.audit_how!r}.")
+    how: Any = options.audit_how
+    return audited(dataset, options.audit, how, allow_modified=options.allow_modified)
 
 
-def _downloaded(bench: Benchmark, wanted: WantedData) -> Path:
-    """The file that --data names if it is there; else it is fetched, to there or to the user's cache."""
-    from langgraph_memory_r1.cli.progress import progress
-    from langgraph_memory_r1.evals.downloads import cache_folder, fetch
-
-    if wanted.data is not None and wanted.data.is_file():
-        return wanted.data
-    source = bench.source(wanted.split)
-    with progress(source.size, "bytes") as advance:
-        return fetch(source, wanted.data or cache_folder(), on_bytes=lambda size: advance(size, source.name))
-
-
-def _chosen(dataset: Dataset, wanted: WantedData) -> Dataset:
-    """Only the conversations and questions that are wanted."""
-    held = dataset.conversations
-    if unknown := set(wanted.conversation or ()) - {each.id for each in held}:
-        listed = ", ".join(each.id for each in held[:_MOST_LISTED]) + (" ..." if len(held) > _MOST_LISTED else "")
+def _choose(dataset: Dataset, options: DataOptions) -> Dataset:
+    """Return a dataset with only the conversations and the first questions that the options name."""
+    conversations = dataset.conversations
+    if unknown := set(options.conversation or ()) - {each.id for each in conversations}:
+        more = " ..." if len(conversations) > _MOST_LISTED else ""
+        listed = ", ".join(each.id for each in conversations[:_MOST_LISTED]) + more
         raise InputError(f"{dataset.split} has no conversation {', '.join(sorted(unknown))}; it has: {listed}")
-    if wanted.conversation:
-        held = tuple(each for each in held if each.id in wanted.conversation)
-    left = wanted.limit if wanted.limit is not None else sum(len(each.questions) for each in held)
-    kept = []
-    for each in held:
-        kept.append(replace(each, questions=each.questions[:left]))
-        left -= len(kept[-1].questions)
-    return replace(dataset, conversations=tuple(each for each in kept if each.questions))
+    if options.conversation:
+        conversations = tuple(each for each in conversations if each.id in options.conversation)
+    left = options.limit if options.limit is not None else sum(len(each.questions) for each in conversations)
+    chosen = []
+    for each in conversations:
+        chosen.append(replace(each, questions=each.questions[:left]))
+        left -= len(chosen[-1].questions)
+    return replace(dataset, conversations=tuple(each for each in chosen if each.questions))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeAlias
 
-from langgraph_memory_r1.cli.output import FAINT, as_json, columns, console, entry, heading, plain, say
+from langgraph_memory_r1.cli.output import FAINT, columns, console, entry, heading, plain, print_json, say
 
 if TYPE_CHECKING:
+    from langgraph_memory_r1.evals.calibration import Calibration
     from langgraph_memory_r1.evals.report import Run, Table
 
 Rows: TypeAlias = tuple[tuple[str, ...], ...]
@@ -28,49 +28,60 @@ def show_tables(tables: Iterable[Table]) -> None:
 
 
 def _show_rows(rows: Rows) -> None:
-    """In a pipe with tabs; on a terminal as it is, or on its side, or system by system, as there is room."""
+    """Print rows, in a pipe with tabs; on a terminal as they are, transposed, or one by one, as there is room."""
     screen = console()
-    sideways = tuple(zip(*rows, strict=True))
-    fitting = next((each for each in (rows, sideways) if _width(each) <= screen.width), None)
     if not screen.is_terminal:
         columns(rows, titles=rows[0])
-    elif fitting is not None:
-        widths = [max(map(len, column)) for column in zip(*fitting, strict=True)]
-        for place, row in enumerate(fitting):
+        return
+    for table in (rows, tuple(zip(*rows, strict=True))):
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        if sum(widths) + len(_GAP) * (len(widths) - 1) > screen.width:
+            continue
+        for number, row in enumerate(table):
             line = _GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            say((line, FAINT if place == 0 else ""))
-    else:
-        for row in rows[1:]:
-            say(plain(row[0]))
-            for title, cell in zip(rows[0][1:], row[1:], strict=True):
-                entry((title, FAINT), cell, width=max(map(len, rows[0])) + 1)
+            say((line, FAINT if number == 0 else ""))
+        return
+    for row in rows[1:]:
+        say(plain(row[0]))
+        for title, cell in zip(rows[0][1:], row[1:], strict=True):
+            entry((title, FAINT), cell, width=max(map(len, rows[0])) + 1)
 
 
-def _width(rows: Rows) -> int:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return sum(widths) + len(_GAP) * (len(widths) - 1)
-
-
-def show_run(run: Path | Run, took: str, *, as_data: bool) -> None:
+def show_run(run: Run, took: str, *, as_data: bool) -> None:
     """Print what a run folder holds, and where the report lies."""
-    from langgraph_memory_r1.evals.report import read_run, summary
+    from langgraph_memory_r1.evals.report import summary
     from langgraph_memory_r1.evals.report.result_tables import spending
 
-    run = read_run(run) if isinstance(run, Path) else run
     tables = [table for table in (*(summary(run) if run.results else ()), spending(run)) if table]
     if as_data:
-        as_json({"folder": str(run.folder), "manifest": run.manifest, "tables": [_as_dict(table) for table in tables]})
+        rows = [
+            {"title": table.title, "columns": table.titles, "rows": table.rows, "note": table.note} for table in tables
+        ]
+        print_json({"folder": str(run.folder), "manifest": run.manifest, "tables": rows})
         return
     show_tables(tables)
     say()
-    if _by_rules(run.manifest):
+    if "rules" in (run.manifest.get("models") or {}).values():
         say((_RULES, FAINT))
     say(f"{took} Report: {plain(str(run.folder / 'report.html'))}")
 
 
-def _as_dict(table: Table) -> dict[str, Any]:
-    return {"title": table.title, "columns": table.titles, "rows": table.rows, "note": table.note}
+def show_calibration(calibration: Calibration) -> None:
+    """Print what a judge called right, of the answers of each kind."""
+    from langgraph_memory_r1.evals.report import Table
 
-
-def _by_rules(manifest: Mapping[str, Any]) -> bool:
-    return "rules" in (manifest.get("models") or {}).values()
+    rows = [
+        (
+            each.kind,
+            {True: "right", False: "wrong", None: "both"}[each.right],
+            f"{each.passed:,} of {each.n:,}",
+            f"{100 * each.low:.0f}–{100 * each.high:.0f} %",
+            f"{each.unreadable:,}",
+        )
+        for each in calibration.passed
+    ]
+    titles = ("answers", "they are", "called right", "95 % interval", "no verdict")
+    labels = calibration.agreement
+    kappa = f"{labels.kappa:.2f}" if labels and labels.kappa is not None else "–"
+    agreed = f"Agrees with {labels.agreed:,} of {labels.n:,} labels (Cohen's kappa {kappa})." if labels else ""
+    show_tables([Table(f"What {plain(str(calibration.judge['id']))} called right", titles, tuple(rows), agreed)])
