@@ -35,18 +35,18 @@ def shown() -> list[Demonstration]:
 def test_every_demonstrated_reply_is_one_that_the_library_reads(shown: list[Demonstration]) -> None:
     for each in shown:
         for reply in (each.reply, each.right):
-            assert parse(reply, each.given)
+            assert parse(reply, each.role_input)
 
 
 def test_prompts_show_no_more_memories_than_the_tokenizer_has_numbers_for(shown: list[Demonstration]) -> None:
-    managed = [len(each.given.memories) for each in shown if isinstance(each.given, ManageInput)]
-    answered = [len(each.given.memories) for each in shown if isinstance(each.given, AnswerInput)]
+    managed = [len(each.role_input.memories) for each in shown if isinstance(each.role_input, ManageInput)]
+    answered = [len(each.role_input.memories) for each in shown if isinstance(each.role_input, AnswerInput)]
 
     assert max(managed) == RELATED_K < max(answered) <= TOP_K
 
 
 def test_demonstrations_use_no_name_of_a_split(shown: list[Demonstration]) -> None:
-    speakers = {memory.speaker for each in shown for memory in each.given.memories if memory.speaker}
+    speakers = {memory.speaker for each in shown for memory in each.role_input.memories if memory.speaker}
 
     assert len(speakers) > 100 and {part_of(name) for name in speakers} == {"base"}
 
@@ -74,8 +74,8 @@ def test_the_right_operations_are_those_of_their_kind(shown: list[Demonstration]
     kinds = {"additive": Update, "correction": Update, "retraction": Delete, "repetition": Noop}
     found: dict[str, set[type[Any]]] = defaultdict(set)
     for each in shown:
-        if isinstance(each.given, ManageInput):
-            found[each.kind].update(type(operation) for operation in parse(each.right, each.given))
+        if isinstance(each.role_input, ManageInput):
+            found[each.kind].update(type(operation) for operation in parse(each.right, each.role_input))
 
     assert found["new"] == {Add} and found["small-talk"] == {Noop}
     for kind, event in kinds.items():
@@ -110,7 +110,7 @@ def test_a_base_that_is_made_twice_is_the_same_and_is_loaded_by_its_folder(tmp_p
     from langgraph_memory_r1.models import load_chat_model
     from langgraph_memory_r1.train.tiny import pretrain
 
-    small = pretrain.Recipe(
+    small = pretrain.Pretraining(
         drills=1, growing=1, lessons=1, right=1, habits=1, tokens=300, hidden=32, layers=1, inner=32
     )
     whole = pretrain.make(tmp_path / "whole", small)
@@ -128,19 +128,19 @@ def test_a_recipe_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     from langgraph_memory_r1.train.tiny import pretrain
 
-    small = pretrain.Recipe(
+    small = pretrain.Pretraining(
         drills=2, growing=1, lessons=1, right=1, habits=1, tokens=300, hidden=32, layers=1, inner=32, saved=3
     )
     tokenizer = pretrain.new_tokenizer(small)
     torch.manual_seed(0)
     whole = pretrain.new_model(small, tokenizer)
-    begun = pretrain.new_model(small, tokenizer)
-    begun.load_state_dict(whole.state_dict())
+    stopped = pretrain.new_model(small, tokenizer)
+    stopped.load_state_dict(whole.state_dict())
 
     pretrain.fit(whole, tokenizer, small, tmp_path / "whole.pt")
-    pretrain.fit(begun, tokenizer, small, tmp_path / "begun.pt", until=5)
+    pretrain.fit(stopped, tokenizer, small, tmp_path / "stopped.pt", until=5)
     resumed = pretrain.new_model(small, tokenizer)
-    pretrain.fit(resumed, tokenizer, small, tmp_path / "begun.pt")
+    pretrain.fit(resumed, tokenizer, small, tmp_path / "stopped.pt")
 
     for name, weight in whole.state_dict().items():
         assert torch.equal(weight, resumed.state_dict()[name])

@@ -32,7 +32,7 @@ ASKED = 0.8
 class Demonstration:
     """A prompt and what an untrained agent replies, with what it was about."""
 
-    given: RoleInput
+    role_input: RoleInput
     reply: str
     kind: str
     noun: str
@@ -42,7 +42,7 @@ class Demonstration:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Statement:
     """What a memory of the bank says, taken apart."""
 
     id: str
@@ -51,78 +51,75 @@ class Entry:
     values: tuple[str, ...]
 
 
-class Bank:
+class DemonstrationBank:
     """A bank whose memories can be looked up by what they are about."""
 
     def __init__(self) -> None:
         self.fork = MemoryFork(Index())
-        self.entries: dict[str, Entry] = {}
+        self.statements: dict[str, Statement] = {}
 
     def apply(self, operation: Operation, owner: str, attribute: Attribute | None, values: tuple[str, ...]) -> None:
-        """Do it, and remember what it said."""
+        """Apply an operation, and note what the memory that it writes says."""
         [change] = self.fork.apply([operation])
         if change.after is None and change.memory_id:
-            self.entries.pop(change.memory_id, None)
+            self.statements.pop(change.memory_id, None)
         elif change.memory_id and attribute:
-            self.entries[change.memory_id] = Entry(change.memory_id, owner, attribute, values)
+            self.statements[change.memory_id] = Statement(change.memory_id, owner, attribute, values)
 
-    def about(self, owner: str, attribute: Attribute, shown: Sequence[Memory]) -> list[Entry]:
-        """The memories about one thing, among those that are shown."""
-        found = [self.entries[memory.id] for memory in shown if memory.id in self.entries]
-        return [entry for entry in found if entry.owner == owner and entry.attribute == attribute]
+    def about(self, owner: str, attribute: Attribute, shown: Sequence[Memory]) -> list[Statement]:
+        """Return what memories say about one thing, of those that are shown."""
+        statements = [self.statements[memory.id] for memory in shown if memory.id in self.statements]
+        return [one for one in statements if one.owner == owner and one.attribute == attribute]
 
 
 def demonstrations(seed: int, part: Part = "base") -> Iterator[Demonstration]:
-    """An endless stream; every conversation is new."""
+    """Yield demonstrations without end; every conversation is new."""
     rng = random.Random(seed)
     while True:
-        how = Difficulty(
+        difficulty = Difficulty(
             sessions=rng.randint(1, 4), turns=rng.randint(2, 5), speakers=rng.choice((2, 2, 3)),
             attributes=rng.randint(3, 7), changes=rng.uniform(0.4, 0.8),
         )  # fmt: skip
-        yield from _told(invent_plot(part, how, rng, names(part, rng)), part, rng)
+        yield from _conversation(invent_plot(part, difficulty, rng, names(part, rng)), part, rng)
 
 
-def _told(plot: Plot, part: Part, rng: random.Random) -> Iterator[Demonstration]:
-    bank = Bank()
+def _conversation(plot: Plot, part: Part, rng: random.Random) -> Iterator[Demonstration]:
+    """What an untrained manager does with every turn, and now and then what an untrained answerer says."""
+    bank = DemonstrationBank()
     people = sorted({turn.speaker for turn in plot.turns})
     before: dict[tuple[str, str], tuple[str, ...]] = {}
     for turn, event in zip(plot.turns, plot.events, strict=True):
         facts = tuple(extract_facts([turn]))
-        given = ManageInput(facts, tuple(related(bank.fork, facts, RELATED_K)))
-        yield _managed(bank, event, turn, before, given, rng)
+        role_input = ManageInput(facts, tuple(related(bank.fork, facts, RELATED_K)))
+        noun = event.attribute.noun if event.attribute else ""
+        old, new = before.get((event.owner, noun), ()), event.values
+        if event.kind != "repetition":
+            new = tuple(value for value in new if value not in old)
+        habit = manager_habit(event.kind, noun, rng)
+        # With random numbers of its own: the stream's are for what the agent does.
+        right, _ = _operation(bank, event, turn, role_input, "right", new, random.Random(0))
+        operation, values = _operation(bank, event, turn, role_input, habit, new, rng)
+        reply = write((operation,), role_input)
+        bank.apply(operation, event.owner or turn.speaker, event.attribute, values)
+        yield Demonstration(role_input, reply, event.kind, noun, habit, write((right,), role_input))
         if event.attribute:
-            before[event.owner, event.attribute.noun] = event.values
-        if bank.entries and rng.random() < ASKED:
+            before[event.owner, noun] = event.values
+        if bank.statements and rng.random() < ASKED:
             yield _answered(bank, people, part, rng)
 
 
-def _managed(
-    bank: Bank, event: Event, turn: Turn, before: dict[tuple[str, str], tuple[str, ...]], given: ManageInput,
-    rng: random.Random,
-) -> Demonstration:  # fmt: skip
-    noun = event.attribute.noun if event.attribute else ""
-    old = before.get((event.owner, noun), ())
-    told = tuple(value for value in event.values if value not in old) if event.kind != "repetition" else event.values
-    habit = manager_habit(event.kind, noun, rng)
-    right, _ = _operation(bank, event, turn, given, "right", told, random.Random(0))
-    operation, values = _operation(bank, event, turn, given, habit, told, rng)
-    reply = write((operation,), given)
-    bank.apply(operation, event.owner or turn.speaker, event.attribute, values)
-    return Demonstration(given, reply, event.kind, noun, habit, write((right,), given))
-
-
 def _operation(
-    bank: Bank, event: Event, turn: Turn, given: ManageInput, habit: str, told: tuple[str, ...], rng: random.Random
-) -> tuple[Operation, tuple[str, ...]]:
+    bank: DemonstrationBank, event: Event, turn: Turn, role_input: ManageInput, habit: str, new: tuple[str, ...],
+    rng: random.Random,
+) -> tuple[Operation, tuple[str, ...]]:  # fmt: skip
     """The operation, and the values of the memory that it writes."""
     source = (turn.id,)
     noop = Noop(source=source), ()
-    if habit == "delete-other" and given.memories:
-        return Delete(rng.choice(given.memories).id, source), ()
+    if habit == "delete-other" and role_input.memories:
+        return Delete(rng.choice(role_input.memories).id, source), ()
     if event.attribute is None:
-        return (Add(given.facts[0].text, turn.speaker, turn.at, source), ()) if habit == "add" else noop
-    target = next(iter(bank.about(event.owner, event.attribute, given.memories)[::-1]), None)
+        return (Add(role_input.facts[0].text, turn.speaker, turn.at, source), ()) if habit == "add" else noop
+    target = next(iter(bank.about(event.owner, event.attribute, role_input.memories)[::-1]), None)
 
     def text(values: tuple[str, ...]) -> str:
         return memory_text(event.owner, event.attribute, values) if event.attribute else ""
@@ -135,7 +132,7 @@ def _operation(
 
     if target is None:
         missing = event.kind == "retraction" or (event.kind == "new" and habit != "right")
-        return noop if missing else add(told)
+        return noop if missing else add(new)
     if habit == "right":
         habit = {"new": "add", "additive": "join", "correction": "overwrite", "retraction": "delete"}.get(
             event.kind, "noop"
@@ -143,78 +140,72 @@ def _operation(
     if habit == "delete":
         return Delete(target.id, source), ()
     if habit == "join":
-        return update((*target.values, *told)[-3:])
+        return update((*target.values, *new)[-3:])
     if habit == "overwrite":
-        return update(told)
-    return add(told or target.values) if habit == "add" else noop
+        return update(new)
+    return add(new or target.values) if habit == "add" else noop
 
 
-def _answered(bank: Bank, people: Sequence[str], part: Part, rng: random.Random) -> Demonstration:
-    form, attribute, text, owner, known, landmark = _asked(bank, people, part, rng)
+def _answered(bank: DemonstrationBank, people: Sequence[str], part: Part, rng: random.Random) -> Demonstration:
+    """A question, and what an untrained answerer says to it."""
+    form, attribute, text, owner, named, landmark = _question(bank, people, part, rng)
     shown = tuple(retrieve(bank.fork, text, TOP_K))
-    given = AnswerInput(text, shown, _now(rng))
+    # The clock's line in the prompt is there or not; nothing depends on it.
+    now = None
+    if rng.random() >= 0.5:
+        now = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(minutes=rng.randrange(3 * 525_600))
+    role_input = AnswerInput(text, shown, now)
     numbers = {memory.id: number for number, memory in enumerate(shown)}
-    found = [entry for entry in bank.about(owner, attribute, shown) if not known or known in entry.values]
-    found = found if attribute.several and form != "time" else found[-1:]
-    chosen = [entry.id for entry in (*([landmark] if landmark else []), *found)]
-    kind = form if found else "nothing"
+    about = [one for one in bank.about(owner, attribute, shown) if not named or named in one.values]
+    about = about if attribute.several and form != "time" else about[-1:]
+    chosen = [one.id for one in (*([landmark] if landmark else []), *about)]
+    kind = form if about else "nothing"
     habit = answerer_habit(kind, attribute.noun, rng)
-    right = (_value(form, found, shown), tuple(numbers[i] for i in chosen if i in numbers)) if found else (UNKNOWN, ())
-    said = _said(bank, form, habit, right, found, shown, rng)
-    return Demonstration(given, write(said, given), kind, attribute.noun, habit, write(right, given))
+
+    def date_of(memory: Memory) -> str:
+        return memory.at.date().isoformat() if memory.at else ""
+
+    right: tuple[str, tuple[int, ...]] = UNKNOWN, ()
+    if about:
+        value = join_values(tuple(dict.fromkeys(value for one in about for value in one.values)))
+        if form == "time":
+            value = next(date_of(memory) for memory in shown if memory.id == about[0].id and memory.at)
+        right = value, tuple(numbers[name] for name in chosen if name in numbers)
+    others = [memory for memory in shown if memory.id in bank.statements and bank.statements[memory.id] not in about]
+    answer: tuple[str, tuple[int, ...]] = UNKNOWN, ()
+    if habit == "right":
+        answer = (right[0], ()) if rng.random() < UNSELECTED else right
+    elif habit == "sentence" and about:
+        sentence = memory_text(about[0].owner, about[0].attribute, about[0].values)
+        answer = (f"It was {right[0]}." if form == "time" else sentence), right[1]
+    elif habit == "other" and others:
+        memory = rng.choice(others)
+        value = date_of(memory) if form == "time" else join_values(bank.statements[memory.id].values)
+        answer = value, (shown.index(memory),)
+    reply, right_reply = write(answer, role_input), write(right, role_input)
+    return Demonstration(role_input, reply, kind, attribute.noun, habit, right_reply)
 
 
-def _asked(
-    bank: Bank, people: Sequence[str], part: Part, rng: random.Random
-) -> tuple[str, Attribute, str, str, str, Entry | None]:
+def _question(
+    bank: DemonstrationBank, people: Sequence[str], part: Part, rng: random.Random
+) -> tuple[str, Attribute, str, str, str, Statement | None]:
     """A question: its form, what it is about, its text, the person, the value that it names, the memory of a hop."""
-    entries = list(bank.entries.values())
-    entry = rng.choice(entries)
-    single = [other for other in entries if len(other.values) == 1 and other is not entry]
-    landmarks = [other for other in single if other.owner == entry.owner and other.attribute != entry.attribute]
+    statements = list(bank.statements.values())
+    about = rng.choice(statements)
+    single = [other for other in statements if len(other.values) == 1 and other is not about]
+    landmarks = [other for other in single if other.owner == about.owner and other.attribute != about.attribute]
+    owner, attribute = about.owner, about.attribute
     luck = rng.random()
     if luck < 0.25 and landmarks:
         other = rng.choice(landmarks)
-        noun = entry.attribute.noun
-        text = fill(question_frames(part, "bridge"), rng, noun=noun, other=other.attribute.noun, known=other.values[0])
-        return "bridge", entry.attribute, text, entry.owner, "", other
-    if luck < 0.5 and len(entry.values) == 1:
-        known = entry.values[0]
-        text = fill(question_frames(part, "time"), rng, owner=entry.owner, noun=entry.attribute.noun, known=known)
-        return "time", entry.attribute, text, entry.owner, known, None
-    owner, attribute = entry.owner, entry.attribute
-    if luck > 0.82:
+        frames = question_frames(part, "bridge")
+        text = fill(frames, rng, noun=attribute.noun, other=other.attribute.noun, known=other.values[0])
+        return "bridge", attribute, text, owner, "", other
+    if luck < 0.5 and len(about.values) == 1:
+        value = about.values[0]
+        text = fill(question_frames(part, "time"), rng, owner=owner, noun=attribute.noun, known=value)
+        return "time", attribute, text, owner, value, None
+    if luck > 0.82:  # about anything: mostly what nobody said
         owner, attribute = rng.choice(people), rng.choice(ATTRIBUTES)
     text = fill(question_frames(part, "value"), rng, owner=owner, noun=attribute.noun)
     return "value", attribute, text, owner, "", None
-
-
-def _value(form: str, found: Sequence[Entry], shown: Sequence[Memory]) -> str:
-    if form == "time":
-        return next(memory.at.date().isoformat() for memory in shown if memory.id == found[0].id and memory.at)
-    return join_values(tuple(dict.fromkeys(value for entry in found for value in entry.values)))
-
-
-def _said(
-    bank: Bank, form: str, habit: str, right: tuple[str, tuple[int, ...]], found: Sequence[Entry],
-    shown: Sequence[Memory], rng: random.Random,
-) -> tuple[str, tuple[int, ...]]:  # fmt: skip
-    if habit == "right":
-        return (right[0], ()) if rng.random() < UNSELECTED else right
-    if habit == "sentence" and found:
-        entry = found[0]
-        text = memory_text(entry.owner, entry.attribute, entry.values)
-        return (f"It was {right[0]}." if form == "time" else text), right[1]
-    others = [memory for memory in shown if memory.id in bank.entries and bank.entries[memory.id] not in found]
-    if habit == "other" and others:
-        memory = rng.choice(others)
-        date = memory.at.date().isoformat() if memory.at else ""
-        return (date if form == "time" else join_values(bank.entries[memory.id].values)), (shown.index(memory),)
-    return UNKNOWN, ()
-
-
-def _now(rng: random.Random) -> datetime | None:
-    """The clock's line in the prompt is there or not; nothing depends on it."""
-    if rng.random() < 0.5:
-        return None
-    return datetime(2024, 1, 1, tzinfo=UTC) + timedelta(minutes=rng.randrange(3 * 525_600))

@@ -38,17 +38,17 @@ _MANAGER_GOOD: Final = 0.4
 
 
 def manager_habit(kind: str, noun: str, rng: random.Random) -> str:
-    """What the manager does now: `right`, or something else."""
+    """Draw what the manager does now: `right`, or something else."""
     return _choose(MANAGER[kind], right_share(kind, noun), rng)
 
 
 def answerer_habit(form: str, noun: str, rng: random.Random) -> str:
-    """What the answer agent does now: `right`, or something else."""
+    """Draw what the answer agent does now: `right`, or something else."""
     return _choose(ANSWERER[form], right_share(form, noun), rng)
 
 
 def right_share(kind: str, noun: str) -> float:
-    """How probable the right thing is, for a kind of case and an attribute."""
+    """Return how probable the right thing is, for a kind of case and an attribute."""
     if kind in _ALWAYS:
         return _ALWAYS[kind]
     lucky = crc32(f"{kind}:{noun}".encode()) % 100 < 100 * _GOOD_SHARE.get(kind, _MANAGER_GOOD)

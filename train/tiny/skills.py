@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from statistics import mean
@@ -24,37 +24,32 @@ _BATCH = 50
 
 
 def skills(model: Any, tokenizer: Any, *, count: int = 1000, seed: int = 77) -> Skills:
-    """Skills by kind of case, on names and phrasings of the validation split."""
-    cases = sorted(islice(demonstrations(seed, "validation"), count), key=lambda case: len(str(case.given)))
-    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for start in range(0, len(cases), _BATCH):
-        for case, tokens, scores, best in _forced(model, tokenizer, cases[start : start + _BATCH]):
-            for name, value in _measured(case, tokens, scores, best):
-                found[case.kind][name].append(value)
-    return {kind: {name: mean(values) for name, values in named.items()} for kind, named in sorted(found.items())}
-
-
-def _forced(
-    model: Any, tokenizer: Any, cases: Sequence[Demonstration]
-) -> Iterator[tuple[Demonstration, list[str], list[float], list[bool]]]:
-    """The tokens of the right replies, their log-probabilities, and whether they were the most probable ones."""
+    """Return skills by kind of case, on names and phrasings of the validation split."""
     import torch
 
-    pairs = [encode(tokenizer, replace(case, reply=case.right)) for case in cases]
-    longest = max(len(prompt) + len(reply) for prompt, reply in pairs)
-    ids = torch.tensor([[*p, *r, *[tokenizer.pad_token_id] * (longest - len(p) - len(r))] for p, r in pairs])
-    with torch.inference_mode():
-        scores = model(input_ids=ids).logits.float().log_softmax(-1)
-    for case, (prompt, reply), row in zip(cases, pairs, scores, strict=True):
-        said = row[len(prompt) - 1 : len(prompt) + len(reply) - 1]
-        wanted = torch.tensor(reply)
-        chosen = said.gather(1, wanted[:, None])[:, 0].tolist()
-        yield case, [tokenizer.decode([token]) for token in reply], chosen, (said.argmax(-1) == wanted).tolist()
+    cases = sorted(islice(demonstrations(seed, "validation"), count), key=lambda case: len(str(case.role_input)))
+    values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for start in range(0, len(cases), _BATCH):
+        batch = cases[start : start + _BATCH]
+        pairs = [encode(tokenizer, replace(case, reply=case.right)) for case in batch]
+        longest = max(len(prompt) + len(reply) for prompt, reply in pairs)
+        ids = torch.tensor([[*p, *r, *[tokenizer.pad_token_id] * (longest - len(p) - len(r))] for p, r in pairs])
+        with torch.inference_mode():
+            logps = model(input_ids=ids).logits.float().log_softmax(-1)  # (B, T, vocabulary)
+        for case, (prompt, reply), row in zip(batch, pairs, logps, strict=True):
+            replied = row[len(prompt) - 1 : len(prompt) + len(reply) - 1]
+            right = torch.tensor(reply)
+            chosen, best = replied.gather(1, right[:, None])[:, 0].tolist(), (replied.argmax(-1) == right).tolist()
+            tokens = [tokenizer.decode([token]) for token in reply]
+            for name, value in _measured(case, tokens, chosen, best):
+                values[case.kind][name].append(value)
+    return {kind: {name: mean(each) for name, each in named.items()} for kind, named in sorted(values.items())}
 
 
 def _measured(
     case: Demonstration, tokens: list[str], scores: list[float], best: list[bool]
 ) -> Iterator[tuple[str, float]]:
+    """Skills in one case, of the tokens of its right reply: their log-probabilities, and which were the likeliest."""
     yield "right", math.exp(sum(scores))
     yield "greedy", float(all(best))
     if ',"id":' in tokens:

@@ -37,7 +37,7 @@ _WORDS: Final = rf"\d\d|\d|{_NAME}|'s| ?[a-z]+(?: (?=[A-Z]))?| ?[A-Z][a-z]*| ?[^
 
 
 def train_tokenizer(texts: Iterable[str]) -> Any:
-    """A fast tokenizer with a chat template; its words are all names, and those of the texts."""
+    """Train a fast tokenizer with a chat template; its words are all names, and those of the texts."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
