@@ -22,7 +22,7 @@ graph = create_agent(model, middleware=[memory], context_schema=MemoryContext)
 
 if __name__ == "__main__":
     ann = MemoryContext(user_id="ann@example.com")
-    for said in ("I adopted a dog called Buddy.", "I adopted another dog, Scout!", "How many dogs do I have?"):
-        result = graph.invoke({"messages": [{"role": "user", "content": said}]}, context=ann)
+    for text in ("I adopted a dog called Buddy.", "I adopted another dog, Scout!", "How many dogs do I have?"):
+        result = graph.invoke({"messages": [{"role": "user", "content": text}]}, context=ann)
         done = ", ".join(operation["event"] for operation in result["memory_ops"])
-        print(f"{said}\n    {result['messages'][-1].text}   [{done}]")  # noqa: T201
+        print(f"{text}\n    {result['messages'][-1].text}   [{done}]")  # noqa: T201

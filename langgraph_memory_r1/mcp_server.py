@@ -9,7 +9,6 @@ owner. A tool's docstring is what the assistant reads. Errors are one sentence, 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -19,7 +18,7 @@ from langgraph_memory_r1 import __version__
 from langgraph_memory_r1.bank import MemoryBank
 from langgraph_memory_r1.errors import InputError, MemoryR1Error, MissingDependencyError, UnknownMemoryError
 from langgraph_memory_r1.graph import Model, create_memory_graph
-from langgraph_memory_r1.schemas import Change, Delete, Memory, Turn
+from langgraph_memory_r1.schemas import Delete, Turn
 from langgraph_memory_r1.state import ChangeRecord, change_record
 
 try:
@@ -40,7 +39,7 @@ _REMOVES = ToolAnnotations(read_only_hint=False, destructive_hint=True, open_wor
 Many = Annotated[int, Field(ge=1, le=200, description="At most so many.")]
 
 
-class Remembered(BaseModel):
+class StoredMemory(BaseModel):
     """One memory."""
 
     id: str
@@ -50,20 +49,20 @@ class Remembered(BaseModel):
     sources: list[str] = Field(default_factory=list, description="The turns that it came from.")
 
 
-class Found(BaseModel):
+class SearchResult(BaseModel):
     """What a search found."""
 
-    memories: list[Remembered]
+    memories: list[StoredMemory]
     total: int = Field(description="How many memories there are at all.")
 
 
-class Done(BaseModel):
+class Changes(BaseModel):
     """What a tool did to the memory."""
 
     operations: list[ChangeRecord]
 
 
-class Forgotten(Done):
+class Forgotten(Changes):
     """What was forgotten."""
 
     removed_for_good: int = Field(default=0, description="Memories that were removed with their history.")
@@ -98,7 +97,7 @@ class MemoryTools:
         self,
         query: Annotated[str, Field(description="A question or keywords; empty lists the newest memories.")] = "",
         limit: Many = 10,
-    ) -> Found:
+    ) -> SearchResult:
         """Find what is remembered about something, best first.
 
         Use it before answering anything that may depend on what the user said earlier. The ids serve `history` and
@@ -108,7 +107,13 @@ class MemoryTools:
             memories = [hit.memory for hit in self._bank.search(query, k=limit)]
         else:
             memories = self._bank.all()[-limit:][::-1]
-        return Found(memories=[_remembered(memory) for memory in memories], total=len(self._bank))
+        results = [
+            StoredMemory(
+                id=memory.id, text=memory.text, speaker=memory.speaker, said_at=memory.at, sources=list(memory.source)
+            )
+            for memory in memories
+        ]
+        return SearchResult(memories=results, total=len(self._bank))
 
     def remember(
         self,
@@ -117,7 +122,7 @@ class MemoryTools:
         said_at: Annotated[
             datetime | None, Field(description='When it was said, for "yesterday" and the like; else now.')
         ] = None,
-    ) -> Done:
+    ) -> Changes:
         """Remember what somebody said.
 
         Facts are found in it and compared with what is known: it adds, updates or deletes memories by itself, and says
@@ -126,14 +131,14 @@ class MemoryTools:
         if not text.strip():
             raise InputError("The text is empty; give what was said.")
         at = said_at or datetime.now(UTC)
-        done = self._graph.invoke({"turns": [Turn(speaker.strip() or "user", text, at)]})
-        return Done(operations=done["memory_ops"])
+        state = self._graph.invoke({"turns": [Turn(speaker.strip() or "user", text, at)]})
+        return Changes(operations=state["memory_ops"])
 
     def history(
         self,
         memory_id: Annotated[str | None, Field(description="Only of this memory; else of all.")] = None,
         limit: Many = 20,
-    ) -> Done:
+    ) -> Changes:
         """Show what happened to the memory and why, the newest operation last.
 
         Before and after of each, who decided, and the turns that it came from. An `op_id` serves `undo`.
@@ -141,7 +146,7 @@ class MemoryTools:
         changes = self._bank.history(memory_id)
         if memory_id is not None and not changes:
             raise UnknownMemoryError(f"There is no memory {memory_id!r}; search shows the ids.")
-        return _done(changes[-limit:])
+        return Changes(operations=[change_record(change) for change in changes[-limit:]])
 
     def undo(
         self,
@@ -149,9 +154,9 @@ class MemoryTools:
             str | None,
             Field(description="As `remember` and `history` show it; without it the newest."),
         ] = None,
-    ) -> Done:
+    ) -> Changes:
         """Take one operation back: the one named, else the newest that stands. Taking back an undo does it again."""
-        return _done([self._bank.undo(op_id)])
+        return Changes(operations=[change_record(self._bank.undo(op_id))])
 
     def forget(
         self,
@@ -172,20 +177,18 @@ class MemoryTools:
         if bool(memory_ids) == (everything_of is not None):
             raise InputError("Give either memory_ids (search shows them) or everything_of, the owner's name.")
         if everything_of is not None:
-            return Forgotten(operations=[], removed_for_good=self._forget_all(everything_of))
+            # The name is asked for so that an assistant cannot remove everything by a slip of an argument.
+            if everything_of != self._owner:
+                raise InputError(f"This memory is {self._owner!r}'s; to remove it for good give exactly that name.")
+            return Forgotten(operations=[], removed_for_good=self._bank.forget())
         deletes = [Delete(memory_id, reason=reason or "forgotten") for memory_id in dict.fromkeys(memory_ids or [])]
-        return Forgotten(operations=_done(self._bank.apply(deletes)).operations)
-
-    def _forget_all(self, name: str) -> int:
-        if name != self._owner:
-            raise InputError(f"This memory is {self._owner!r}'s; to remove it for good give exactly that name.")
-        return self._bank.forget()
+        return Forgotten(operations=[change_record(change) for change in self._bank.apply(deletes)])
 
 
 def create_mcp_server(
     bank: MemoryBank, owner: str = "default", *, model: Model = "rules", debug: bool = False
 ) -> MemoryServer:
-    """A server of one owner's memory; `run("stdio")` serves it.
+    """Create a server of one owner's memory; `run("stdio")` serves it.
 
     Args:
         bank: The bank.
@@ -209,18 +212,8 @@ def create_mcp_server(
     return server
 
 
-def _remembered(memory: Memory) -> Remembered:
-    return Remembered(
-        id=memory.id, text=memory.text, speaker=memory.speaker, said_at=memory.at, sources=list(memory.source)
-    )
-
-
-def _done(changes: Sequence[Change]) -> Done:
-    return Done(operations=[change_record(change) for change in changes])
-
-
 def _sentence(error: ToolError) -> str:
-    """What the assistant is told: the argument that is wrong, or our own error, or the name of another's."""
+    """Return what an assistant reads of an error: the argument that is wrong, our own sentence, or another's name."""
     cause = error.__cause__
     if isinstance(cause, MemoryR1Error):
         return " ".join(str(cause).split())

@@ -1,4 +1,4 @@
-"""What flows through the memory graph, and what a run is told from outside.
+"""What flows through the memory graph, and what a run is given from outside.
 
 All values are plain: strings, numbers, lists and dictionaries. A checkpointer keeps the dataclasses of `schemas.py`
 only with a warning (and turns their tuples into lists), and the server sends state as JSON; so `Turn`, `Change` and
@@ -122,7 +122,7 @@ class MemoryState(MemoryInput, MemoryOutput, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryContext:
-    """What a run is told from outside: `graph.invoke(..., context=MemoryContext(user_id="ana@example.com"))`."""
+    """What a run is given from outside: `graph.invoke(..., context=MemoryContext(user_id="ana@example.com"))`."""
 
     user_id: str | None = None
     """Whose memories these are; any characters."""
@@ -131,34 +131,39 @@ class MemoryContext:
 
 
 def turn_as_dict(turn: Turn | Mapping[str, Any]) -> dict[str, Any]:
-    """A turn as it stands in the state.
+    """Return a turn as it stands in the state.
 
     Raises:
         InputError: If it is no turn.
     """
-    taken = as_turn(turn)
-    return {**_TURN.dump_python(taken, mode="json")}
+    return {**_TURN.dump_python(as_turn(turn), mode="json")}
 
 
 def as_turn(turn: Turn | Mapping[str, Any]) -> Turn:
-    """The turn behind a dictionary, cleaned of what cannot be stored; a time without a zone is UTC.
+    """Return the turn behind a dictionary, cleaned of what cannot be stored; a time without a zone is UTC.
 
     Raises:
         InputError: If it is no turn.
     """
-    fields = {name: clean(value) if isinstance(value, str) else value for name, value in _fields(turn).items()}
+    if isinstance(turn, Turn):
+        values = {"speaker": turn.speaker, "text": turn.text, "at": turn.at, "id": turn.id, "session": turn.session}
+    elif isinstance(turn, Mapping):
+        values = dict(turn)
+    else:
+        raise InputError(f"{turn!r:.80} is no turn; give a Turn or a dictionary with speaker and text.")
+    fields = {name: clean(value) if isinstance(value, str) else value for name, value in values.items()}
     try:
-        taken = _TURN.validate_python({"speaker": _NAMELESS, **fields})
+        valid = _TURN.validate_python({"speaker": _NAMELESS, **fields})
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
         raise InputError(f"A turn's {where!r} cannot be used: {problem['msg']}.") from error
-    naive = taken.at is not None and taken.at.tzinfo is None
-    return replace(taken, at=taken.at.replace(tzinfo=UTC)) if naive and taken.at else taken
+    naive = valid.at is not None and valid.at.tzinfo is None
+    return replace(valid, at=valid.at.replace(tzinfo=UTC)) if naive and valid.at else valid
 
 
 def memory_as_dict(memory: Memory) -> dict[str, Any]:
-    """A memory as it stands in the state."""
+    """Return a memory as it stands in the state."""
     return {**_MEMORY.dump_python(memory, mode="json")}
 
 
@@ -185,11 +190,3 @@ def failure(node: str, error: BaseException, source: Sequence[str] = ()) -> Chan
         op_id=None, memory_id=None, event="ERROR", before=None, after=None, undoes=None, source=list(source),
         reason=reason, model=None, at=None,
     )  # fmt: skip
-
-
-def _fields(turn: Turn | Mapping[str, Any]) -> dict[str, Any]:
-    if isinstance(turn, Turn):
-        return {"speaker": turn.speaker, "text": turn.text, "at": turn.at, "id": turn.id, "session": turn.session}
-    if isinstance(turn, Mapping):
-        return dict(turn)
-    raise InputError(f"{turn!r:.80} is no turn; give a Turn or a dictionary with speaker and text.")

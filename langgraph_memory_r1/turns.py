@@ -50,7 +50,7 @@ class NewTurns:
 
 @dataclass(frozen=True, slots=True)
 class Speakers:
-    """How the two sides of a chat are called where messages carry no name, and in which conversation it is."""
+    """What the two sides of a chat are called where messages carry no name, and in which conversation it is."""
 
     human: str = "user"
     assistant: str = "assistant"
@@ -58,7 +58,7 @@ class Speakers:
 
 
 def text_of(content: object) -> tuple[str, list[str]]:
-    """The text of a message's content, cleaned, and the kinds of what is no text."""
+    """Return the text of a message's content, cleaned, and the kinds of what is no text."""
     if isinstance(content, str):
         return clean(content), []
     if not isinstance(content, list):
@@ -66,49 +66,63 @@ def text_of(content: object) -> tuple[str, list[str]]:
     texts: list[str] = []
     skipped: list[str] = []
     for block in content:
-        text, kind = _block(block)
-        texts += [text] if text else []
-        skipped += [kind] if kind else []
-    return clean("\n".join(texts)), skipped
+        if isinstance(block, str):
+            texts.append(block)
+        elif not isinstance(block, dict):
+            skipped.append(type(block).__name__)
+        elif block.get(RECALLED):
+            skipped.append("recalled")
+        elif block.get("type") == "text" and isinstance(block.get("text"), str):
+            texts.append(block["text"])
+        else:
+            skipped.append(str(block.get("type", "block"))[:40])
+    return clean("\n".join(text for text in texts if text)), skipped
 
 
 def is_recalled(message: BaseMessage) -> bool:
-    """Whether a message was put into the conversation by the memory itself."""
+    """Return whether a message was put into the conversation by the memory itself."""
     return bool(message.additional_kwargs.get(RECALLED))
 
 
-def turns_from_messages(messages: Sequence[BaseMessage], cursor: str | None, who: Speakers, now: datetime) -> NewTurns:
-    """The turns in the messages after the cursor.
+def turns_from_messages(
+    messages: Sequence[BaseMessage], cursor: str | None, speakers: Speakers, now: datetime
+) -> NewTurns:
+    """Turn the messages after the cursor into turns.
 
     A cursor that is not among the messages (they were trimmed or summarised) means that all are looked at again;
     turns that the bank knows are passed over later.
+
+    Args:
+        messages: A chat.
+        cursor: Id of the last message that was dealt with.
+        speakers: What the sides are called, and in which conversation it is.
+        now: The time of messages that carry none.
     """
-    new = _after(messages, cursor)
+    seen = next((n for n in range(len(messages), 0, -1) if cursor is not None and messages[n - 1].id == cursor), 0)
+    new = messages[seen:]
     skipped: Counter[str] = Counter()
-    turns: list[Turn] = []
-    said_in: list[BaseMessage] = []
+    pairs: list[tuple[Turn, BaseMessage]] = []
     for message in new:
-        turn, kinds = _turn(message, who, now)
+        turn, kinds = _turn(message, speakers, now)
         skipped.update(kinds)
         if turn:
-            turns.append(turn)
-            said_in.append(message)
-    turns = with_ids(turns)
-    own = {turn.id for turn, message in zip(turns, said_in, strict=True) if isinstance(message, AIMessage)}
-    cursors = tuple(message.id for message in said_in)
+            pairs.append((turn, message))
+    turns = with_ids([turn for turn, _ in pairs])
+    own = {turn.id for turn, (_, message) in zip(turns, pairs, strict=True) if isinstance(message, AIMessage)}
+    cursors = tuple(message.id for _, message in pairs)
     return NewTurns(tuple(turns), cursors, new[-1].id if new else cursor, skipped, frozenset(own))
 
 
 def turns_from_input(given: Iterable[Turn | Mapping[str, Any]], cursor: str | None) -> NewTurns:
-    """The turns that were given as such; empty ones are passed over."""
-    taken = [as_turn(turn) for turn in given]
-    turns = [turn for turn in taken if turn.text]
-    skipped = {"empty": len(taken) - len(turns)} if len(taken) > len(turns) else {}
+    """Read turns that were given as such; empty ones are passed over."""
+    read = [as_turn(turn) for turn in given]
+    turns = [turn for turn in read if turn.text]
+    skipped = {"empty": len(read) - len(turns)} if len(read) > len(turns) else {}
     return NewTurns(tuple(with_ids(turns)), (cursor,) * len(turns), cursor, skipped)
 
 
 def concatenate(first: NewTurns, second: NewTurns) -> NewTurns:
-    """Both, one after the other."""
+    """Concatenate two parts of a conversation."""
     return NewTurns(
         first.turns + second.turns,
         first.cursors + second.cursors,
@@ -119,7 +133,7 @@ def concatenate(first: NewTurns, second: NewTurns) -> NewTurns:
 
 
 def with_ids(turns: Sequence[Turn]) -> list[Turn]:
-    """The turns, each with an id: one without gets a fingerprint of what was said, by whom and when.
+    """Give an id to each turn that has none: a fingerprint of what was said, by whom and when.
 
     The same turns given again have the same ids, and are passed over. Give ids or times where somebody says the same
     twice and means something new.
@@ -128,21 +142,18 @@ def with_ids(turns: Sequence[Turn]) -> list[Turn]:
     named = []
     for turn in turns:
         if not turn.id:
-            mark = _fingerprint(turn)
-            seen[mark] += 1
-            turn = replace(turn, id=mark if seen[mark] == 1 else f"{mark}-{seen[mark]}")
+            content = "\x1f".join([turn.session or "", turn.at.isoformat() if turn.at else "", turn.speaker, turn.text])
+            fingerprint = f"turn-{blake2b(content.encode(), digest_size=8).hexdigest()}"
+            seen[fingerprint] += 1
+            times = seen[fingerprint]
+            turn = replace(turn, id=fingerprint if times == 1 else f"{fingerprint}-{times}")
         named.append(turn)
     return named
 
 
-def _after(messages: Sequence[BaseMessage], cursor: str | None) -> Sequence[BaseMessage]:
-    for position in range(len(messages) - 1, -1, -1):
-        if cursor is not None and messages[position].id == cursor:
-            return messages[position + 1 :]
-    return messages
-
-
-def _turn(message: BaseMessage, who: Speakers, now: datetime) -> tuple[Turn | None, list[str]]:
+def _turn(message: BaseMessage, speakers: Speakers, now: datetime) -> tuple[Turn | None, list[str]]:
+    """A message as a turn, or None, and the kinds of what in it is no text."""
+    # What the memory itself put there must not be remembered: each round would make a memory of the one before.
     if is_recalled(message):
         return None, ["recalled"]
     if message.additional_kwargs.get(_WRITTEN_BY):
@@ -152,19 +163,16 @@ def _turn(message: BaseMessage, who: Speakers, now: datetime) -> tuple[Turn | No
     text, skipped = text_of(message.content)
     if not text:
         return None, [*skipped, "empty"]
-    default = who.human if isinstance(message, HumanMessage) else who.assistant
-    at = _said_at(message) or now
-    return Turn(clean(message.name or "") or default, text, at, _id(message, who.thread), who.thread), skipped
+    default = speakers.human if isinstance(message, HumanMessage) else speakers.assistant
+    turn_id = message.id or ""
+    if turn_id and speakers.thread is not None and len(turn_id) < _LONE_ID:
+        # Ids from LangGraph and the providers are unique; short ones that an app counts up are so in their thread.
+        turn_id = f"{speakers.thread}:{turn_id}"
+    at = _time_of(message) or now
+    return Turn(clean(message.name or "") or default, text, at, turn_id, speakers.thread), skipped
 
 
-def _id(message: BaseMessage, thread: str | None) -> str:
-    """Ids from LangGraph and the providers are unique; short ones that an app counts up are so in their thread."""
-    if not message.id or thread is None or len(message.id) >= _LONE_ID:
-        return message.id or ""
-    return f"{thread}:{message.id}"
-
-
-def _said_at(message: BaseMessage) -> datetime | None:
+def _time_of(message: BaseMessage) -> datetime | None:
     """The time that an app noted in `additional_kwargs["at"]`, ISO text or a number of seconds."""
     noted = message.additional_kwargs.get("at")
     try:
@@ -173,22 +181,3 @@ def _said_at(message: BaseMessage) -> datetime | None:
         log.warning('Message %r has no readable time in additional_kwargs["at"]; give ISO text.', message.id)
         return None
     return at.replace(tzinfo=UTC) if at and not at.tzinfo else at
-
-
-def _block(block: object) -> tuple[str, str | None]:
-    """One content block: its text, or else its kind."""
-    if isinstance(block, str):
-        return block, None
-    if not isinstance(block, dict):
-        return "", type(block).__name__
-    if block.get(RECALLED):
-        return "", "recalled"
-    text = block.get("text")
-    if block.get("type") == "text" and isinstance(text, str):
-        return text, None
-    return "", str(block.get("type", "block"))[:40]
-
-
-def _fingerprint(turn: Turn) -> str:
-    said = "\x1f".join([turn.session or "", turn.at.isoformat() if turn.at else "", turn.speaker, turn.text])
-    return f"turn-{blake2b(said.encode(), digest_size=8).hexdigest()}"
