@@ -11,7 +11,7 @@ from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.importers.chats import add_chat, chat_loader
 from langgraph_memory_r1.importers.export import Export
 from langgraph_memory_r1.importers.fields import BROKEN_ENTRY, clean_name, parse_time, reason
-from langgraph_memory_r1.importers.files import decode_text, files_in, parse_json
+from langgraph_memory_r1.importers.files import decode_text, files_in, load_json
 
 
 def read_facebook(path: Path, scratch: Path) -> Export:
@@ -21,7 +21,7 @@ def read_facebook(path: Path, scratch: Path) -> Export:
     chats: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for file in files_in(path, ".json"):
         try:
-            data = parse_json(decode_text(file.read(), file.label))
+            data = load_json(decode_text(file.read(), file.label))
             title = _repaired(clean_name(data.get("title")) or file.path.parent.name or "chat")
             chats[title] += _clean_messages(file.label, data["messages"], export)
         except BROKEN_ENTRY as error:

@@ -49,7 +49,7 @@ def parse_time(value: object) -> datetime | None:
         raise ValueError(f"{value!r:.40} is no time") from error
 
 
-def memory_text(value: object) -> str:
+def clean_memory_text(value: object) -> str:
     """Return the text of a memory, cleaned.
 
     Raises:
@@ -88,7 +88,7 @@ def user_id_of(entry: Mapping[str, Any]) -> str | None:
     return None
 
 
-def fingerprint(*parts: object) -> str:
+def short_hash(*parts: object) -> str:
     """Return a short hash of the parts, the same in every process; None counts as ""."""
     joined = "\x1f".join("" if part is None else str(part) for part in parts)
     return blake2b(joined.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
@@ -104,8 +104,8 @@ def with_turn_ids(turns: Sequence[Turn], prefix: str) -> tuple[Turn, ...]:
     counts: Counter[str] = Counter()
     before, identified = "", []
     for turn in turns:
-        key = fingerprint(turn.at.isoformat() if turn.at else before, turn.speaker, turn.text)
-        before = fingerprint(before, key)
+        key = short_hash(turn.at.isoformat() if turn.at else before, turn.speaker, turn.text)
+        before = short_hash(before, key)
         counts[key] += 1
         again = "" if counts[key] == 1 else f"-{counts[key]}"
         identified.append(turn if turn.id else replace(turn, id=f"{prefix}-{key}{again}"))

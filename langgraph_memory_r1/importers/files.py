@@ -110,14 +110,14 @@ def read_json_document(path: Path) -> JsonDocument:
     # Not `jsonl.read_lines`: only a try tells a JSON document from lines, and some products write UTF-16.
     text = read_text(path)
     try:
-        return JsonDocument(path, [JsonEntry(str(path), parse_json(text))])
+        return JsonDocument(path, [JsonEntry(str(path), load_json(text))])
     except ValueError as error:
         not_json = str(error)
     document = JsonDocument(path)
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
-                document.entries.append(JsonEntry(f"{path}:{number}", parse_json(line)))
+                document.entries.append(JsonEntry(f"{path}:{number}", load_json(line)))
             except ValueError as error:
                 document.broken.append(f"{path}:{number}: {error}")
     # Pretty-printed JSON with a fault in it has lines that are JSON by themselves ("}", "1"); JSONL has containers.
@@ -153,7 +153,7 @@ def decode_text(data: bytes, label: str) -> str:
         raise InputError(f"{label} is no text in UTF-8 (byte {error.start:,}); save it as UTF-8.") from error
 
 
-def parse_json(text: str) -> Any:
+def load_json(text: str) -> Any:
     """Return the value of a JSON text.
 
     Raises:

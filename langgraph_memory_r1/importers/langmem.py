@@ -12,11 +12,11 @@ from typing import Any
 from langgraph_memory_r1.importers.export import Export, ImportedMemory, MemoryVersion
 from langgraph_memory_r1.importers.fields import (
     BROKEN_ENTRY,
+    clean_memory_text,
     clean_name,
-    fingerprint,
-    memory_text,
     parse_time,
     reason,
+    short_hash,
 )
 from langgraph_memory_r1.importers.files import JsonDocument, JsonEntry
 
@@ -56,7 +56,7 @@ def _memory(item: Any) -> ImportedMemory:
     value = item.get("value", item)
     if not isinstance(value, dict):
         raise ValueError(f"its value is {type(value).__name__}, no object")
-    text = memory_text(_text(value))
+    text = clean_memory_text(_text(value))
     labels = item.get("namespace") or []
     labels = labels.split(".") if isinstance(labels, str) else [str(label) for label in labels]
     # What is particular in a namespace names the owner: ("memories", "ann") is Ann's.
@@ -64,8 +64,8 @@ def _memory(item: Any) -> ImportedMemory:
     if any(not label.strip() for label in particular):
         raise ValueError("a label of its namespace is blank")
     at = parse_time(item.get("updated_at")) or parse_time(item.get("created_at"))
-    key = "/".join([*labels, clean_name(item.get("key")) or fingerprint(text)])
-    version = MemoryVersion(f"langmem:{key}@{fingerprint(text, at)}", text, at)
+    key = "/".join([*labels, clean_name(item.get("key")) or short_hash(text)])
+    version = MemoryVersion(f"langmem:{key}@{short_hash(text, at)}", text, at)
     return ImportedMemory(f"langmem:{key}", (version,), "/".join(particular) or None)
 
 

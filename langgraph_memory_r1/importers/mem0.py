@@ -16,11 +16,11 @@ from typing import Any
 from langgraph_memory_r1.importers.export import Export, ImportedMemory, MemoryVersion
 from langgraph_memory_r1.importers.fields import (
     BROKEN_ENTRY,
+    clean_memory_text,
     clean_name,
-    fingerprint,
-    memory_text,
     parse_time,
     reason,
+    short_hash,
     user_id_of,
 )
 from langgraph_memory_r1.importers.files import JsonDocument, JsonEntry
@@ -105,7 +105,9 @@ def _memory(key: str, item: JsonEntry | None, rows: Sequence[JsonEntry], export:
     for row in rows:
         try:
             deleted = row.value.get("event") == "DELETE" or bool(row.value.get("is_deleted"))
-            versions.append(_version(key, None if deleted else memory_text(row.value.get("new_memory")), row.value))
+            versions.append(
+                _version(key, None if deleted else clean_memory_text(row.value.get("new_memory")), row.value)
+            )
         except BROKEN_ENTRY as error:
             export.broken.append(f"{row.label}: {reason(error)}")
     versions.sort(key=lambda version: version.at or datetime.min.replace(tzinfo=UTC))
@@ -113,7 +115,7 @@ def _memory(key: str, item: JsonEntry | None, rows: Sequence[JsonEntry], export:
     try:
         owner = _owner(fields)
         if item is not None:
-            text = memory_text(fields.get("memory", fields.get("text")))
+            text = clean_memory_text(fields.get("memory", fields.get("text")))
             if not versions or versions[-1].text != text:
                 versions.append(_version(key, text, fields))
     except BROKEN_ENTRY as error:
@@ -127,7 +129,7 @@ def _memory(key: str, item: JsonEntry | None, rows: Sequence[JsonEntry], export:
 
 def _version(key: str, text: str | None, fields: Mapping[str, Any]) -> MemoryVersion:
     at = parse_time(fields.get("updated_at")) or parse_time(fields.get("created_at"))
-    return MemoryVersion(f"mem0:{key}@{fingerprint(text, at)}", text, at)
+    return MemoryVersion(f"mem0:{key}@{short_hash(text, at)}", text, at)
 
 
 def _owner(fields: Mapping[str, Any]) -> str | None:

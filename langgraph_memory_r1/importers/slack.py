@@ -13,7 +13,7 @@ from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.importers.chats import TimedMessage, add_chat, chat_loader, message_time, sender
 from langgraph_memory_r1.importers.export import Export
 from langgraph_memory_r1.importers.fields import clean_name, parse_time, reason
-from langgraph_memory_r1.importers.files import ExportFile, decode_text, files_in, parse_json
+from langgraph_memory_r1.importers.files import ExportFile, decode_text, files_in, load_json
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MENTION = re.compile(r"<@([A-Z0-9]+)(?:\|[^>]*)?>")
@@ -77,7 +77,7 @@ def _names_of_people(files: list[ExportFile], export: Export) -> dict[str, str]:
 def _objects(file: ExportFile, export: Export) -> list[dict[str, Any]]:
     """Return the objects of a file that holds a list of them; what is broken is named."""
     try:
-        data = parse_json(decode_text(file.read(), file.label))
+        data = load_json(decode_text(file.read(), file.label))
         if not isinstance(data, list):
             raise ValueError(f"it holds {type(data).__name__}, no list")
     except ValueError as error:

@@ -10,7 +10,7 @@ from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.importers.chats import TimedMessage, add_chat, chat_loader, message_time
 from langgraph_memory_r1.importers.export import Export
 from langgraph_memory_r1.importers.fields import BROKEN_ENTRY, clean_name, parse_time, reason
-from langgraph_memory_r1.importers.files import decode_text, files_in, parse_json
+from langgraph_memory_r1.importers.files import decode_text, files_in, load_json
 
 
 def read_telegram(path: Path, scratch: Path) -> Export:
@@ -20,7 +20,7 @@ def read_telegram(path: Path, scratch: Path) -> Export:
     any_chat = False
     for file in files_in(path, ".json"):
         try:
-            data = parse_json(decode_text(file.read(), file.label))
+            data = load_json(decode_text(file.read(), file.label))
         except ValueError as error:
             export.broken.append(f"{file.label}: {reason(error)}")
             continue

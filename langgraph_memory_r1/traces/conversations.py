@@ -20,9 +20,9 @@ def conversations_of(decisions: Iterable[Decision]) -> list[Conversation]:
     Evidence is what the answer rested on, where feedback says that it was right: a score of 1, thumbs up, or the gold
     answer itself. Decisions under another version of the prompts are left out.
     """
-    drafts: dict[str, _Draft] = {}
+    drafts: dict[str, _ConversationDraft] = {}
     for decision in decisions:
-        drafts.setdefault(decision.bank or decision.thread or decision.run_id, _Draft()).add(decision)
+        drafts.setdefault(decision.bank or decision.thread or decision.run_id, _ConversationDraft()).add(decision)
     return [
         Conversation(
             next(iter(draft.threads)) if len(draft.threads) == 1 else key,
@@ -42,7 +42,7 @@ def is_right(decision: Decision) -> bool:
 
 
 @dataclass(slots=True)
-class _Draft:
+class _ConversationDraft:
     """One bank's conversation, as it is put together."""
 
     threads: dict[str, None] = field(default_factory=dict)

@@ -35,7 +35,7 @@ def is_run(record: ExportRecord) -> bool:
     return "run_type" in record and "id" in record
 
 
-def read_run(run: ExportRecord, runs: ToolRuns, parent: ExportRecord | None = None) -> None:
+def add_run(run: ExportRecord, runs: ToolRuns, parent: ExportRecord | None = None) -> None:
     """Add a run, and the runs inside it, to `runs`.
 
     Raises:
@@ -55,7 +55,7 @@ def read_run(run: ExportRecord, runs: ToolRuns, parent: ExportRecord | None = No
         if stats and stats.get("avg") is not None:
             runs.feedback.setdefault(key, []).append(Feedback(key, score=float(stats["avg"]), comment=name))
     for child in run.get("child_runs") or ():
-        read_run(child, runs, {"id": key, "trace_id": root})
+        add_run(child, runs, {"id": key, "trace_id": root})
 
 
 def _finished_call(run: ExportRecord, outputs: Mapping[str, Any], root: str, parent_id: str) -> FinishedCall:

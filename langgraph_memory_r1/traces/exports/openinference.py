@@ -41,19 +41,19 @@ def is_span(record: ExportRecord) -> bool:
     return "resourceSpans" in record or "attributes" in record or "context.span_id" in record
 
 
-def read_spans(record: ExportRecord, runs: ToolRuns) -> None:
+def add_spans(record: ExportRecord, runs: ToolRuns) -> None:
     """Add a span, or all spans of an envelope, to `runs`.
 
     Raises:
         KeyError, TypeError, ValueError: It is no span.
     """
     if "resourceSpans" not in record:
-        _read_span(_span_of_row(record), runs)
+        _add_span(_span_of_row(record), runs)
         return
     for resource in record["resourceSpans"]:
         for scope in resource.get("scopeSpans") or ():
             for span in scope.get("spans") or ():
-                _read_span(_span_of_otlp(span), runs)
+                _add_span(_span_of_otlp(span), runs)
 
 
 def _span_of_otlp(span: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def _span_of_row(row: ExportRecord) -> dict[str, Any]:
     }
 
 
-def _read_span(span: Mapping[str, Any], runs: ToolRuns) -> None:
+def _add_span(span: Mapping[str, Any], runs: ToolRuns) -> None:
     attributes = span["attributes"]
     if str(attributes.get(_KIND) or span.get("span_kind")) != "LLM":
         outputs = parse_nested_json(attributes.get("output.value"))

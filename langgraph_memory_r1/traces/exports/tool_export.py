@@ -20,8 +20,8 @@ from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.jsonl import read_lines
 from langgraph_memory_r1.traces.calls import decisions_of_node
 from langgraph_memory_r1.traces.decision import Decision, from_line, to_line, with_feedback
-from langgraph_memory_r1.traces.exports.langsmith import is_run, read_run
-from langgraph_memory_r1.traces.exports.openinference import is_span, read_spans
+from langgraph_memory_r1.traces.exports.langsmith import add_run, is_run
+from langgraph_memory_r1.traces.exports.openinference import add_spans, is_span
 from langgraph_memory_r1.traces.exports.tool_runs import ToolRuns
 
 OnSkip = Callable[[InputError], None]
@@ -53,9 +53,9 @@ def read_tool_export(file: Path, skip: OnSkip) -> Iterator[Decision]:
             continue
         try:
             if is_run(record):
-                read_run(record, runs)
+                add_run(record, runs)
             elif is_span(record):
-                read_spans(record, runs)
+                add_spans(record, runs)
             else:
                 raise ValueError("neither a LangSmith run nor an OpenInference span")
         except _BROKEN as error:
