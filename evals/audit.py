@@ -75,11 +75,11 @@ def audited(
     )
 
 
-def _findings(content: bytes, place: str) -> Mapping[str, dict[str, Any]]:
+def _findings(content: bytes, location: str) -> Mapping[str, dict[str, Any]]:
     """Return the findings by the id of their question."""
     findings = {}
-    for number, raw in enumerate(typed(parse_json(content, place), list, place)):
-        where = f"{place}: finding {number}"
+    for number, raw in enumerate(typed(parse_json(content, location), list, location)):
+        where = f"{location}: finding {number}"
         finding = typed(raw, dict, where)
         match = _ID.fullmatch(required(finding, "question_id", str, where))
         if match is None or int(match[1]) >= len(CONVERSATIONS):

@@ -83,11 +83,11 @@ class Skipped:
         self.kinds: Counter[str] = Counter()
         self._on_skip = on_skip
 
-    def __call__(self, kind: str, place: str, detail: str = "") -> None:
+    def __call__(self, kind: str, location: str, detail: str = "") -> None:
         """Note one piece: what it is, where, and its content."""
         self.kinds[kind] += 1
         if self._on_skip is not None:
-            self._on_skip(f"{place}: {kind}{' ' + detail if detail else ''}")
+            self._on_skip(f"{location}: {kind}{' ' + detail if detail else ''}")
 
 
 class Benchmark(ABC):
@@ -151,7 +151,7 @@ class Benchmark(ABC):
         return Dataset(self.name, chosen, digest, source is None, conversations, skipped.kinds, self.notes(source))
 
     def source(self, split: str | None = None) -> Source:
-        """The file to download for a split.
+        """Return the file to download for a split.
 
         Raises:
             InputError: There is no such split, or its file cannot be downloaded.
@@ -168,19 +168,19 @@ class Benchmark(ABC):
         return "f1_mem0" if self.metric.startswith("judge") else self.metric
 
     def unanswerable(self, question: Question) -> bool:
-        """Whether the right reply is that nothing is known."""
+        """Return whether the right reply is that nothing is known."""
         return question.gold is None
 
     @abstractmethod
-    def parse(self, content: bytes, place: str, skipped: Skipped) -> Iterable[Conversation]:
-        """All conversations of the file; `place` begins every message about it."""
+    def parse(self, content: bytes, location: str, skipped: Skipped) -> Iterable[Conversation]:
+        """Yield all conversations of the file; `location` begins every message about it."""
 
     def select(self, conversations: Sequence[Conversation], split: str) -> tuple[Conversation, ...]:
-        """Those of a split; all, where a file is a split."""
+        """Return the conversations of a split; all, where a file is a split."""
         return tuple(conversations)
 
     def notes(self, source: Source | None) -> tuple[str, ...]:
-        """What a report must say beside numbers from this file; None is a file of unknown content."""
+        """Return what a report must say beside numbers from this file; None is a file of unknown content."""
         if source is None:
             return ("the data file is not the published one: its numbers compare with nobody's",)
         if source.sample:
@@ -188,17 +188,17 @@ class Benchmark(ABC):
         return ()
 
     def _split(self, split: str | None, source: Source | None, path: str | os.PathLike[str] | None) -> str:
-        held = source.splits if source is not None and source.splits else self.splits
-        chosen = split or (self.default_split if self.default_split in held else held[0])
+        available = source.splits if source is not None and source.splits else self.splits
+        chosen = split or (self.default_split if self.default_split in available else available[0])
         if chosen not in self.splits:
             raise InputError(f"{self.name} has no split {chosen!r}; give one of: {', '.join(self.splits)}")
-        if chosen not in held:
-            raise InputError(f"{path} holds {' and '.join(held)}, not {chosen}; give --split {held[0]}")
+        if chosen not in available:
+            raise InputError(f"{path} holds {' and '.join(available)}, not {chosen}; give --split {available[0]}")
         return chosen
 
 
 def benchmark(name: str) -> Benchmark:
-    """The benchmark of this name.
+    """Return the benchmark of this name.
 
     Raises:
         InputError: There is none; the message lists them.
@@ -206,5 +206,5 @@ def benchmark(name: str) -> Benchmark:
     if name not in BENCHMARKS:
         raise InputError(f"no benchmark is called {name!r}; there are: {', '.join(BENCHMARKS)}")
     module, _, attribute = BENCHMARKS[name].partition(":")
-    found: type[Benchmark] = getattr(import_module(module), attribute)
-    return found()
+    implementation: type[Benchmark] = getattr(import_module(module), attribute)
+    return implementation()

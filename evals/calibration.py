@@ -55,7 +55,7 @@ _ROUNDS = (
     "two three four five six seven eight nine ten eleven twelve".split(),
     ["yes", "no"],
 )
-_NEXT = {word: words[(place + 1) % len(words)] for words in _ROUNDS for place, word in enumerate(words)}
+_NEXT = {word: words[(number + 1) % len(words)] for words in _ROUNDS for number, word in enumerate(words)}
 _NEXT |= {word.capitalize(): other.capitalize() for word, other in _NEXT.items()}
 _NO_TOPIC = frozenset(
     "a about after an and any are as at be been before being besides both by can could did do does doing during for "
@@ -114,7 +114,7 @@ class Calibration:
     """With the labels of answers that others have judged, where there are any."""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return it as plain values, for JSON."""
         return asdict(self)
 
 
@@ -157,16 +157,16 @@ def read_labelled_items(path: str | os.PathLike[str]) -> list[CalibrationItem]:
     items = []
     for user in users:
         for number, raw in enumerate(required(users, user, list, str(path))):
-            place = f"{path} {user} answer {number}"
-            row = typed(raw, dict, place)
+            location = f"{path} {user} answer {number}"
+            row = typed(raw, dict, location)
             text, gold, answer = (
-                required(row, key, str, place) for key in ("question", "golden_answer", "generated_answer")
+                required(row, key, str, location) for key in ("question", "golden_answer", "generated_answer")
             )
-            labels = [typed(label, bool, place) for label in required(row, "llm_judgments", dict, place).values()]
+            labels = [typed(label, bool, location) for label in required(row, "llm_judgments", dict, location).values()]
             category_number = str(row.get("category"))
             category = CATEGORIES.get(int(category_number)) if category_number.isdecimal() else None
             if not labels or category is None:
-                raise InputError(f"{place}: an answer needs labels and a category of LoCoMo")
+                raise InputError(f"{location}: an answer needs labels and a category of LoCoMo")
             question = Question(text, gold, (), category, str(row.get("question_id", "")))
             items.append(CalibrationItem(question, answer, mode(labels), "labelled"))
     return items

@@ -204,8 +204,8 @@ class Cell:
         key = self._question_key("answer", question, bank, retrieved.positions, self.answerer.identity)
         value = self.job.stages.get(key) or {}
         if not self._to_do(value or None, failed="error" in value or filled.retried):
-            known = MeteredAnswer.from_dict(value) if value and "error" not in value else None
-            return QuestionOutcome(question, filled.stop, retrieved, known, value.get("error"), cached=True)
+            answer = MeteredAnswer.from_dict(value) if value and "error" not in value else None
+            return QuestionOutcome(question, filled.stop, retrieved, answer, value.get("error"), cached=True)
         positions = sorted(retrieved.positions)  # the bank's order is that of time, which the prompt's is too
         try:
             async with self.job.slots:

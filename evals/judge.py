@@ -87,7 +87,7 @@ class Judge:
         return f"{self.model} {self.kind}-{JUDGE_VERSION}"
 
     def as_dict(self) -> dict[str, str | None]:
-        """For a run's manifest."""
+        """Return what a run's manifest says of the judge."""
         return {
             "id": self.id,
             "kind": self.kind,

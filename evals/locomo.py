@@ -94,10 +94,10 @@ class LoCoMo(Benchmark):
     metric = "f1_locomo"
     paper_labels: ClassVar[Mapping[str, Mapping[str, str]]] = PAPER_LABELS
 
-    def parse(self, content: bytes, place: str, skipped: Skipped) -> Iterator[Conversation]:
+    def parse(self, content: bytes, location: str, skipped: Skipped) -> Iterator[Conversation]:
         """Yield all ten conversations, each with all of its questions."""
-        for number, sample in enumerate(typed(parse_json(content, place), list, place)):
-            yield _conversation(sample, f"{place}: sample {number}", skipped)
+        for number, sample in enumerate(typed(parse_json(content, location), list, location)):
+            yield _conversation(sample, f"{location}: sample {number}", skipped)
 
     def select(self, conversations: Sequence[Conversation], split: str) -> tuple[Conversation, ...]:
         """Return the conversations of a split, without the adversarial questions except in `full`."""
@@ -132,26 +132,26 @@ def load(path: str | os.PathLike[str], *, on_skip: Callable[[str], None] | None 
     return conversations
 
 
-def _conversation(raw: Any, place: str, skipped: Skipped) -> Conversation:
-    sample = typed(raw, dict, place)
-    name = required(sample, "sample_id", str, place)
-    turns = tuple(_turns(required(sample, "conversation", dict, place), f"{place} ({name})"))
+def _conversation(raw: Any, location: str, skipped: Skipped) -> Conversation:
+    sample = typed(raw, dict, location)
+    name = required(sample, "sample_id", str, location)
+    turns = tuple(_turns(required(sample, "conversation", dict, location), f"{location} ({name})"))
     turn_ids = {turn.id for turn in turns}
     questions = (
         _question(item, f"{name}/{number}", turn_ids, skipped)
-        for number, item in enumerate(required(sample, "qa", list, place))
+        for number, item in enumerate(required(sample, "qa", list, location))
     )
     return dated(Conversation(name, turns, tuple(question for question in questions if question is not None)))
 
 
-def _turns(chat: dict[str, Any], place: str) -> Iterator[Turn]:
+def _turns(chat: dict[str, Any], location: str) -> Iterator[Turn]:
     """Yield the turns of all sessions in order."""
     # Not by the dates: the file also has some of sessions that do not exist.
     numbers = sorted(int(key.removeprefix("session_")) for key in chat if re.fullmatch(r"session_\d+", key))
     for session in (f"session_{number}" for number in numbers):
-        at = _time(required(chat, f"{session}_date_time", str, place), f"{place} {session}_date_time")
-        for index, raw in enumerate(required(chat, session, list, place)):
-            where = f"{place} {session} turn {index}"
+        at = _time(required(chat, f"{session}_date_time", str, location), f"{location} {session}_date_time")
+        for index, raw in enumerate(required(chat, session, list, location)):
+            where = f"{location} {session} turn {index}"
             turn = typed(raw, dict, where)
             speaker, turn_id, text = (required(turn, key, str, where) for key in ("speaker", "dia_id", "text"))
             text, caption = text.strip(), turn.get("blip_caption")
@@ -160,16 +160,16 @@ def _turns(chat: dict[str, Any], place: str) -> Iterator[Turn]:
             yield Turn(speaker, text, at, turn_id, session)
 
 
-def _time(text: str, place: str) -> datetime:
+def _time(text: str, location: str) -> datetime:
     match = _TIME.fullmatch(text)
     if match is None or match[5].lower() not in _MONTHS:
-        raise InputError(f"{place}: {text!r} is not a time like '1:56 pm on 8 May, 2023'")
+        raise InputError(f"{location}: {text!r} is not a time like '1:56 pm on 8 May, 2023'")
     hour = int(match[1]) % 12 + (12 if match[3].lower() == "p" else 0)
     month = _MONTHS.index(match[5].lower()) + 1
     try:
         return datetime(int(match[6]), month, int(match[4]), hour, int(match[2]), tzinfo=UTC)
     except ValueError as error:
-        raise InputError(f"{place}: {text!r} is no time: {error}") from error
+        raise InputError(f"{location}: {text!r} is no time: {error}") from error
 
 
 def _question(raw: Any, name: str, turn_ids: set[str], skipped: Skipped) -> Question | None:

@@ -78,11 +78,11 @@ class LongMemEval(Benchmark):
     metric = "judge_longmemeval"
     judge = "longmemeval"
 
-    def parse(self, content: bytes, place: str, skipped: Skipped) -> Iterator[Conversation]:
+    def parse(self, content: bytes, location: str, skipped: Skipped) -> Iterator[Conversation]:
         """Yield one conversation for each question; a question of an unknown type is passed over."""
-        for number, raw in enumerate(typed(parse_json(content, place), list, place)):
-            instance = typed(raw, dict, f"{place}: instance {number}")
-            conversation = _conversation(instance, f"{place}: instance {number}", skipped)
+        for number, raw in enumerate(typed(parse_json(content, location), list, location)):
+            instance = typed(raw, dict, f"{location}: instance {number}")
+            conversation = _conversation(instance, f"{location}: instance {number}", skipped)
             if conversation is not None:
                 yield conversation
 
@@ -91,33 +91,33 @@ class LongMemEval(Benchmark):
         return question.id.endswith(ABSTENTION)
 
 
-def _conversation(instance: dict[str, Any], place: str, skipped: Skipped) -> Conversation | None:
-    name = required(instance, "question_id", str, place)
-    category = required(instance, "question_type", str, place)
+def _conversation(instance: dict[str, Any], location: str, skipped: Skipped) -> Conversation | None:
+    name = required(instance, "question_id", str, location)
+    category = required(instance, "question_type", str, location)
     if category not in CATEGORIES:
         skipped("unknown category", name, repr(category))
         return None
     if instance.get("answer") is None:
         skipped("no answer", name)
         return None
-    sessions, marked = _sessions(instance, f"{place} ({name})")
+    sessions, marked = _sessions(instance, f"{location} ({name})")
     question = Question(
-        required(instance, "question", str, place),
+        required(instance, "question", str, location),
         str(instance["answer"]),
         () if name.endswith(ABSTENTION) else _evidence(instance, sessions, marked, name, skipped),
         category,
         name,
-        _time(required(instance, "question_date", str, place), f"{place} question_date"),
+        _time(required(instance, "question_date", str, location), f"{location} question_date"),
     )
     return Conversation(name, tuple(chain.from_iterable(sessions)), (question,))
 
 
-def _sessions(instance: dict[str, Any], place: str) -> tuple[list[list[Turn]], list[str]]:
+def _sessions(instance: dict[str, Any], location: str) -> tuple[list[list[Turn]], list[str]]:
     """Return the turns of each session in order of time, and the ids of those that are marked as evidence."""
     keys = ("haystack_session_ids", "haystack_dates", "haystack_sessions")
-    names, dates, chats = (required(instance, key, list, place) for key in keys)
+    names, dates, chats = (required(instance, key, list, location) for key in keys)
     if not len(names) == len(dates) == len(chats):
-        raise InputError(f"{place}: {len(chats)} sessions have {len(names)} ids and {len(dates)} dates")
+        raise InputError(f"{location}: {len(chats)} sessions have {len(names)} ids and {len(dates)} dates")
     sessions: list[tuple[datetime, list[Turn]]] = []
     marked: list[str] = []
     times_seen: Counter[str] = Counter()
@@ -126,7 +126,7 @@ def _sessions(instance: dict[str, Any], place: str) -> tuple[list[list[Turn]], l
         times_seen[name] += 1
         if times_seen[name] > 1:  # a session may stand twice in a history; its turns need ids of their own
             name = f"{name}#{times_seen[name]}"
-        where = f"{place} {name}"
+        where = f"{location} {name}"
         at = _time(typed(date, str, where), where)
         turns = []
         for number, raw in enumerate(typed(chat, list, where), 1):
@@ -157,12 +157,12 @@ def _evidence(
     return evidence
 
 
-def _time(text: str, place: str) -> datetime:
+def _time(text: str, location: str) -> datetime:
     match = _TIME.fullmatch(text.strip())
     if match is None:
-        raise InputError(f"{place}: {text!r} is not a time like '2023/05/30 (Tue) 23:40'")
+        raise InputError(f"{location}: {text!r} is not a time like '2023/05/30 (Tue) 23:40'")
     year, month, day, hour, minute = map(int, match.groups())
     try:
         return datetime(year, month, day, hour, minute, tzinfo=UTC)
     except ValueError as error:
-        raise InputError(f"{place}: {text!r} is no time: {error}") from error
+        raise InputError(f"{location}: {text!r} is no time: {error}") from error

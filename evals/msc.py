@@ -61,9 +61,9 @@ class MSC(Benchmark):
     metric = "f1_mem0"
     judge = "strict"
 
-    def parse(self, content: bytes, place: str, skipped: Skipped) -> Iterator[Conversation]:
+    def parse(self, content: bytes, location: str, skipped: Skipped) -> Iterator[Conversation]:
         """Yield one conversation for each record; a record without a question is passed over."""
-        for number, (where, raw) in enumerate(_records(content, place)):
+        for number, (where, raw) in enumerate(_records(content, location)):
             record = typed(raw, dict, where)
             name = f"msc-{record.get('idx', number)}"
             texts = _question_and_answer(record)
@@ -82,15 +82,15 @@ class MSC(Benchmark):
         )
 
 
-def _records(content: bytes, place: str) -> Iterator[tuple[str, Any]]:
+def _records(content: bytes, location: str) -> Iterator[tuple[str, Any]]:
     """Yield the records of a JSON list or of JSON lines, each with its place."""
     if content.lstrip().startswith(b"["):
-        for number, record in enumerate(typed(parse_json(content, place), list, place)):
-            yield f"{place}: record {number}", record
+        for number, record in enumerate(typed(parse_json(content, location), list, location)):
+            yield f"{location}: record {number}", record
         return
     for number, line in enumerate(content.split(b"\n"), 1):
         if line.strip():
-            yield f"{place}:{number}", parse_json(line, f"{place}:{number}")
+            yield f"{location}:{number}", parse_json(line, f"{location}:{number}")
 
 
 def _question_and_answer(record: dict[str, Any]) -> tuple[str, str] | None:
@@ -105,13 +105,13 @@ def _question_and_answer(record: dict[str, Any]) -> tuple[str, str] | None:
     return None
 
 
-def _turns(record: dict[str, Any], place: str, name: str, skipped: Skipped) -> Iterator[Turn]:
+def _turns(record: dict[str, Any], location: str, name: str, skipped: Skipped) -> Iterator[Turn]:
     """Yield the turns of the earlier sessions; one without a time has that of the session before it."""
     key = "sessions" if "sessions" in record else "previous_dialogs"
     speakers = record.get("speaker_a", "Speaker 1"), record.get("speaker_b", "Speaker 2")
     at = NOW
-    for number, raw in enumerate(required(record, key, list, place), 1):
-        where = f"{place} session {number}"
+    for number, raw in enumerate(required(record, key, list, location), 1):
+        where = f"{location} session {number}"
         session = typed(raw, dict, where)
         time_back = session.get("time_back") or session.get("time_back_from_session3")
         ago = _ago(time_back)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.benchmark import Dataset
 from langgraph_memory_r1.retrieval import Index, Weights
-from langgraph_memory_r1.schemas import Conversation, Memory, Turn
+from langgraph_memory_r1.schemas import Conversation, Memory, Question, Turn
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -79,7 +79,6 @@ def retrieve(
         for name, ranker in _rankers(conversation, embeddings, banks or {}):
             for question in conversation.questions:
                 memories = ranker(question.text)
-                evidence = set(question.evidence)
                 yield {
                     "benchmark": dataset.benchmark,
                     "split": dataset.split,
@@ -95,16 +94,7 @@ def retrieve(
                     "selected": [],
                     "tokens": {},
                     "system": name,
-                    "retrieved": [
-                        {
-                            "text": memory.text,
-                            "speaker": memory.speaker,
-                            "at": memory.at.isoformat() if memory.at else None,
-                            "source": list(memory.source),
-                            "hit": not evidence.isdisjoint(memory.source),
-                        }
-                        for memory in memories[:_SHOWN]
-                    ],
+                    "retrieved": [_shown(memory, question) for memory in memories[:_SHOWN]],
                     "looked_at": len(memories),
                     "scores": recall_scores(memories, question.evidence),
                 }
@@ -135,6 +125,16 @@ def recall_scores(
         scores[f"recall_any@{cut}"] = None if share is None else float(share > 0)
         scores[f"recall_all@{cut}"] = None if share is None else float(share == 1)
     return scores
+
+
+def _shown(memory: Memory, question: Question) -> dict[str, Any]:
+    return {
+        "text": memory.text,
+        "speaker": memory.speaker,
+        "at": memory.at.isoformat() if memory.at else None,
+        "source": list(memory.source),
+        "hit": not set(memory.source).isdisjoint(question.evidence),
+    }
 
 
 def memory_of(turn: Turn) -> Memory:

@@ -96,7 +96,7 @@ class PersonaWorld(Benchmark):
         )  # fmt: skip
 
     def source(self, split: str | None = None) -> Source:
-        """Refuse: there is no file.
+        """Refuse, as there is no file.
 
         Raises:
             InputError: Always.
@@ -107,8 +107,8 @@ class PersonaWorld(Benchmark):
         """Return whether what is asked about was taken back."""
         return question.gold == UNKNOWN
 
-    def parse(self, content: bytes, place: str, skipped: Skipped) -> Iterable[Conversation]:
-        """Refuse: there is no file to read.
+    def parse(self, content: bytes, location: str, skipped: Skipped) -> Iterable[Conversation]:
+        """Refuse, as there is no file to read.
 
         Raises:
             InputError: Always.

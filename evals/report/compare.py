@@ -54,7 +54,7 @@ class Comparison:
     """By metric, over all questions: n, a, b, difference, low, high, p, p_conversations."""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return what differs as plain values, for JSON."""
         return {
             "a": self.a,
             "b": self.b,

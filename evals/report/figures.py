@@ -23,7 +23,7 @@ class Figure:
 
 
 def bars(run: Run, means: Means, metric: str, category: str | None = None, label: str = "") -> Figure:
-    """One metric of all systems; `label` is what the category is called."""
+    """Draw one metric of all systems; `label` is what the category is called."""
     rows = [(system, number, means.of(system, metric, category)) for number, system in enumerate(run.systems)]
     count = max((estimate.n for *_, estimate in rows if estimate), default=0)
     name = label or category or "all questions"
@@ -31,14 +31,14 @@ def bars(run: Run, means: Means, metric: str, category: str | None = None, label
 
 
 def against_tokens(run: Run, means: Means, metric: str) -> Figure:
-    """What the answers cost in context."""
+    """Draw a metric of the answers against what they cost in context."""
     points = []
     for number, system in enumerate(run.systems):
         estimate = means.of(system, metric)
         sizes = [result.tokens.get("context") for result in run.results if result.system == system]
-        there = [size for size in sizes if size is not None]
-        if estimate and there:
-            points.append((system, number, fmean(there), estimate))
+        counted = [size for size in sizes if size is not None]
+        if estimate and counted:
+            points.append((system, number, fmean(counted), estimate))
     drawing = svg.scatter(f"{metric} against context tokens", points, x_name="context tokens", y_name=f"{metric} × 100")
     names = svg.legend([(system, number) for system, number, *_ in points], dashes=False)
     return Figure(
@@ -47,23 +47,23 @@ def against_tokens(run: Run, means: Means, metric: str) -> Figure:
 
 
 def recall_curve(run: Run, means: Means, family: str, cuts: Sequence[int]) -> Figure:
-    """Evidence recall over k."""
+    """Draw evidence recall over k."""
     series = []
     for number, system in enumerate(run.systems):
         points = [(float(cut), means.of(system, f"{family}@{cut}")) for cut in cuts]
-        series.append(svg.Line(system, number, tuple((cut, found.mean) for cut, found in points if found)))
-    there = [line for line in series if line.points]
-    drawing = svg.lines(f"{family}@k", there, x_name="k, memories looked at", y_name=f"{family}@k × 100")
-    names = svg.legend([(line.name, line.colour) for line in there])
+        series.append(svg.Line(system, number, tuple((cut, estimate.mean) for cut, estimate in points if estimate)))
+    measured = [line for line in series if line.points]
+    drawing = svg.lines(f"{family}@k", measured, x_name="k, memories looked at", y_name=f"{family}@k × 100")
+    names = svg.legend([(line.name, line.colour) for line in measured])
     return Figure(drawing + names, f"{family}@k: {GLOSSARY.get(f'{family}@k', 'evidence recall')}")
 
 
 def saturation(run: Run, curves: Mapping[str, Sequence[Point]], quantity: str, title: str, *, percent: bool) -> Figure:
-    """One quantity while the banks are being built."""
+    """Draw one quantity while the banks are being built."""
     series = []
     for system, points in curves.items():
-        there = tuple((point.session, point.values[quantity]) for point in points if quantity in point.values)
-        series.append(svg.Line(system, run.systems.index(system) if system in run.systems else 0, there))
+        measured = tuple((point.session, point.values[quantity]) for point in points if quantity in point.values)
+        series.append(svg.Line(system, run.systems.index(system) if system in run.systems else 0, measured))
     y_name = f"{title} × 100" if percent else title
     drawing = svg.lines(f"{title} over sessions", series, x_name="sessions remembered", y_name=y_name, percent=percent)
     names = svg.legend([(line.name, line.colour) for line in series])

@@ -16,7 +16,7 @@ _SPECIAL = re.compile(r"([\\|*<>`\[\]])")
 
 
 def markdown(run: Run, sections: Iterable[Section]) -> str:
-    """The whole report; the answers to single questions are on the page."""
+    """Return the whole report; the answers to single questions are on the page."""
     parts = [f"# {_cell(title_of(run))}", _cell(", ".join(overview(run))) + "."]
     parts += [f"> **Note:** {_cell(warning)}" for warning in warnings_of(run)]
     for section in sections:
@@ -26,7 +26,7 @@ def markdown(run: Run, sections: Iterable[Section]) -> str:
 
 
 def table(shown: Table) -> str:
-    """A table with its title and note; rows that a paper printed are in italics, below the measured ones."""
+    """Return a table with its title and note; rows that a paper printed are in italics, below the measured ones."""
     measured = len(shown.rows) - shown.quoted
     lines = [_row(_cell(title) for title in shown.titles), _row(["---"] * len(shown.titles))]
     lines += [_row(_cell(cell) for cell in row) for row in shown.rows[:measured]]

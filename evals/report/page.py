@@ -66,9 +66,10 @@ def _section(section: Section) -> str:
 
 def _table(table: Table) -> str:
     head = "".join(
-        f'<th scope="col"{_numeric(table.rows, place)}>{escape(title)}</th>' for place, title in enumerate(table.titles)
+        f'<th scope="col"{_numeric(table.rows, column)}>{escape(title)}</th>'
+        for column, title in enumerate(table.titles)
     )
-    body = "".join(_row(table, place) for place in range(len(table.rows)))
+    body = "".join(_row(table, number) for number in range(len(table.rows)))
     note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
     title = escape(table.title)
     return (

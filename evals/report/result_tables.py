@@ -135,12 +135,12 @@ def outcomes(run: Run) -> Table:
     counts = count_diagnoses(run)
     kinds = [kind for kind in DIAGNOSES if any(counts[system][kind] for system in run.systems)]
     rows, links = [], {}
-    for place, system in enumerate(run.systems):
+    for row, system in enumerate(run.systems):
         total = counts[system].total()
         rows.append((system, *(_share(counts[system][kind], total) for kind in kinds)))
         for column, kind in enumerate(kinds, 1):
             if counts[system][kind]:
-                links[place, column] = f"#questions?{urlencode({'system': system, 'outcome': kind}, errors='replace')}"
+                links[row, column] = f"#questions?{urlencode({'system': system, 'outcome': kind}, errors='replace')}"
     meaning = "; ".join(f"{kind}: {DIAGNOSES[kind]}" for kind in kinds)
     note = f"{rule_of(run)} {meaning}."
     return Table("What became of the questions", ("system", *kinds), tuple(rows), note, links=links)

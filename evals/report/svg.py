@@ -44,12 +44,12 @@ class Line:
 
 
 def bars(title: str, rows: Sequence[tuple[str, int, Mean | None]]) -> str:
-    """Horizontal bars with intervals, from 0 to 100 per cent."""
+    """Draw horizontal bars with intervals, from 0 to 100 per cent."""
     room = 20 + 6.8 * max((len(_cut(name)) for name, *_ in rows), default=0)  # for the names beside the bars
     left, right, step = room, 310.0, 22
     parts = []
-    for place, (name, colour, estimate) in enumerate(rows):
-        y = 10 + place * step
+    for number, (name, colour, estimate) in enumerate(rows):
+        y = 10 + number * step
         parts.append(_text(left - 8, y + 8, _cut(name), "end", "name"))
         if estimate is None:
             parts.append(_text(left + 4, y + 8, "not measured", "start", "faint"))
@@ -67,18 +67,18 @@ def bars(title: str, rows: Sequence[tuple[str, int, Mean | None]]) -> str:
 
 
 def lines(title: str, series: Sequence[Line], *, x_name: str, y_name: str, percent: bool = True) -> str:
-    """Curves over a few points, which are evenly spaced; the axes begin at zero."""
+    """Draw curves over a few points, which are evenly spaced; the axes begin at zero."""
     places = sorted({x for line in series for x, _ in line.points})
     top = _round_up(max((y for line in series for _, y in line.points), default=1.0))
     at = {x: _across(index / (len(places) - 1) if len(places) > 1 else 0.5) for index, x in enumerate(places)}
-    # With more than ten names under the axis they would run into each other.
+    # At most ten names under the axis.
     ticks = [(at[x], f"{x:g}") for x in places[:: max(1, math.ceil(len(places) / 10))]]
     frame = _frame(ticks, _y_ticks(top, percent), x_name, y_name)
     return _svg(380, 280, title, frame + "".join(_curve(line, lambda x: at[x], _scale(top)) for line in series))
 
 
 def scatter(title: str, points: Sequence[tuple[str, int, float, Mean]], *, x_name: str, y_name: str) -> str:
-    """Points with vertical intervals over a logarithmic axis; their names belong in a legend."""
+    """Draw points with vertical intervals over a logarithmic axis; their names belong in a legend."""
     values = [x for _, _, x, _ in points]
     low = math.floor(math.log10(max(min(values, default=1), 1)))
     high = max(math.ceil(math.log10(max(*values, 10, 1))), low + 1)
@@ -100,7 +100,7 @@ def scatter(title: str, points: Sequence[tuple[str, int, float, Mean]], *, x_nam
 
 
 def legend(names: Sequence[tuple[str, int]], *, dashes: bool = True) -> str:
-    """The markers with their names, as a list."""
+    """Draw the markers with their names, as a list."""
     line = '<path class="curve" stroke-dasharray="{}" d="M-13 0H13"/>' if dashes else ""
     items = "".join(
         f'<li><svg width="26" height="14" viewBox="-13 -7 26 14" aria-hidden="true" class="c{colour % COLOURS}">'
@@ -121,8 +121,8 @@ def _curve(line: Line, across: Callable[[float], float], up: Callable[[float], f
     spots = [(across(x), up(y)) for x, y in line.points]
     path = "L".join(f"{x:.1f} {y:.1f}" for x, y in spots)
     marks = "".join(
-        _marker(x, y, line.colour, f"{line.name}: {value:,.3g} at {place:g}")
-        for (x, y), (place, value) in zip(spots, line.points, strict=True)
+        _marker(x, y, line.colour, f"{line.name}: {value:,.3g} at {at:g}")
+        for (x, y), (at, value) in zip(spots, line.points, strict=True)
     )
     dash = _dash(line.colour)
     return f'<path class="curve c{line.colour % COLOURS}" stroke-dasharray="{dash}" d="M{path}"/>{marks}'
@@ -146,7 +146,7 @@ def _across(share: float) -> float:
 
 
 def _round_up(top: float) -> float:
-    """The next end of an axis whose four steps are round numbers."""
+    """Return the next end of an axis whose four steps are round numbers."""
     power = 10.0 ** math.floor(math.log10(top / 4)) if top > 0 else 0.25
     return 4 * power * next(step for step in (1, 2, 2.5, 5, 10) if 4 * power * step >= top * (1 - 1e-9))
 
@@ -157,8 +157,8 @@ def _y_ticks(top: float, percent: bool) -> list[tuple[float, str]]:
 
 
 def _marker(x: float, y: float, colour: int, title: str) -> str:
-    place = f'class="c{colour % COLOURS}" transform="translate({x:.1f} {y:.1f})"'
-    return f"<g {place}><title>{escape(title)}</title>{_shape(colour)}</g>"
+    attributes = f'class="c{colour % COLOURS}" transform="translate({x:.1f} {y:.1f})"'
+    return f"<g {attributes}><title>{escape(title)}</title>{_shape(colour)}</g>"
 
 
 def _shape(colour: int) -> str:
