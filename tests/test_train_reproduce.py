@@ -24,7 +24,7 @@ from langgraph_memory_r1.prompts import parse, write
 from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.schemas import Add, Conversation
 from langgraph_memory_r1.train.recipe import Recipe, find_recipe, read_recipe
-from langgraph_memory_r1.train.reproduce.arms import Plan, plan
+from langgraph_memory_r1.train.reproduce.arms import Experiment, paper_experiment
 from langgraph_memory_r1.train.reproduce.claims import as_markdown, claims
 from langgraph_memory_r1.train.reproduce.confusion import DONE, added, confusion
 from langgraph_memory_r1.train.reproduce.outcome import Outcome
@@ -41,24 +41,24 @@ def stories() -> list[Story]:
 
 
 @pytest.fixture
-def whole(tmp_path: Path) -> Plan:
-    return plan(read_recipe(find_recipe("tiny-grpo")), tmp_path / "labels")
+def whole(tmp_path: Path) -> Experiment:
+    return paper_experiment(read_recipe(find_recipe("tiny-grpo")), tmp_path / "labels")
 
 
 def outcome(em: float) -> Outcome:
     return Outcome(em, {"single-hop": em}, 1, 4, 3.0, NOTHING, 0.1)
 
 
-def test_every_arm_names_trainings_that_come_before_it_and_train_its_role(whole: Plan) -> None:
+def test_every_arm_names_trainings_that_come_before_it_and_train_its_role(whole: Experiment) -> None:
     names = list(whole.trainings)
     for number, training in enumerate(whole.trainings.values()):
-        assert all(names.index(given) < number for given in training.given.values())
-        assert all(whole.trainings[name].stage.role == role for role, name in training.given.items())
+        assert all(names.index(earlier) < number for earlier in training.start.values())
+        assert all(whole.trainings[name].stage.role == role for role, name in training.start.items())
     for arm in whole.arms:
         assert all(whole.trainings[name].stage.role == role for role, name in arm.trainings.items())
 
 
-def test_ablations_share_the_trainings_of_the_whole_arm(whole: Plan) -> None:
+def test_ablations_share_the_trainings_of_the_whole_arm(whole: Experiment) -> None:
     grpo = set(whole.only(["grpo"]).trainings)
     assert set(whole.only(["no-manager"]).trainings) < grpo
     assert set(whole.only(["no-distillation"]).trainings) - grpo == {"undistilled"}
@@ -70,7 +70,7 @@ def test_ablations_share_the_trainings_of_the_whole_arm(whole: Plan) -> None:
     }
 
 
-def test_each_round_begins_with_the_newest_adapters(whole: Plan, tmp_path: Path) -> None:
+def test_each_round_begins_with_the_newest_adapters(whole: Experiment, tmp_path: Path) -> None:
     recipe = whole.recipe_of("grpo-4-manage", tmp_path, seed=2)
     assert recipe.start == {
         "answer": str(tmp_path / "grpo-3-answer/adapters/answer"),
@@ -130,7 +130,7 @@ def test_a_change_of_something_else_has_a_column_of_its_own(stories: list[Story]
     assert matrix["ADD"]["DELETE of another"] == 1
 
 
-def test_the_table_says_what_holds_and_what_does_not(whole: Plan) -> None:
+def test_the_table_says_what_holds_and_what_does_not(whole: Experiment) -> None:
     outcomes = {"vanilla": [outcome(0.4), outcome(0.5)], "grpo": [outcome(0.9), outcome(0.8)], "ppo": [outcome(0.7)]}
     text = as_markdown(whole.arms, outcomes, {"grpo": 3.25})
     assert "| GRPO, both agents | 2 | 0.850 ± 0.071 | 0.85 | - | - | - | 3.2 |" in text

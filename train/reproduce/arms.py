@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.personaworld import Difficulty
 from langgraph_memory_r1.train.recipe import Data, LoGoSettings, Recipe, Stage, TrainedRole
 
@@ -45,7 +46,7 @@ class Training:
 
     name: str
     stage: Stage
-    given: Mapping[TrainedRole, str] = field(default_factory=dict)
+    start: Mapping[TrainedRole, str] = field(default_factory=dict)
     """The trainings whose adapters it begins with."""
     train: Data | None = None
     validation: Data | None = None
@@ -73,7 +74,7 @@ class Arm:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Experiment:
     """All that is trained and evaluated."""
 
     recipe: Recipe
@@ -81,47 +82,79 @@ class Plan:
     arms: Sequence[Arm]
 
     def recipe_of(self, name: str, folder: Path, seed: int) -> Recipe:
-        """The recipe of one training, in a folder of the run."""
+        """Return the recipe of one training, in a folder of the run."""
         training = self.trainings[name]
-        start = {role: str(folder / given / "adapters" / role) for role, given in training.given.items()}
+        start = {role: str(folder / earlier / "adapters" / role) for role, earlier in training.start.items()}
         return replace(
             self.recipe, output=str(folder / name), stages=[training.stage], start=start, seed=seed,
             train=training.train or self.recipe.train, validation=training.validation or self.recipe.validation,
         )  # fmt: skip
 
-    def only(self, names: Sequence[str]) -> Plan:
-        """Some of the arms, and the trainings that they need."""
+    def only(self, names: Sequence[str]) -> Experiment:
+        """Return some of the arms, and the trainings that they need.
+
+        Raises:
+            InputError: There is no such arm.
+        """
+        if unknown := [name for name in names if name not in {arm.name for arm in self.arms}]:
+            raise InputError(f"There is no arm {unknown[0]!r}; there are {', '.join(arm.name for arm in self.arms)}.")
         arms = [arm for arm in self.arms if arm.name in names]
-        needed: dict[str, Training] = {}
-        for arm in arms:
-            for name in arm.trainings.values():
-                self._gather(name, needed)
-        return replace(self, arms=arms, trainings={name: needed[name] for name in self.trainings if name in needed})
+        needed: set[str] = set()
+        new = [name for arm in arms for name in arm.trainings.values()]
+        while new:
+            name = new.pop()
+            needed.add(name)
+            new += self.trainings[name].start.values()
+        return replace(
+            self, arms=arms, trainings={name: self.trainings[name] for name in self.trainings if name in needed}
+        )
 
-    def _gather(self, name: str, into: dict[str, Training]) -> None:
-        into[name] = self.trainings[name]
-        for given in self.trainings[name].given.values():
-            self._gather(given, into)
 
-
-def plan(recipe: Recipe, labels: Path, *, most_steps: int | None = None) -> Plan:
-    """All arms.
+def paper_experiment(recipe: Recipe, labels: Path, *, most_steps: int | None = None) -> Experiment:
+    """Return all arms.
 
     Args:
         recipe: GRPO of both agents in rounds; the base, the data and the settings of the others are its own.
-        labels: Where the rows with right decisions will be, see `labels.py`.
+        labels: Where the rows with right decisions will be, see `right_decisions.py`.
         most_steps: Cuts every stage short, to try things out.
     """
-    stages = [_cut(stage, most_steps) for stage in recipe.stages]
+
+    def cut(stage: Stage) -> Stage:
+        if most_steps is None:
+            return stage
+        return replace(stage, settings=stage.settings | {"max_steps": min(most_steps, stage.settings["max_steps"])})
+
+    stages = [cut(stage) for stage in recipe.stages]
     managing = [stage for stage in stages if stage.role == "manage"]
+    answering = [stage for stage in stages if stage.role == "answer"]
     grpo = rounds("grpo", stages)
     manager, answerer = last(grpo, "manage"), last(grpo, "answer")
     ppo = rounds("ppo", [replace(stage, algorithm="ppo", settings=stage.settings | _PPO) for stage in stages])
-    sft = _imitations(labels, most_steps)
+    roles: tuple[TrainedRole, ...] = ("answer", "manage")
+    sft = [
+        Training(
+            f"sft-{role}", cut(Stage(role=role, algorithm="sft", settings=_SFT, eval_every=25)),
+            train=Data(source="rows", path=str(labels / f"{role}.jsonl")),
+        )
+        for role in roles
+    ]  # fmt: skip
     alone = rounds("manager-alone", managing)
-    undistilled = [Training("undistilled", _undistilled(stages), {"manage": manager})]
-    long = _long(managing[0], {"manage": manager, "answer": answerer}, most_steps)
-    trainings = [*grpo, *ppo, *sft, *alone, *undistilled, *long]
+    # As many steps as the answerer of the whole arm, over the banks of its manager.
+    steps = sum(stage.settings["max_steps"] for stage in answering)
+    prefixed = replace(
+        answering[0], reply_prefix=UNDISTILLED, settings=answering[0].settings | {"max_steps": steps}
+    )  # fmt: skip
+    undistilled = Training("undistilled", prefixed, {"manage": manager})
+    # Managers of long conversations begin with the manager of short ones, whose answerer is their judge.
+    logo = replace(
+        managing[0], algorithm="logo", settings=managing[0].settings | _LOGO, logo=LoGoSettings(local_probability=0.25),
+        eval_every=4,
+    )  # fmt: skip
+    start: dict[TrainedRole, str] = {"manage": manager, "answer": answerer}
+    long = [
+        Training(name, stage, start, _LONG_TRAIN, _LONG_VALIDATION)
+        for name, stage in {"long-grpo": managing[0], "long-logo": cut(logo)}.items()
+    ]
     arms = [
         Arm("vanilla", "vanilla"),
         Arm("grpo", "GRPO, both agents", manager, answerer),
@@ -129,62 +162,26 @@ def plan(recipe: Recipe, labels: Path, *, most_steps: int | None = None) -> Plan
         Arm("sft", "SFT on right decisions", last(sft, "manage"), last(sft, "answer")),
         Arm("no-manager", "GRPO, no RL manager", "", grpo[0].name),
         Arm("no-answerer", "GRPO, no RL answerer", last(alone, "manage"), ""),
-        Arm("no-distillation", "GRPO, no distillation", manager, "undistilled", UNDISTILLED),
+        Arm("no-distillation", "GRPO, no distillation", manager, undistilled.name, UNDISTILLED),
         Arm("long-vanilla", "vanilla, 16 sessions", split=LONG),
         Arm("long-short", "16 sessions, manager of 3", manager, answerer, split=LONG),
         Arm("long-grpo", "16 sessions, GRPO on 16", "long-grpo", answerer, split=LONG),
         Arm("long-logo", "16 sessions, LoGo-GRPO on 16", "long-logo", answerer, split=LONG),
     ]
-    return Plan(recipe, {training.name: training for training in trainings}, arms)
+    trainings = [*grpo, *ppo, *sft, *alone, undistilled, *long]
+    return Experiment(recipe, {training.name: training for training in trainings}, arms)
 
 
-def rounds(name: str, stages: Sequence[Stage], given: Mapping[TrainedRole, str] | None = None) -> list[Training]:
-    """Stages one after the other, each beginning with the newest adapters of those before."""
-    newest: dict[TrainedRole, str] = dict(given or {})
-    found = []
+def rounds(name: str, stages: Sequence[Stage]) -> list[Training]:
+    """Return stages as trainings, each beginning with the newest adapters of those before."""
+    newest: dict[TrainedRole, str] = {}
+    trainings = []
     for number, stage in enumerate(stages, 1):
-        found.append(Training(f"{name}-{number}-{stage.role}", stage, dict(newest)))
-        newest[stage.role] = found[-1].name
-    return found
+        trainings.append(Training(f"{name}-{number}-{stage.role}", stage, dict(newest)))
+        newest[stage.role] = trainings[-1].name
+    return trainings
 
 
 def last(trainings: Sequence[Training], role: TrainedRole) -> str:
-    """The last training of a role."""
+    """Return the name of the last training of a role."""
     return [training.name for training in trainings if training.stage.role == role][-1]
-
-
-def _cut(stage: Stage, most: int | None) -> Stage:
-    if most is None:
-        return stage
-    return replace(stage, settings=stage.settings | {"max_steps": min(most, stage.settings["max_steps"])})
-
-
-def _imitations(labels: Path, most: int | None) -> list[Training]:
-    roles: tuple[TrainedRole, ...] = ("answer", "manage")
-    return [
-        Training(
-            f"sft-{role}", _cut(Stage(role=role, algorithm="sft", settings=_SFT, eval_every=25), most),
-            train=Data(source="rows", path=str(labels / f"{role}.jsonl")),
-        )
-        for role in roles
-    ]  # fmt: skip
-
-
-def _undistilled(stages: Sequence[Stage]) -> Stage:
-    """As many steps as the answerer of the whole arm, over the banks of its manager."""
-    answering = [stage for stage in stages if stage.role == "answer"]
-    steps = sum(stage.settings["max_steps"] for stage in answering)
-    return replace(answering[0], reply_prefix=UNDISTILLED, settings=answering[0].settings | {"max_steps": steps})
-
-
-def _long(managing: Stage, given: Mapping[TrainedRole, str], most: int | None) -> list[Training]:
-    """Managers of long conversations: GRPO on single decisions, and LoGo-GRPO.
-
-    Both begin with the manager of short ones, whose answerer is their judge.
-    """
-    logo = replace(
-        managing, algorithm="logo", settings=managing.settings | _LOGO, logo=LoGoSettings(local_probability=0.25),
-        eval_every=4,
-    )  # fmt: skip
-    stages = {"long-grpo": managing, "long-logo": _cut(logo, most)}
-    return [Training(name, stage, given, _LONG_TRAIN, _LONG_VALIDATION) for name, stage in stages.items()]

@@ -15,12 +15,12 @@ from statistics import mean, stdev
 
 from langgraph_memory_r1.evals.personaworld import CATEGORIES
 from langgraph_memory_r1.train.reproduce.arms import Arm
-from langgraph_memory_r1.train.reproduce.confusion import DONE, Matrix, added
+from langgraph_memory_r1.train.reproduce.confusion import DONE, added
 from langgraph_memory_r1.train.reproduce.outcome import Outcome
 
 Outcomes = Mapping[str, Sequence[Outcome]]
 """By the arm's name, one for each seed."""
-_SHOWN = ("vanilla", "grpo")
+_WITH_MATRIX = ("vanilla", "grpo")
 """Arms whose confusion matrix is shown."""
 
 
@@ -30,12 +30,13 @@ class Claim:
 
     text: str
     found: str
+    """The number that came out, and the limit."""
     holds: bool
 
 
 def claims(outcomes: Outcomes) -> list[Claim]:
-    """What the paper's claims come to here, as far as their arms were evaluated."""
-    em = {name: mean(each.em for each in found) for name, found in outcomes.items()}
+    """Return what the paper's claims come to here, as far as their arms were evaluated."""
+    em = {name: mean(each.em for each in evaluated) for name, evaluated in outcomes.items()}
     made: list[Claim] = []
 
     def claim(text: str, names: Sequence[str], value: float, least: float) -> None:
@@ -55,7 +56,7 @@ def claims(outcomes: Outcomes) -> list[Claim]:
 
 
 def as_markdown(arms: Sequence[Arm], outcomes: Outcomes, minutes: Mapping[str, float]) -> str:
-    """The whole report.
+    """Write the whole report.
 
     Args:
         arms: In the order of the rows.
@@ -63,74 +64,54 @@ def as_markdown(arms: Sequence[Arm], outcomes: Outcomes, minutes: Mapping[str, f
         minutes: Of training, by the arm's name: what it took alone, shared stages included, for one seed.
     """
     shown = [arm for arm in arms if outcomes.get(arm.name)]
+    rows = []
+    for arm in shown:
+        evaluated = outcomes[arm.name]
+        scores = [outcome.em for outcome in evaluated]
+        spread = f" ± {stdev(scores):.3f}" if len(scores) > 1 else ""
+        cells = [arm.title, str(len(evaluated)), f"{mean(scores):.3f}{spread}"]
+        for category in CATEGORIES:
+            values = [outcome.by_category[category] for outcome in evaluated if category in outcome.by_category]
+            cells.append(f"{mean(values):.2f}" if values else "-")
+        rows.append([*cells, f"{minutes[arm.name]:.1f}" if minutes.get(arm.name) else "-"])
     seeds = max((len(outcomes[arm.name]) for arm in shown), default=0)
-    parts = ["# Reproduced on PersonaWorld", where(seeds), _table(shown, outcomes, minutes)]
-    if found := claims(outcomes):
-        parts.append("\n".join(f"- {'yes' if one.holds else 'NO'}: {one.text} ({one.found})" for one in found))
-    parts += [
-        f"What the manager did ({arm.title}), where what was right stands on the left:\n\n"
-        + matrix_as_markdown(added([one.matrix for one in outcomes[arm.name]]))
-        for arm in shown
-        if arm.name in _SHOWN
-    ]
+    table = _markdown(["arm", "seeds", "EM", *CATEGORIES, "training, min"], rows)
+    parts = ["# Reproduced on PersonaWorld", where(seeds), table]
+    if made := claims(outcomes):
+        parts.append("\n".join(f"- {'yes' if one.holds else 'NO'}: {one.text} ({one.found})" for one in made))
+    for arm in shown:
+        if arm.name in _WITH_MATRIX:
+            matrix = added([outcome.matrix for outcome in outcomes[arm.name]])
+            counts = [[right, *(str(matrix[right][done]) for done in DONE)] for right in matrix]
+            parts.append(f"What the manager did ({arm.title}), where what was right stands on the left:\n\n"
+                         + _markdown(["right", *DONE], counts))  # fmt: skip
     return "\n\n".join(parts) + "\n"
 
 
-def matrix_as_markdown(matrix: Matrix) -> str:
-    """A confusion matrix."""
-    rows = [[right, *(str(matrix[right][done]) for done in DONE)] for right in matrix]
-    return _markdown(["right", *DONE], rows)
-
-
-def as_json(arms: Sequence[Arm], outcomes: Outcomes, minutes: Mapping[str, float]) -> str:
-    """The same numbers, seed by seed."""
-    told = {
+def write_report(folder: Path, arms: Sequence[Arm], outcomes: Outcomes, minutes: Mapping[str, float]) -> str:
+    """Write `report.md`, and the same numbers seed by seed as `report.json`; return the former."""
+    text = as_markdown(arms, outcomes, minutes)
+    report = {
         "where": where(max(map(len, outcomes.values()), default=0)),
         "arms": [
             {"name": arm.name, "title": arm.title, "split": arm.split, "training_minutes": minutes.get(arm.name),
-             "outcomes": [asdict(one) for one in outcomes[arm.name]]}
+             "outcomes": [asdict(outcome) for outcome in outcomes[arm.name]]}
             for arm in arms if outcomes.get(arm.name)
         ],
         "claims": [asdict(claim) for claim in claims(outcomes)],
     }  # fmt: skip
-    return json.dumps(told, indent=2) + "\n"
+    (folder / "report.md").write_text(text, encoding="utf-8")
+    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return text
 
 
 def where(seeds: int) -> str:
-    """When and on what machine."""
+    """Return when and on what machine it was measured."""
     python = ".".join(map(str, sys.version_info[:3]))
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} CPU cores ({platform.system()}, {platform.machine()}), "
         f"Python {python}, torch {version('torch')}, TRL {version('trl')}; {seeds} seed{'s' * (seeds != 1)}."
     )
-
-
-def write_report(folder: Path, arms: Sequence[Arm], outcomes: Outcomes, minutes: Mapping[str, float]) -> str:
-    """`report.md` and `report.json` in the folder; returns the former."""
-    text = as_markdown(arms, outcomes, minutes)
-    (folder / "report.md").write_text(text, encoding="utf-8")
-    (folder / "report.json").write_text(as_json(arms, outcomes, minutes), encoding="utf-8")
-    return text
-
-
-def _table(arms: Sequence[Arm], outcomes: Outcomes, minutes: Mapping[str, float]) -> str:
-    head = ["arm", "seeds", "EM", *CATEGORIES, "training, min"]
-    return _markdown(head, [[arm.title, *_cells(outcomes[arm.name]), _minutes(minutes, arm)] for arm in arms])
-
-
-def _cells(found: Sequence[Outcome]) -> list[str]:
-    scores = [one.em for one in found]
-    spread = f" ± {stdev(scores):.3f}" if len(scores) > 1 else ""
-    categories = [[one.by_category[name] for one in found if name in one.by_category] for name in CATEGORIES]
-    return [
-        str(len(found)),
-        f"{mean(scores):.3f}{spread}",
-        *(f"{mean(values):.2f}" if values else "-" for values in categories),
-    ]
-
-
-def _minutes(minutes: Mapping[str, float], arm: Arm) -> str:
-    return f"{minutes[arm.name]:.1f}" if minutes.get(arm.name) else "-"
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

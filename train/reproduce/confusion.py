@@ -23,7 +23,7 @@ Matrix = dict[str, dict[str, int]]
 
 
 def confusion(rollouts: Sequence[Rollout], stories: Sequence[Story]) -> Matrix:
-    """All decisions of the rollouts, counted."""
+    """Count all decisions of the rollouts."""
     counts: Counter[tuple[str, str]] = Counter()
     for rollout, story in zip(rollouts, stories, strict=True):
         counts.update(decisions(rollout, {event.turn: event for event in story.events}))
@@ -31,41 +31,39 @@ def confusion(rollouts: Sequence[Rollout], stories: Sequence[Story]) -> Matrix:
 
 
 def added(matrices: Sequence[Matrix]) -> Matrix:
-    """The matrices of several seeds as one."""
+    """Add the matrices of several seeds up."""
     return {right: {done: sum(each[right][done] for each in matrices) for done in DONE} for right in RIGHT}
 
 
 def decisions(rollout: Rollout, events: Mapping[str, Event]) -> Iterator[tuple[str, str]]:
-    """The right operation and what was done, for every step with a fact."""
+    """Yield the right operation and what was done, for every step with a fact."""
     banks = [*(bank.all() for bank in rollout.before), rollout.bank.all()]
     for step, before, after in zip(rollout.episode.steps, banks, banks[1:], strict=False):
         if step.facts:
             event = events[step.turns[0].id]
-            about = _about(before, event)
-            yield _right(event, about), _done(before, after, about)
+            about: list[Memory] = []
+            if event.attribute is not None:
+                words = {event.owner.lower(), event.attribute.noun}
+                about = [memory for memory in before if words <= set(re.findall(r"\w+", memory.text.lower()))]
+            yield right_operation(event, about), done_operation(before, after, about)
 
 
-def _about(bank: Sequence[Memory], event: Event) -> list[Memory]:
-    """The memories about what the turn is about."""
-    if event.attribute is None:
-        return []
-    words = {event.owner.lower(), event.attribute.noun}
-    return [memory for memory in bank if words <= set(re.findall(r"\w+", memory.text.lower()))]
-
-
-def _right(event: Event, about: Sequence[Memory]) -> str:
+def right_operation(event: Event, about: Sequence[Memory]) -> str:
+    """Return what was right, where these memories are about what the turn is about."""
     if event.attribute is None:
         return "NOOP"
     if event.kind == "retraction":
         return "DELETE" if about else "NOOP"
     if not about:
         return "ADD"
-    known = event.kind == "repetition" and any(all(value in memory.text for value in event.values) for memory in about)
-    return "NOOP" if known else "UPDATE"
+    repeats = event.kind == "repetition" and any(
+        all(value in memory.text for value in event.values) for memory in about
+    )  # fmt: skip
+    return "NOOP" if repeats else "UPDATE"
 
 
-def _done(before: Sequence[Memory], after: Sequence[Memory], about: Sequence[Memory]) -> str:
-    """What changed; of several changes the one that loses most."""
+def done_operation(before: Sequence[Memory], after: Sequence[Memory], about: Sequence[Memory]) -> str:
+    """Return what changed; of several changes the one that loses most."""
     old, new = ({memory.id: memory.text for memory in bank} for bank in (before, after))
     meant = {memory.id for memory in about}
     deleted = old.keys() - new.keys()

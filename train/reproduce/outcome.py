@@ -1,6 +1,6 @@
-"""A pair of agents end to end: conversations told turn by turn to the manager, then the questions to the answerer.
+"""A pair of agents end to end: conversations turn by turn for the manager, then the questions for the answerer.
 
-Both decide greedily, by the very steps of the graph's nodes (`episodes.py`), many conversations at a time.
+Both decide greedily, by the very steps of the graph's nodes (`rollout.py`), many conversations at a time.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from statistics import mean
 
 from langgraph_memory_r1 import scoring
 from langgraph_memory_r1.evals.personaworld import Story, generate
+from langgraph_memory_r1.jsonl import write_file
 from langgraph_memory_r1.schemas import Answer
 from langgraph_memory_r1.train.models import load_role_models
 from langgraph_memory_r1.train.recipe import Recipe
@@ -40,11 +41,11 @@ class Outcome:
 def evaluate(
     recipe: Recipe, folders: Mapping[str, str | os.PathLike[str]], stories: Sequence[Story], *, reply_prefix: str = ""
 ) -> Outcome:
-    """Exact match of the answers, and what the manager did.
+    """Measure the exact match of the answers, and count what the manager did.
 
     Args:
         recipe: The base, and how it is asked.
-        folders: The adapter of each role; a role without one is played by the base.
+        folders: The adapter of each role; for a role without one the base decides.
         stories: Conversations with questions.
         reply_prefix: What every answer begins with.
     """
@@ -66,7 +67,7 @@ def evaluate(
 def play(
     recipe: Recipe, folders: Mapping[str, str | os.PathLike[str]], stories: Sequence[Story], *, reply_prefix: str = ""
 ) -> tuple[list[Rollout], list[Answer]]:
-    """The conversations as they went, and the answers to their questions in order."""
+    """Return the conversations as they went, and the answers to their questions in order."""
     models = load_role_models(recipe, "answer", folders, reply_prefix=reply_prefix)
     episodes = episodes_of([story.conversation for story in stories])
     rollouts = roll_out(episodes, RolePolicy(models.manage, recipe.style, recipe.related_k))
@@ -75,18 +76,16 @@ def play(
 
 
 def stories_for(split: str) -> list[Story]:
-    """The conversations that an arm is evaluated on; of long ones more than the 12 and 48 questions of their split."""
+    """Return the conversations that an arm is evaluated on; of long ones more than the 12 of their split."""
     return generate(split, conversations=50, questions=8) if split == LONG else generate(split)
 
 
 def write_outcome(file: Path, outcome: Outcome) -> None:
-    """As JSON; the file appears whole or not at all."""
+    """Write an outcome as JSON; the file appears whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_suffix(".part")
-    draft.write_text(json.dumps(asdict(outcome), indent=2), encoding="utf-8")
-    draft.replace(file)
+    write_file(file, [json.dumps(asdict(outcome), indent=2).encode()])
 
 
 def read_outcome(file: Path) -> Outcome:
-    """What `write_outcome` wrote."""
+    """Read what `write_outcome` wrote."""
     return Outcome(**json.loads(file.read_text(encoding="utf-8")))

@@ -16,7 +16,7 @@ from langgraph_memory_r1.train.sources import stories_of
 
 
 def write_labels(recipe: Recipe, folder: Path) -> None:
-    """`manage.jsonl` and `answer.jsonl` about the recipe's conversations."""
+    """Write `manage.jsonl` and `answer.jsonl` about the recipe's conversations."""
     folder.mkdir(parents=True, exist_ok=True)
     stories = stories_of(recipe.train)
     write_rows(folder / "manage.jsonl", [row for story in stories for row in manager_rows(story, recipe.related_k)])
@@ -24,17 +24,17 @@ def write_labels(recipe: Recipe, folder: Path) -> None:
 
 
 def manager_rows(story: Story, related_k: int) -> Iterator[ManagerRow]:
-    """Every turn with the operation of a manager that makes no mistake, over the bank of such a one."""
+    """Yield every turn with the operation of a manager that makes no mistake, over the bank of such a one."""
     name = story.conversation.id
-    for place, step in enumerate(demonstrate(story)):
+    for number, step in enumerate(demonstrate(story)):
         shown = roles.related(MemoryFork(Index(step.bank)), step.facts, related_k)
         yield ManagerRow(
-            f"{name}/{place}", step.facts, step.bank, tuple(shown), (), name, place, step.operations, step.event.kind
+            f"{name}/{number}", step.facts, step.bank, tuple(shown), (), name, number, step.operations, step.event.kind
         )
 
 
 def answer_rows(story: Story, top_k: int) -> Iterator[AnswerRow]:
-    """Every question over the right bank, with the memories that hold the answer."""
+    """Yield every question over the right bank, with the memories that hold the answer."""
     bank = MemoryFork(Index())
     for _ in demonstrate(story, bank):
         pass
@@ -48,5 +48,5 @@ def answer_rows(story: Story, top_k: int) -> Iterator[AnswerRow]:
 
 
 def evidence_of(memories: Sequence[Memory], evidence: Sequence[str]) -> tuple[int, ...]:
-    """The places of the memories that came from one of these turns."""
-    return tuple(place for place, memory in enumerate(memories) if set(memory.source) & set(evidence))
+    """Return the numbers of the memories that came from one of these turns."""
+    return tuple(number for number, memory in enumerate(memories) if set(memory.source) & set(evidence))

@@ -10,8 +10,7 @@ import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,20 +27,18 @@ _KILLED_AFTER = 6
 _COUNTED = 4
 """Steps at the beginning and at the end whose mean rewards are compared."""
 
-Tell = Callable[[str], None]
-
 
 class SmokeError(MemoryR1Error, AssertionError):
     """A check of the smoke run failed."""
 
 
-def run(base: str, folder: Path, tell: Tell) -> None:
+def run(base: str, folder: Path, notify: Callable[[str], None]) -> None:
     """Train a little of everything and check it.
 
     Args:
         base: The folder of the tiny base.
         folder: For all that is written; it has to be empty or not there yet, or hold a smoke run.
-        tell: Hears what was checked.
+        notify: Called with what was checked, a sentence each.
 
     Raises:
         SmokeError: A check failed.
@@ -49,22 +46,36 @@ def run(base: str, folder: Path, tell: Tell) -> None:
     import torch
 
     torch.set_num_threads(1)
-    recipe = _recipe(base)
-    answerer = _trained(recipe, _stage("answer", "grpo"), folder / "grpo-answer", {})
-    tell(f"GRPO, answerer: {_risen(folder / 'grpo-answer' / '1-answer')}")
-    manager = _killed_and_trained(recipe, folder / "grpo-manage", answerer, tell)
-    _trained(recipe, _stage("manage", "ppo"), folder / "ppo-manage", {"answer": answerer})
-    tell(f"PPO, manager: {_log(folder / 'ppo-manage' / '1-manage')}")
-    _trained(recipe, _stage("manage", "logo"), folder / "logo-manage", {"answer": answerer})
-    tell(f"LoGo-GRPO, manager: {_log(folder / 'logo-manage' / '1-manage')}")
-    tell(_in_the_graph(recipe, {"manage": manager, "answer": answerer}, generate("test", conversations=4)))
-
-
-def _recipe(base: str) -> Recipe:
-    recipe = read_recipe(find_recipe("tiny-grpo"), [f"base={base}"])
     # The same few questions again and again: with others in every step, chance would hide what was learned.
     few = Data(source="personaworld", split="train", limit=5)
-    return replace(recipe, train=few, validation=replace(few, split="validation"))
+    recipe = read_recipe(find_recipe("tiny-grpo"), [f"base={base}"])
+    recipe = replace(recipe, train=few, validation=replace(few, split="validation"))
+    answerer = _trained(recipe, _stage("answer", "grpo"), folder / "grpo-answer", {})
+    notify(f"GRPO, answerer: {_check_risen(folder / 'grpo-answer' / '1-answer')}")
+
+    stage, start = _stage("manage", "grpo"), {"answer": answerer}
+    own = folder / "grpo-manage" / "1-manage"
+    if not (own / "done.json").exists():
+        killed = multiprocessing.get_context("spawn").Process(
+            target=train_until_killed, args=(_with_stage(recipe, stage, folder / "grpo-manage", start),)
+        )
+        killed.start()
+        killed.join()
+        _check(killed.exitcode == -signal.SIGKILL, f"killed by SIGKILL, not ended with {killed.exitcode}")
+        _check(not (own / "done.json").exists(), "killed before the end")
+    manager = _trained(recipe, stage, folder / "grpo-manage", start)
+    steps = [log["step"] for log in _logs(own)]
+    _check(steps == list(range(1, STEPS + 1)), f"every step once, not {steps}")
+    notify(f"GRPO, manager, killed in step {_KILLED_AFTER} and gone on with: {_check_risen(own)}")
+
+    for algorithm, name in (("ppo", "PPO"), ("logo", "LoGo-GRPO")):
+        _trained(recipe, _stage("manage", algorithm), folder / f"{algorithm}-manage", start)
+        logs = _logs(folder / f"{algorithm}-manage" / "1-manage")
+        rewards = [log["reward"] for log in logs]
+        _check(any(log["grad_norm"] > 0 for log in logs), f"{name} has learned something")
+        _check(len(rewards) >= 1 and all(0 <= reward <= 1 for reward in rewards), f"rewards between 0 and 1: {rewards}")
+        notify(f"{name}, manager: {len(rewards)} steps, reward {rewards[0]:.2f} to {rewards[-1]:.2f}")
+    notify(_check_in_the_graph(recipe, {"manage": manager, "answer": answerer}, generate("test", conversations=4)))
 
 
 def _stage(role: Any, algorithm: Any) -> Stage:
@@ -83,36 +94,18 @@ def _trained(recipe: Recipe, stage: Stage, folder: Path, start: Mapping[Any, Pat
     """The adapter of a stage."""
     from langgraph_memory_r1.train.run import train
 
-    [found] = train(_of(recipe, stage, folder, start))
-    return found.folder
+    [trained] = train(_with_stage(recipe, stage, folder, start))
+    return trained.folder
 
 
-def _of(recipe: Recipe, stage: Stage, folder: Path, start: Mapping[Any, Path]) -> Recipe:
+def _with_stage(recipe: Recipe, stage: Stage, folder: Path, start: Mapping[Any, Path]) -> Recipe:
     return replace(
-        recipe, stages=[stage], output=str(folder), start={role: str(place) for role, place in start.items()}
+        recipe, stages=[stage], output=str(folder), start={role: str(adapter) for role, adapter in start.items()}
     )
 
 
-def _killed_and_trained(recipe: Recipe, folder: Path, answerer: Path, tell: Tell) -> Path:
-    """The manager, by a process that is killed and another one that goes on."""
-    stage, start = _stage("manage", "grpo"), {"answer": answerer}
-    place = folder / "1-manage"
-    if not (place / "done.json").exists():
-        doomed = multiprocessing.get_context("spawn").Process(
-            target=_train_until_killed, args=(_of(recipe, stage, folder, start),)
-        )
-        doomed.start()
-        doomed.join()
-        _check(doomed.exitcode == -signal.SIGKILL, f"killed by SIGKILL, not ended with {doomed.exitcode}")
-        _check(not (place / "done.json").exists(), "killed before the end")
-    manager = _trained(recipe, stage, folder, start)
-    steps = [entry["step"] for entry in _entries(place)]
-    _check(steps == list(range(1, STEPS + 1)), f"every step once, not {steps}")
-    tell(f"GRPO, manager, killed in step {_KILLED_AFTER} and gone on with: {_risen(place)}")
-    return manager
-
-
-def _train_until_killed(recipe: Recipe) -> None:
+def train_until_killed(recipe: Recipe) -> None:
+    """Carry out a recipe in a process of its own, which kills itself in the middle."""
     import torch
     from transformers import TrainerCallback
 
@@ -129,58 +122,46 @@ def _train_until_killed(recipe: Recipe) -> None:
     train(recipe, callbacks=[Kill()])
 
 
-def _entries(place: Path) -> list[dict[str, Any]]:
+def _logs(stage: Path) -> list[dict[str, Any]]:
     """What was logged for the steps of a stage."""
-    lines = (place / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    return [entry for entry in map(json.loads, lines) if "reward" in entry]
+    lines = (stage / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [log for log in map(json.loads, lines) if "reward" in log]
 
 
-def _log(place: Path) -> str:
-    entries = _entries(place)
-    rewards = [entry["reward"] for entry in entries]
-    _check(any(entry["grad_norm"] > 0 for entry in entries), f"{place} has learned something")
-    _check(len(rewards) >= 1 and all(0 <= reward <= 1 for reward in rewards), f"rewards between 0 and 1: {rewards}")
-    return f"{len(rewards)} steps, reward {rewards[0]:.2f} to {rewards[-1]:.2f}"
-
-
-def _risen(place: Path) -> str:
-    rewards = [entry["reward"] for entry in _entries(place)]
+def _check_risen(stage: Path) -> str:
+    rewards = [log["reward"] for log in _logs(stage)]
     first, last = mean(rewards[:_COUNTED]), mean(rewards[-_COUNTED:])
     _check(last > first, f"the reward rises: {first:.3f} in the first {_COUNTED} steps, {last:.3f} in the last")
     return f"{len(rewards)} steps, mean reward of the first {_COUNTED} {first:.2f}, of the last {last:.2f}"
 
 
-def _in_the_graph(recipe: Recipe, folders: Mapping[str, Path], stories: list[Story]) -> str:
+def _check_in_the_graph(recipe: Recipe, folders: Mapping[str, Path], stories: list[Story]) -> str:
     """The adapters answer in the graph what they answer in the evaluation."""
-    from langgraph_memory_r1.train.reproduce.outcome import play
-
-    answers = [answer.text for answer in play(recipe, folders, stories)[1]]
-    with ExitStack() as stack:
-        graph_answers = [
-            text
-            for story in stories
-            for text in _asked(recipe, folders, story, stack.enter_context(TemporaryDirectory()))
-        ]
-    _check(graph_answers == answers, f"the graph answers {graph_answers}, the evaluation {answers}")
-    return f"The graph with both adapters gives the evaluation's {len(answers)} answers."
-
-
-def _asked(recipe: Recipe, folders: Mapping[str, Path], story: Story, place: str) -> Iterator[str]:
-    """The graph's answers about a conversation."""
     from langgraph_memory_r1 import create_memory_graph, load_chat_model
     from langgraph_memory_r1.batches import Limits
+    from langgraph_memory_r1.train.reproduce.outcome import play
 
     def model(role: Any) -> Any:
         return load_chat_model(f"hf:{recipe.base}", adapter=folders[role], role=role, max_tokens=recipe.max_tokens)
 
-    questions = story.conversation.questions
-    asked = questions[0].at or datetime.now(UTC)
-    graph = create_memory_graph(
-        place, manager=model("manage"), answerer=model("answer"), style=recipe.style, related_k=recipe.related_k,
-        k=recipe.top_k, limits=Limits(batch_turns=1), clock=lambda: asked,
-    )  # fmt: skip
-    graph.invoke({"turns": story.conversation.turns})
-    yield from (graph.invoke({"question": question.text})["answer"] for question in questions)
+    answers = [answer.text for answer in play(recipe, folders, stories)[1]]
+    graph_answers = []
+    for story in stories:
+        questions = story.conversation.questions
+        now = questions[0].at or datetime.now(UTC)
+
+        def clock(now: datetime = now) -> datetime:
+            return now
+
+        with TemporaryDirectory() as bank:
+            graph = create_memory_graph(
+                bank, manager=model("manage"), answerer=model("answer"), style=recipe.style,
+                related_k=recipe.related_k, k=recipe.top_k, limits=Limits(batch_turns=1), clock=clock,
+            )  # fmt: skip
+            graph.invoke({"turns": story.conversation.turns})
+            graph_answers += [graph.invoke({"question": question.text})["answer"] for question in questions]
+    _check(graph_answers == answers, f"the graph answers {graph_answers}, the evaluation {answers}")
+    return f"The graph with both adapters gives the evaluation's {len(answers)} answers."
 
 
 def _check(holds: bool, text: str) -> None:
