@@ -143,23 +143,23 @@ class BankPool:
                         f"The namespace label {label!r} has braces that name nothing; write {{user_id}} or another "
                         "{name} of letters, digits and _."
                     )
-        self._given = store
-        self._namespace = namespace
+        self.store = store
+        self.namespace = namespace
         self._embedder = embedder
         self._store = store if isinstance(store, BaseStore) else None
         self._banks: OrderedDict[Labels, MemoryBank] = OrderedDict()
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        store = os.fspath(self._given) if isinstance(self._given, os.PathLike) else self._given
-        return f"BankPool({store!r}, namespace={self._namespace!r})"
+        store = os.fspath(self.store) if isinstance(self.store, os.PathLike) else self.store
+        return f"BankPool({store!r}, namespace={self.namespace!r})"
 
     def opened(self, runtime: Runtime[Any], config: RunnableConfig) -> MemoryBank | None:
         """Return the bank of a run if it is open already; never blocks."""
-        labels = resolve_namespace(self._namespace, runtime, config)
-        if isinstance(self._given, MemoryBank):
-            return self._given
-        if self._given is None and runtime.store is not self._store:
+        labels = resolve_namespace(self.namespace, runtime, config)
+        if isinstance(self.store, MemoryBank):
+            return self.store
+        if self.store is None and runtime.store is not self._store:
             return None
         return self._banks.get(labels)
 
@@ -169,9 +169,9 @@ class BankPool:
         Raises:
             InputError: As `resolve_namespace`, or there is no store.
         """
-        labels = resolve_namespace(self._namespace, runtime, config)
-        if isinstance(self._given, MemoryBank):
-            return self._given
+        labels = resolve_namespace(self.namespace, runtime, config)
+        if isinstance(self.store, MemoryBank):
+            return self.store
         with self._lock:
             store = self._store_of(runtime)
             if store is not self._store:
@@ -186,14 +186,14 @@ class BankPool:
             return self._banks[labels]
 
     def _store_of(self, runtime: Runtime[Any]) -> BaseStore:
-        if self._given is None:
+        if self.store is None:
             if runtime.store is None:
                 raise InputError("The graph has no store; give one to the memory: store=LanceDBStore('./memory').")
             return runtime.store
         if self._store is not None:
             return self._store
-        assert not isinstance(self._given, BaseStore | MemoryBank)
-        return LanceDBStore(self._given, index=memory_index(self._embedder))
+        assert not isinstance(self.store, BaseStore | MemoryBank)
+        return LanceDBStore(self.store, index=memory_index(self._embedder))
 
 
 def _labels(namespace: str | Sequence[str]) -> Labels:

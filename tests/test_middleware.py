@@ -36,6 +36,7 @@ from langgraph_memory_r1 import (
     MemoryBank,
     MemoryContext,
     MemoryMiddleware,
+    create_memory_nodes,
     load_chat_model,
 )
 from langgraph_memory_r1.middleware.background import DelayedJobs
@@ -750,3 +751,17 @@ def test_many_conversations_wait_for_their_models_together(lance_uri: str) -> No
 
     assert asyncio.run(run()) < 32 * 0.2 / 2
     assert len(model.calls) == 64
+
+
+def test_a_notebook_shows_where_it_remembers_and_by_which_model(lance_uri: str) -> None:
+    shown = f"MemoryMiddleware({lance_uri!r}, extractor=\"the agent's\", manager='rules', write='inline')"
+    assert repr(MemoryMiddleware(lance_uri, manager="rules")) == shown
+    nodes = create_memory_nodes(lance_uri, model="rules")
+    assert repr(nodes.manage) == "ManageNode('rules', style='full')"
+
+
+def test_the_bank_of_a_user_may_need_more_than_the_user(lance_uri: str) -> None:
+    memory = MemoryMiddleware(lance_uri, model="rules", namespace=("{org}", "{user_id}"))
+    assert memory.bank("ann", org="acme").namespace == ("acme", "ann")
+    with pytest.raises(InputError, match="'org'"):
+        memory.bank("ann")

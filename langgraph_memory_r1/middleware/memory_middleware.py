@@ -164,13 +164,13 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         self.tools = tools_of(names, self._options.banks.bank, self._apply_one, ending)
 
     def __repr__(self) -> str:
-        extract, manage = self._agents.extract.label, self._agents.manage.label
-        models = [
-            "the agent's" if self._extract_with_agents_model else extract,
-            "the agent's" if self._manage_with_agents_model else manage,
-        ]
-        write = "inline" if self._background is None else "background"
-        return f"MemoryMiddleware({self._options.banks!r}, extractor={models[0]!r}, manager={models[1]!r}, {write})"
+        labels = {
+            "extractor": "the agent's" if self._extract_with_agents_model else self._agents.extract.label,
+            "manager": "the agent's" if self._manage_with_agents_model else self._agents.manage.label,
+            "write": "inline" if self._background is None else "background",
+        }
+        options = ", ".join(f"{name}={label!r}" for name, label in labels.items())
+        return f"{type(self).__name__}({self._options.banks.store!r}, {options})"
 
     @property
     def name(self) -> str:
