@@ -38,7 +38,18 @@ def detect(path: Path) -> str:
         else:
             with path.open("rb") as file:
                 head = file.read(4096)
-            format = "imessage" if head.startswith(_SQLITE) else _format_of_text(path, head)
+            start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+            coding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+            text = head.decode(coding, errors="replace")
+            if head.startswith(_SQLITE):
+                format = "imessage"
+            elif start[:1] == b"{" and BANK.encode() in start.partition(b"\n")[0]:
+                format = "jsonl"
+            elif looks_like_whatsapp(text):  # before JSON: "[1/22/23, 6:30:05 PM] Ann: ..." begins like a list
+                format = "whatsapp"
+            elif text.lstrip()[:1] in ("{", "["):
+                entries = read_json_document(path).entries[:_LOOKED_AT]
+                format = next((shape for entry in entries if (shape := _format_of_value(entry.value))), None)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); name an export.") from error
     if format is None:
@@ -59,20 +70,6 @@ def is_bank(path: Path) -> bool:
     return isinstance(header, dict) and header.get("format") == BANK
 
 
-def _format_of_text(path: Path, head: bytes) -> str | None:
-    """Return the format of a text file: of JSON, that of the first of its entries that has a known shape."""
-    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if start[:1] == b"{" and BANK.encode() in start.partition(b"\n")[0]:
-        return "jsonl"
-    text = head.decode("utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", errors="replace")
-    if looks_like_whatsapp(text):  # before JSON: "[1/22/23, 6:30:05 PM] Ann: ..." begins like a list
-        return "whatsapp"
-    if text.lstrip()[:1] not in ("{", "["):
-        return None
-    entries = read_json_document(path).entries[:_LOOKED_AT]
-    return next((format for entry in entries if (format := _format_of_value(entry.value))), None)
-
-
 def _format_of_value(value: Any, depth: int = 3) -> str | None:
     """Return the format that a value looks like, or the first value within its lists and wrappers that has one."""
     if isinstance(value, list):
@@ -82,28 +79,22 @@ def _format_of_value(value: Any, depth: int = 3) -> str | None:
             return "messages"
         parts = value[:_LOOKED_AT]
     elif isinstance(value, dict):
-        if format := _format_of_object(value):
-            return format
+        keys = value.keys()
+        if value.get("format") == BANK or "turns" in keys:
+            return "jsonl"
+        if {"memory_id", "new_memory"} <= keys or {"memory", "id"} <= keys or {"id", "payload"} <= keys:
+            return "mem0"
+        if {"key", "value"} <= keys or {"kind", "content"} <= keys or {"namespace", "value"} <= keys:
+            return "langmem"
+        if "chats" in keys or {"name", "type", "messages"} <= keys:
+            return "telegram"
+        if {"participants", "messages"} <= keys:
+            return "facebook"
+        if "mapping" in keys or "messages" in keys or "input" in keys or isinstance(value.get("values"), dict):
+            return "messages"
+        if "lc" in keys or (("role" in keys or "type" in keys) and ("content" in keys or "data" in keys)):
+            return "messages"
         parts = [value.get(key) for key in _WRAPPERS] if depth else []
     else:
         return None
     return next((format for part in parts if (format := _format_of_value(part, depth - 1))), None)
-
-
-def _format_of_object(value: dict[str, Any]) -> str | None:
-    keys = value.keys()
-    if value.get("format") == BANK or "turns" in keys:
-        return "jsonl"
-    if {"memory_id", "new_memory"} <= keys or {"memory", "id"} <= keys or {"id", "payload"} <= keys:
-        return "mem0"
-    if {"key", "value"} <= keys or {"kind", "content"} <= keys or {"namespace", "value"} <= keys:
-        return "langmem"
-    if "chats" in keys or {"name", "type", "messages"} <= keys:
-        return "telegram"
-    if {"participants", "messages"} <= keys:
-        return "facebook"
-    if "mapping" in keys or "messages" in keys or "input" in keys or isinstance(value.get("values"), dict):
-        return "messages"
-    if "lc" in keys or (("role" in keys or "type" in keys) and ("content" in keys or "data" in keys)):
-        return "messages"
-    return None

@@ -22,10 +22,21 @@ def read_facebook(path: Path, scratch: Path) -> Export:
     for file in files_in(path, ".json"):
         try:
             data = load_json(decode_text(file.read(), file.label))
-            title = _repaired(clean_name(data.get("title")) or file.path.parent.name or "chat")
-            chats[title] += _clean_messages(file.label, data["messages"], export)
+            chat = chats[_repaired(clean_name(data.get("title")) or file.path.parent.name or "chat")]
+            numbered = list(enumerate(data["messages"], 1))
         except BROKEN_ENTRY as error:
             export.broken.append(f"{file.label}: {reason(error)}")
+            continue
+        for number, message in numbered:
+            try:
+                if "content" not in message:
+                    export.skipped["without words"] += 1
+                    continue
+                words = {"content": _repaired(message["content"]), "sender_name": _repaired(message["sender_name"])}
+                parse_time(message["timestamp_ms"])
+                chat.append({**words, "timestamp_ms": float(message["timestamp_ms"])})
+            except BROKEN_ENTRY as error:
+                export.broken.append(f"{file.label}, message {number}: {reason(error)}")
     if not chats and not export.broken:
         raise InputError(f"{path} holds no chat of Messenger; download your messages as JSON.")
     for title, messages in chats.items():
@@ -36,22 +47,6 @@ def read_facebook(path: Path, scratch: Path) -> Export:
         for session in loader(copy).lazy_load():
             add_chat(export, title, zip(session["messages"], times, strict=True))
     return export
-
-
-def _clean_messages(label: str, messages: list[Any], export: Export) -> list[dict[str, Any]]:
-    """Return the messages with words in them as the loader reads them; the others are counted, broken ones named."""
-    cleaned = []
-    for number, message in enumerate(messages, 1):
-        try:
-            if "content" not in message:
-                export.skipped["without words"] += 1
-                continue
-            words = {"content": _repaired(message["content"]), "sender_name": _repaired(message["sender_name"])}
-            parse_time(message["timestamp_ms"])
-            cleaned.append({**words, "timestamp_ms": float(message["timestamp_ms"])})
-        except BROKEN_ENTRY as error:
-            export.broken.append(f"{label}, message {number}: {reason(error)}")
-    return cleaned
 
 
 def _repaired(text: str) -> str:

@@ -48,7 +48,14 @@ def import_memories(bank: MemoryBank, memories: Sequence[ImportedMemory], produc
         changes: list[Change] = []
         # All first versions together, then all second ones: an UPDATE needs the id that its ADD was given.
         for number in range(max(map(len, new.values()))):
-            latest = _latest_changes(bank, set(new))
+            # By the id of an imported memory, the newest change of the memory that it became here.
+            imported_as: dict[str, str] = {}
+            newest: dict[str, Change] = {}
+            for change in bank.history():
+                if change.memory_id is not None:
+                    imported_as.update((change.memory_id, source) for source in change.source if source in new)
+                    newest[change.memory_id] = change
+            latest = {source: newest[memory_id] for memory_id, source in imported_as.items()}
             operations = [
                 _operation(bank, memory, new[memory.id][number], latest.get(memory.id), product)
                 for memory in batch
@@ -57,17 +64,6 @@ def import_memories(bank: MemoryBank, memories: Sequence[ImportedMemory], produc
             changes += bank.apply(operations, model=product, reason=f"imported from {product}")
         known = sum(len(memory.versions) - len(new[memory.id]) for memory in batch)
         yield ImportStep(len(batch), known, tuple(changes))
-
-
-def _latest_changes(bank: MemoryBank, ids: set[str]) -> dict[str, Change]:
-    """Return, by the id of an imported memory, the newest change of the memory that it became here."""
-    imported_as: dict[str, str] = {}
-    latest: dict[str, Change] = {}
-    for change in bank.history():
-        if change.memory_id is not None:
-            imported_as.update((change.memory_id, source) for source in change.source if source in ids)
-            latest[change.memory_id] = change
-    return {source: latest[memory_id] for memory_id, source in imported_as.items()}
 
 
 def _operation(

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from langgraph_memory_r1.importers.export import Export, ImportedMemory, MemoryVersion
@@ -29,12 +30,27 @@ _GENERIC = frozenset({"memories", "memory", "users", "user"})
 def read_langmem(document: JsonDocument) -> Export:
     """Return the memories of a langmem or LangGraph store."""
     export = Export("langmem", broken=list(document.broken))
-    for entry in document.entries:
-        for item in _items(entry):
-            try:
-                export.memories.append(_memory(item.value))
-            except BROKEN_ENTRY as error:
-                export.broken.append(f"{item.label}: {reason(error)}")
+    for entry in chain.from_iterable(map(_items, document.entries)):
+        try:
+            item = entry.value
+            if not isinstance(item, dict):
+                raise ValueError(f"it is {type(item).__name__}, no item of a store")
+            value = item.get("value", item)
+            if not isinstance(value, dict):
+                raise ValueError(f"its value is {type(value).__name__}, no object")
+            text = clean_memory_text(_text(value))
+            labels = item.get("namespace") or []
+            labels = labels.split(".") if isinstance(labels, str) else [str(label) for label in labels]
+            # What is particular in a namespace names the owner: ("memories", "ann") is Ann's.
+            particular = [label for label in labels if label not in _GENERIC]
+            if any(not label.strip() for label in particular):
+                raise ValueError("a label of its namespace is blank")
+            at = parse_time(item.get("updated_at")) or parse_time(item.get("created_at"))
+            key = "/".join([*labels, clean_name(item.get("key")) or short_hash(text)])
+            version = MemoryVersion(f"langmem:{key}@{short_hash(text, at)}", text, at)
+            export.memories.append(ImportedMemory(f"langmem:{key}", (version,), "/".join(particular) or None))
+        except BROKEN_ENTRY as error:
+            export.broken.append(f"{entry.label}: {reason(error)}")
     return export
 
 
@@ -48,25 +64,6 @@ def _items(entry: JsonEntry) -> Iterator[JsonEntry]:
             yield from _items(JsonEntry(f"{entry.label}, entry {number}", part))
     else:
         yield JsonEntry(entry.label, value)
-
-
-def _memory(item: Any) -> ImportedMemory:
-    if not isinstance(item, dict):
-        raise ValueError(f"it is {type(item).__name__}, no item of a store")
-    value = item.get("value", item)
-    if not isinstance(value, dict):
-        raise ValueError(f"its value is {type(value).__name__}, no object")
-    text = clean_memory_text(_text(value))
-    labels = item.get("namespace") or []
-    labels = labels.split(".") if isinstance(labels, str) else [str(label) for label in labels]
-    # What is particular in a namespace names the owner: ("memories", "ann") is Ann's.
-    particular = [label for label in labels if label not in _GENERIC]
-    if any(not label.strip() for label in particular):
-        raise ValueError("a label of its namespace is blank")
-    at = parse_time(item.get("updated_at")) or parse_time(item.get("created_at"))
-    key = "/".join([*labels, clean_name(item.get("key")) or short_hash(text)])
-    version = MemoryVersion(f"langmem:{key}@{short_hash(text, at)}", text, at)
-    return ImportedMemory(f"langmem:{key}", (version,), "/".join(particular) or None)
 
 
 def _text(value: Mapping[str, Any]) -> str:

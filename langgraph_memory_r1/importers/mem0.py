@@ -113,7 +113,13 @@ def _memory(key: str, item: JsonEntry | None, rows: Sequence[JsonEntry], export:
     versions.sort(key=lambda version: version.at or datetime.min.replace(tzinfo=UTC))
     fields: Mapping[str, Any] = item.value if item else {}
     try:
-        owner = _owner(fields)
+        # mem0 scopes by user, agent or run; an agent's memories are not those of a user of the same name.
+        owner = user_id_of(fields)
+        for kind in ("agent", "run") if owner is None else ():
+            label = fields.get(f"{kind}_id")
+            if isinstance(label, str) and label.strip():
+                owner = f"{kind}:{label}"
+                break
         if item is not None:
             text = clean_memory_text(fields.get("memory", fields.get("text")))
             if not versions or versions[-1].text != text:
@@ -130,18 +136,3 @@ def _memory(key: str, item: JsonEntry | None, rows: Sequence[JsonEntry], export:
 def _version(key: str, text: str | None, fields: Mapping[str, Any]) -> MemoryVersion:
     at = parse_time(fields.get("updated_at")) or parse_time(fields.get("created_at"))
     return MemoryVersion(f"mem0:{key}@{short_hash(text, at)}", text, at)
-
-
-def _owner(fields: Mapping[str, Any]) -> str | None:
-    """Return whose a memory is.
-
-    mem0 scopes by user, agent or run; an agent's memories are not those of a user of the same name.
-    """
-    user_id = user_id_of(fields)
-    if user_id is not None:
-        return user_id
-    for kind in ("agent", "run"):
-        label = fields.get(f"{kind}_id")
-        if isinstance(label, str) and label.strip():
-            return f"{kind}:{label}"
-    return None

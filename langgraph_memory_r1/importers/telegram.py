@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.importers.chats import TimedMessage, add_chat, chat_loader, message_time
@@ -24,9 +23,27 @@ def read_telegram(path: Path, scratch: Path) -> Export:
         except ValueError as error:
             export.broken.append(f"{file.label}: {reason(error)}")
             continue
-        for number, chat in enumerate(_chats(data), 1):
+        chats = [data] if isinstance(data, dict) else []
+        if chats and not isinstance(data.get("messages"), list):  # an account, with its chats in two lists
+            parts = [part.get("list") for part in (data.get("chats"), data.get("left_chats")) if isinstance(part, dict)]
+            chats = [chat for part in parts if isinstance(part, list) for chat in part if isinstance(chat, dict)]
+            chats = [chat for chat in chats if isinstance(chat.get("messages"), list)]
+        for number, chat in enumerate(chats, 1):
             any_chat = True
-            messages = _clean_messages(f"{file.label}, chat {number}", chat, export)
+            # As the loader reads them: a text without its formatting, a time that says its zone.
+            messages = []
+            for position, message in enumerate(chat["messages"], 1):
+                try:
+                    if message.get("type") == "service":
+                        export.skipped["notice"] += 1
+                        continue
+                    at = parse_time(message.get("date_unixtime")) or parse_time(message.get("date"))
+                    text = message.get("text", "")
+                    if not isinstance(text, str):  # a list of words and of formatted parts
+                        text = "".join(part if isinstance(part, str) else str(part["text"]) for part in text)
+                    messages.append({"text": text, "from": message.get("from"), "date": at.isoformat() if at else ""})
+                except BROKEN_ENTRY as error:
+                    export.broken.append(f"{file.label}, chat {number}, message {position}: {reason(error)}")
             copy = scratch / "chat.json"
             copy.write_text(json.dumps({"messages": messages}), encoding="utf-8")
             for session in loader(str(copy)).lazy_load():
@@ -37,32 +54,3 @@ def read_telegram(path: Path, scratch: Path) -> Export:
     if not any_chat and not export.broken:
         raise InputError(f"{path} holds no chat of Telegram; export it as machine-readable JSON (result.json).")
     return export
-
-
-def _chats(data: Any) -> list[dict[str, Any]]:
-    """Return the one chat, or those of an account."""
-    if not isinstance(data, dict):
-        return []
-    if isinstance(data.get("messages"), list):
-        return [data]
-    lists = [part.get("list") for part in (data.get("chats"), data.get("left_chats")) if isinstance(part, dict)]
-    chats = [chat for part in lists if isinstance(part, list) for chat in part if isinstance(chat, dict)]
-    return [chat for chat in chats if isinstance(chat.get("messages"), list)]
-
-
-def _clean_messages(label: str, chat: dict[str, Any], export: Export) -> list[dict[str, Any]]:
-    """Return messages as the loader reads them: a text without its formatting, a time that says its zone."""
-    messages = []
-    for number, message in enumerate(chat["messages"], 1):
-        try:
-            if message.get("type") == "service":
-                export.skipped["notice"] += 1
-                continue
-            at = parse_time(message.get("date_unixtime")) or parse_time(message.get("date"))
-            text = message.get("text", "")
-            if not isinstance(text, str):  # a list of words and of formatted parts
-                text = "".join(part if isinstance(part, str) else str(part["text"]) for part in text)
-            messages.append({"text": text, "from": message.get("from"), "date": at.isoformat() if at else ""})
-        except BROKEN_ENTRY as error:
-            export.broken.append(f"{label}, message {number}: {reason(error)}")
-    return messages

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from langgraph_memory_r1.importers.chats import TimedMessage, add_chat, chat_loader, message_time
 from langgraph_memory_r1.importers.export import Export
@@ -43,9 +42,17 @@ def read_whatsapp(path: Path, scratch: Path) -> Export:
         copy.write_text("\n".join(lines) + "\n", encoding="utf-8")
         for session in loader(str(copy)).lazy_load():
             export.skipped["without words"] += len(lines) - len(session["messages"])
-            messages: list[TimedMessage] = [
-                (message, _parse_clock(message_time(message), month_first)) for message in session["messages"]
-            ]
+            messages: list[TimedMessage] = []
+            for message in session["messages"]:
+                written = str(message_time(message))
+                date = "%m/%d" if month_first else "%d/%m"
+                year = "%Y" if re.match(r"\d+/\d+/\d{4}", written) else "%y"
+                clock = "%I:%M:%S %p" if written.upper().endswith("M") else "%H:%M:%S"
+                try:
+                    at = datetime.strptime(written, f"{date}/{year}, {clock}").replace(tzinfo=UTC)
+                except ValueError:
+                    at = None
+                messages.append((message, at))
             name = file.path.stem
             if title := _TITLE.fullmatch(name):
                 name = title[1]
@@ -82,13 +89,3 @@ def _message_lines(text: str, label: str, export: Export) -> tuple[list[str], bo
     if any(len(head[1]) == 4 or int(head[1]) > 12 for head in heads):
         month_first = False
     return [message for message in messages if message and not message.startswith(" ")], month_first
-
-
-def _parse_clock(at: Any, month_first: bool) -> datetime | None:
-    date = "%m/%d" if month_first else "%d/%m"
-    year = "%Y" if re.match(r"\d+/\d+/\d{4}", str(at)) else "%y"
-    clock = "%I:%M:%S %p" if str(at).upper().endswith("M") else "%H:%M:%S"
-    try:
-        return datetime.strptime(str(at), f"{date}/{year}, {clock}").replace(tzinfo=UTC)
-    except ValueError:
-        return None

@@ -37,10 +37,6 @@ Message: TypeAlias = dict[str, Any]
 Thumbs: TypeAlias = Literal["up", "down"]
 
 
-def _with_zone(at: datetime) -> datetime:
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
-
-
 def _checked_message(message: Message) -> Message:
     content = message.get("content")
     blocks = isinstance(content, list) and all(isinstance(part, dict) and "type" in part for part in content)
@@ -61,7 +57,7 @@ def _checked_references(references: dict[str, list[Any]]) -> dict[str, list[Any]
 
 # Lines are checked as they are read, because a file may have been edited, or cut and mended by hand: what is broken is
 # named by its line, and not found by whoever uses the decision.
-_Time: TypeAlias = Annotated[datetime, AfterValidator(_with_zone)]
+_Time: TypeAlias = Annotated[datetime, AfterValidator(lambda at: at if at.tzinfo else at.replace(tzinfo=UTC))]
 _Message: TypeAlias = Annotated[Message, AfterValidator(_checked_message)]
 _References: TypeAlias = Annotated[dict[str, list[Any]], AfterValidator(_checked_references)]
 
