@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,9 @@ from langgraph_memory_r1 import (
     __version__,
 )
 from langgraph_memory_r1.cli import app
+from langgraph_memory_r1.cli.eval.dataset import DEFAULT_RUNS
+from langgraph_memory_r1.cli.options import DEFAULT_DB
+from langgraph_memory_r1.cli.traces import DEFAULT_TRACES
 from support.command import DOG, Command
 
 COMMANDS = [command.name for command in app.registered_commands]
@@ -178,3 +182,27 @@ def test_output_that_nobody_reads_is_no_error(cli: Command) -> None:
     command = f"{sys.executable} -m langgraph_memory_r1 doctor --db {cli.db} | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert done.stderr == ""
+
+
+# What commands write where nothing says where
+
+
+def test_what_is_written_by_default_is_ignored_by_git() -> None:
+    root = Path(__file__).resolve().parents[1]
+    if shutil.which("git") is None or not (root / ".git").exists():
+        pytest.skip("this is no checkout")
+    sources = [*(root / "graphs").rglob("*.py"), *(root / "train").rglob("*.py"), *(root / "train").rglob("*.yaml")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    graphs = re.findall(r'environ.get\("MEMORY_R1_DB", "([^"]+)"\)', text)
+    training = re.findall(r'^(?:output: | {8}")(runs/[^"\n]+)', text, re.MULTILINE)
+    assert len(graphs) > 2 and "runs/reproduce" in training and "runs/tiny-grpo" in training
+    folders = [DEFAULT_DB, DEFAULT_TRACES, DEFAULT_RUNS, "demo-memory", *graphs, *training]
+    written = [f"{folder}/file".removeprefix("./") for folder in folders]
+    ignored = git(root, "check-ignore", *written)
+    assert set(written) - set(ignored) == set()
+    # The traces of users are ignored, our package of that name is not.
+    assert git(root, "check-ignore", "--no-index", *git(root, "ls-files")) == []
+
+
+def git(root: Path, *arguments: str) -> list[str]:
+    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True).stdout.splitlines()

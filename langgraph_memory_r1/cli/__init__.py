@@ -41,7 +41,8 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
+def print_version(asked: bool) -> None:
+    """Print the version and end, where `--version` asks for it."""
     if asked:
         typer.echo(f"langgraph-memory-r1 {__version__}")
         raise typer.Exit
@@ -51,7 +52,7 @@ def _version(asked: bool) -> None:
 def _common(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Options that stand before a command."""
@@ -82,21 +83,17 @@ def main() -> None:
 
             traceback.print_exc()
         sys.stdout.flush()
-        show_error(plain(_sentence(error)))
+        if isinstance(error, MemoryR1Error):
+            sentence = str(error)
+        elif isinstance(error, OSError) and error.strerror:
+            where = f"{error.filename}: " if error.filename else ""
+            sentence = f"{where}{error.strerror}; check the path, its permissions and the space on its disk."
+        else:  # a provider's own: a key that is missing, a server that cannot be reached
+            first_line = str(error).strip().partition("\n")[0]
+            sentence = f"{type(error).__name__}: {first_line} (--debug shows where it comes from)"
+        show_error(plain(sentence))
         sys.exit(1)
 
 
 def _debug() -> bool:
     return "--debug" in sys.argv
-
-
-def _sentence(error: Exception) -> str:
-    """Return what to tell a user about an error."""
-    if isinstance(error, MemoryR1Error):
-        return str(error)
-    if isinstance(error, OSError) and error.strerror:
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}; check the path, its permissions and the space on its disk."
-    # A provider's own errors: a key that is missing, a server that cannot be reached.
-    first_line = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {first_line} (--debug shows where it comes from)"

@@ -29,6 +29,7 @@ from langgraph_memory_r1.cli.store import checked_user, open_store, resolve_owne
 from langgraph_memory_r1.cli.views import short_id, show_answer
 
 if TYPE_CHECKING:
+    from langgraph_memory_r1.graph import MemoryGraph
     from langgraph_memory_r1.schemas import Question
     from langgraph_memory_r1.traces import TraceRecorder
 
@@ -66,7 +67,7 @@ def ask(
     with TemporaryDirectory(prefix="memory-r1-") as scratch:
         source = find_input(question, file_format, scratch)
         conversations = read_questions(source, conversation or ())
-    questions = [(each.id, question) for each in conversations for question in each.questions][:limit]
+    questions = [(owned.id, each) for owned in conversations for each in owned.questions][:limit]
     models, recorder = load_role_models(model, trained), open_recorder(traces)
     if k is not None:
         models.settings["k"] = k
@@ -81,12 +82,7 @@ def ask(
         graphs = {owner: models.graph(MemoryBank(store, owner), recorder, owner) for owner in set(owners.values())}
         for conversation_id, each in questions:
             owner = owners[conversation_id]
-            state = graphs[owner].invoke({"question": each.text})
-            answer = {"question": each.text, "answer": state["answer"]}
-            if each.gold is not None:
-                answer |= {"gold": each.gold, "evidence": list(each.evidence)}
-            answer |= {"user": owner, "model": models.answerer, "selected": state["selected"]}
-            answer |= {"looked_at": len(state["memories"]), **_recorded_run(recorder, each)}
+            answer = _answer(graphs[owner], each, {"user": owner, "model": models.answerer}, recorder)
             if as_data:
                 print_json(answer, indent=None if many else 2)
             else:
@@ -96,13 +92,21 @@ def ask(
         note(f"{counted(len(questions), 'question')} in {time.perf_counter() - start:.1f} s.")
 
 
-def _recorded_run(recorder: TraceRecorder | None, question: Question) -> dict[str, str]:
-    """Return the recorded run, with its gold answer as feedback; without memories no model was asked: there is none."""
-    if recorder is None or recorder.last_run is None or not recorder.has(recorder.last_run):
-        return {}
-    if question.gold:
-        recorder.feedback(recorder.last_run, gold=question.gold)
-    return {"run_id": recorder.last_run}
+def _answer(
+    graph: MemoryGraph, question: Question, labels: dict[str, str], recorder: TraceRecorder | None
+) -> dict[str, Any]:
+    """Ask a question, record its gold answer as feedback, and return all that there is to show."""
+    state = graph.invoke({"question": question.text})
+    answer: dict[str, Any] = {"question": question.text, "answer": state["answer"]}
+    if question.gold is not None:
+        answer |= {"gold": question.gold, "evidence": list(question.evidence)}
+    answer |= {**labels, "selected": state["selected"], "looked_at": len(state["memories"])}
+    # Without memories no model was asked, and no run recorded.
+    if recorder is not None and recorder.last_run is not None and recorder.has(recorder.last_run):
+        answer["run_id"] = recorder.last_run
+        if question.gold:
+            recorder.feedback(recorder.last_run, gold=question.gold)
+    return answer
 
 
 def _show(answer: dict[str, Any], *, many: bool) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from langgraph_memory_r1.cli.inputs import typed_lines
 from langgraph_memory_r1.cli.models import load_role_models, open_recorder
 from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Embedder, Model, Record, Trained, User
 from langgraph_memory_r1.cli.output import COLOURS, FAINT, counted, entry, note, plain, say
@@ -72,7 +70,7 @@ def chat(
             size = counted(len(bank), "memory", "memories")
             note(f"{size} of {plain(owner)!r} in {db}; {decided_by(models.answerer)}. /help, /quit")
         session = _Session(bank, graph, speaker, models.answerer, recorder)
-        for line in _lines():
+        for line in filter(None, typed_lines("> ")):
             if line in ("/quit", "/exit", "/q"):
                 break
             session.take(line)
@@ -96,30 +94,27 @@ class _Session:
         self.failed = False
 
     def take(self, line: str) -> None:
-        """Carry out a line that begins with a slash; remember and answer any other. A failure is shown."""
+        """Carry out a line that begins with a slash; remember any other, and answer it if it is a question."""
+        from langgraph_memory_r1.schemas import Turn
+
         try:
             if line.startswith("/"):
                 name, _, argument = line.partition(" ")
                 self._command(name, argument.strip())
-            else:
-                self._remember(line)
+                return
+            question = line if _QUESTION.match(line) else None
+            turn = Turn(self.speaker, line, datetime.now(UTC))
+            state = self.graph.invoke({"turns": [turn], "question": question})
+            for change in state["memory_ops"]:
+                if change["event"] == "ERROR":
+                    self._show_failure(change["reason"])
+                elif question is None or change["event"] != "NOOP":  # a question seldom holds a fact: not worth a line
+                    show_change(change)
+            if state.get("answer") is not None:
+                show_answer(state["answer"], state["selected"], len(state["memories"]), self.answerer)
+                self.answer_run = self.recorder.last_run if self.recorder else None
         except MemoryR1Error as error:
             self._show_failure(str(error))
-
-    def _remember(self, line: str) -> None:
-        """Remember a line, and answer it if it is a question."""
-        from langgraph_memory_r1.schemas import Turn
-
-        question = line if _QUESTION.match(line) else None
-        state = self.graph.invoke({"turns": [Turn(self.speaker, line, datetime.now(UTC))], "question": question})
-        for change in state["memory_ops"]:
-            if change["event"] == "ERROR":
-                self._show_failure(change["reason"])
-            elif question is None or change["event"] != "NOOP":  # that a question tells nothing new goes without saying
-                show_change(change)
-        if state.get("answer") is not None:
-            show_answer(state["answer"], state["selected"], len(state["memories"]), self.answerer)
-            self.answer_run = self.recorder.last_run if self.recorder else None
 
     def _show_failure(self, reason: str) -> None:
         self.failed = True
@@ -163,20 +158,3 @@ class _Session:
                     entry((command, "bold"), meaning, width=20)
             case _:
                 raise InputError(f"There is no command {name}; /help lists them.")
-
-
-def _lines() -> Iterator[str]:
-    """Yield what is typed, with editing, until Ctrl-D; or the lines that are piped in."""
-    if not sys.stdin.isatty():
-        yield from (line.strip() for line in sys.stdin if line.strip())
-        return
-    with suppress(ImportError):  # some Pythons have none, and read lines just the same
-        importlib.import_module("readline")  # gives input() its editing
-    while True:
-        try:
-            line = input("> ").strip()
-        except (EOFError, KeyboardInterrupt):
-            print()
-            return
-        if line:
-            yield line

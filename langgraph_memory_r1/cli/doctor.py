@@ -33,26 +33,9 @@ def doctor(db: Db = DEFAULT_DB, as_data: Json = False, debug: Debug = False) -> 
 
     Says what is installed, what lies in the folder, and what to do about it.
     """
-    from importlib.util import find_spec
-
-    report: dict[str, dict[str, Any]] = {
-        "software": _versions(),
-        "extras": {extra: all(map(find_spec, modules)) for extra, modules in EXTRAS.items()},
-        "folder": _folder(db),
-    }
-    warnings = list(_warnings(report["folder"], db))
-    if as_data:
-        print_json(report | {"warnings": warnings})
-    else:
-        _show(report, warnings)
-    if "error" in report["folder"]:
-        raise typer.Exit(1)
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions of Python, the platform, and the packages that matter here."""
     import platform
     from importlib.metadata import PackageNotFoundError, version
+    from importlib.util import find_spec
 
     versions = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
     for package in PACKAGES:
@@ -60,12 +43,44 @@ def _versions() -> dict[str, str]:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = "not installed"
-    return versions
+    extras = {extra: all(map(find_spec, modules)) for extra, modules in EXTRAS.items()}
+    folder = _folder(db)
+    warnings = list(_warnings(folder, db))
+    if as_data:
+        print_json({"software": versions, "extras": extras, "folder": folder, "warnings": warnings})
+    else:
+        for name, text in versions.items():
+            entry((name, FAINT), text, width=20)
+        entry(("extras", FAINT), ", ".join(extra for extra in extras if extras[extra]) or "none", width=20)
+        heading(plain(db))
+        for name, value in folder.items():
+            text = str(value)
+            if value is None:
+                text = "none"
+            elif isinstance(value, bool):
+                text = "yes" if value else "no"
+            elif name == "bytes":
+                text = f"{value / 1_000_000:,.1f} MB"
+            elif isinstance(value, int):
+                text = f"{value:,}"
+            if name not in ("db", "error"):
+                entry((name, FAINT), text, width=20)
+        if "error" in folder:
+            entry(("error", "bold red"), plain(folder["error"]), width=20)
+        heading(counted(len(warnings), "warning") if warnings else "No warnings.")
+        for warning in warnings:
+            say("  ", plain(warning))
+    if "error" in folder:
+        raise typer.Exit(1)
 
 
 def _folder(db: str) -> dict[str, Any]:
     """Return everything about a folder or URI, which is never made."""
+    import json
     from importlib.util import find_spec
+
+    from langgraph_memory_r1.bank import MemoryBank
+    from langgraph_memory_r1.store import LanceDBStore
 
     local = "://" not in db
     facts: dict[str, Any] = {"db": db, "exists": not local or Path(db).is_dir()}
@@ -79,35 +94,21 @@ def _folder(db: str) -> dict[str, Any]:
         facts["fragments"] = sum(path.suffix == ".lance" and path.parent.name == "data" for path in files)
         facts["versions"] = sum(path.suffix == ".manifest" for path in files)
     try:
-        facts |= _contents(db)
+        with LanceDBStore(db) as store:
+            about = store.about()
+            if not about:
+                return facts | {"format": None, "embedder": None, "owners": 0, "memories": 0, "operations": 0}
+            embedder, owners = json.loads(about.get("embedder", "{}")), list_owners(store)
+            facts["format"] = about.get("format")
+            facts["embedder"] = embedder.get("spec") or embedder.get("model")
+            facts["owners"] = len(owners)
+            if len(owners) <= _MOST_COUNTED:
+                banks = [MemoryBank(store, owner) for owner in owners]
+                facts["memories"], facts["largest"] = sum(map(len, banks)), max(map(len, banks), default=0)
+                facts["operations"] = sum(len(bank.history()) for bank in banks)
     except (MemoryR1Error, OSError) as error:
         facts["error"] = str(error)
     return facts
-
-
-def _contents(db: str) -> dict[str, Any]:
-    """Return what a store says about itself, and how much is in it."""
-    import json
-
-    from langgraph_memory_r1.bank import MemoryBank
-    from langgraph_memory_r1.store import LanceDBStore
-
-    with LanceDBStore(db) as store:
-        about = store.about()
-        if not about:
-            return {"format": None, "embedder": None, "owners": 0, "memories": 0, "operations": 0}
-        embedder = json.loads(about.get("embedder", "{}"))
-        owners = list_owners(store)
-        facts = {
-            "format": about.get("format"),
-            "embedder": embedder.get("spec") or embedder.get("model"),
-            "owners": len(owners),
-        }
-        if len(owners) > _MOST_COUNTED:
-            return facts
-        banks = [MemoryBank(store, owner) for owner in owners]
-        sizes = {"memories": sum(map(len, banks)), "largest": max(map(len, banks), default=0)}
-        return facts | sizes | {"operations": sum(len(bank.history()) for bank in banks)}
 
 
 def _file_system(folder: Path) -> str | None:
@@ -138,30 +139,3 @@ def _warnings(folder: dict[str, Any], db: str) -> Iterator[str]:
         yield f"One owner has more than {_MANY_MEMORIES:,} memories, which are searched on disk; that is slower."
     if "://" in db:
         yield "Object stores have no locks between machines; one writer at a time is recommended."
-
-
-def _show(report: dict[str, dict[str, Any]], warnings: list[str]) -> None:
-    """Print the report."""
-    for name, version in report["software"].items():
-        entry((name, FAINT), version, width=20)
-    installed = [extra for extra, there in report["extras"].items() if there]
-    entry(("extras", FAINT), ", ".join(installed) or "none", width=20)
-    folder = report["folder"]
-    heading(plain(folder["db"]))
-    for name, value in folder.items():
-        text = str(value)
-        if value is None:
-            text = "none"
-        elif isinstance(value, bool):
-            text = "yes" if value else "no"
-        elif name == "bytes":
-            text = f"{value / 1_000_000:,.1f} MB"
-        elif isinstance(value, int):
-            text = f"{value:,}"
-        if name not in ("db", "error"):
-            entry((name, FAINT), text, width=20)
-    if "error" in folder:
-        entry(("error", "bold red"), plain(folder["error"]), width=20)
-    heading(counted(len(warnings), "warning") if warnings else "No warnings.")
-    for warning in warnings:
-        say("  ", plain(warning))

@@ -106,8 +106,9 @@ def ingest(bank: MemoryBank, graph: MemoryGraph, turns: Sequence[Turn], tally: T
     from langgraph_memory_r1.batches import Limits
 
     limits, seen = Limits(), bank.seen()
-    failures_in_a_row = 0
-    for batch in _batches(turns, limits.batch_turns):
+    size, failures_in_a_row = limits.batch_turns, 0
+    sessions = [tuple(group) for _, group in groupby(turns, key=lambda turn: turn.session)]
+    for batch in (session[start : start + size] for session in sessions for start in range(0, len(session), size)):
         start = time.perf_counter()
         # Of a turn too long for one call some pieces may be missing yet; the graph knows which.
         new = tuple(turn for turn in batch if turn.id not in seen or len(turn.text) > limits.batch_chars)
@@ -134,10 +135,3 @@ def ingest(bank: MemoryBank, graph: MemoryGraph, turns: Sequence[Turn], tally: T
                 f"Stopped after {failures_in_a_row} failures in a row: {failed[-1]}. What is remembered stays; the "
                 "same command goes on from there."
             )
-
-
-def _batches(turns: Sequence[Turn], size: int) -> Iterator[tuple[Turn, ...]]:
-    """Yield turns of one session, no more than one model call looks at."""
-    for _, group in groupby(turns, key=lambda turn: turn.session):
-        session = tuple(group)
-        yield from (session[start : start + size] for start in range(0, len(session), size))

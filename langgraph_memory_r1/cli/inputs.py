@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,6 +109,22 @@ def read_questions(source: Input, chosen: Sequence[str]) -> list[Conversation]:
     if not asking:
         raise InputError(f"There is no question in {source.name}; give one a line, or conversations with questions.")
     return asking
+
+
+def typed_lines(prompt: str) -> Iterator[str]:
+    """Yield the lines that are typed after a prompt, with editing, until Ctrl-D; or those that are piped in."""
+    if not sys.stdin.isatty():
+        yield from (line.strip() for line in sys.stdin)
+        return
+    with suppress(ImportError):  # some Pythons have none, and read lines just the same
+        importlib.import_module("readline")  # gives input() its editing
+    while True:
+        try:
+            line = input(prompt)
+        except (EOFError, KeyboardInterrupt):
+            print()
+            return
+        yield line.strip()
 
 
 def _format(path: Path, file_format: Format) -> Format:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from langgraph_memory_r1.cli.output import console, note, plain
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 _LINES = 10
 """So many lines a job prints in a pipe."""
@@ -40,8 +40,16 @@ def progress(total: int, noun: str, *, shown: bool = True) -> Iterator[Advance]:
 def stages(totals: Mapping[str, int], *, shown: bool = True) -> Iterator[AdvanceStage]:
     """Show how many of several kinds of things are done, which go on at the same time: noun → how many there are."""
     counts = {noun: 0 for noun, total in totals.items() if total} if shown else {}
-    bars = _bars() if counts and console(True).is_terminal else None
-    tasks = {noun: bars.add_task("", total=totals[noun], label="", noun=noun) for noun in counts} if bars else {}
+    bars: Progress | None = None
+    tasks: dict[str, TaskID] = {}
+    if counts and console(True).is_terminal:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        label_column = TextColumn("{task.fields[label]}", markup=False)
+        noun_column = TextColumn("{task.fields[noun]}", markup=False)
+        columns = (label_column, BarColumn(), MofNCompleteColumn(), noun_column, TimeRemainingColumn())
+        bars = Progress(*columns, console=console(True), transient=True)
+        tasks = {noun: bars.add_task("", total=totals[noun], label="", noun=noun) for noun in counts}
 
     def advance(noun: str, done: int, label: str = "") -> None:
         if noun not in counts or not done:
@@ -55,17 +63,3 @@ def stages(totals: Mapping[str, int], *, shown: bool = True) -> Iterator[Advance
 
     with bars or nullcontext():
         yield advance
-
-
-def _bars() -> Progress:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    return Progress(
-        TextColumn("{task.fields[label]}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[noun]}", markup=False),
-        TimeRemainingColumn(),
-        console=console(True),
-        transient=True,
-    )

@@ -9,6 +9,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from langgraph_memory_r1.cli.inputs import typed_lines
 from langgraph_memory_r1.cli.options import Debug, Json
 from langgraph_memory_r1.cli.output import FAINT, columns, counted, entry, note, plain, print_json, say
 from langgraph_memory_r1.cli.trace_views import (
@@ -163,22 +164,15 @@ def _label_all(path: str) -> None:
     if not runs:
         raise InputError(f"No question is recorded in {path}; ask some with --traces {path}.")
     unlabelled, labelled = [run for run in runs if not run.feedback], 0
-    typed = sys.stdin.isatty()
-    if unlabelled and typed:
+    lines = typed_lines("  right:   ")
+    if unlabelled and sys.stdin.isatty():
         note(f"Enter: the answer was right. {SKIP}: pass over. Ctrl-D: leave.")
     for number, run in enumerate(unlabelled, 1):
         say((f"{number}/{len(unlabelled)} ", FAINT), ("? ", "cyan"), plain(run.question))
         entry(("answered", FAINT), plain(run.answer or ""), width=9)
-        try:
-            line = input("  right:   ") if typed else sys.stdin.readline()
-        except (EOFError, KeyboardInterrupt):
-            if not typed:
-                raise
-            print()
+        gold = next(lines, None)
+        if gold is None:
             break
-        if not typed and not line:  # the end of the file; an empty line still has its line end
-            break
-        gold = line.strip()
         if gold != SKIP:
             add_feedback(path, run.id, gold=gold or run.answer, thumbs=None if gold else "up")
             labelled += 1

@@ -7,12 +7,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from langgraph_memory_r1.cli.eval.contenders import ModelOptions, RoleSettings, contenders, role_settings
 from langgraph_memory_r1.cli.eval.dataset import DataOptions, EvaluationData, load_data
 from langgraph_memory_r1.cli.eval.tables import show_run
-from langgraph_memory_r1.cli.ingestion import INTERRUPTED
 from langgraph_memory_r1.cli.output import counted, note
 from langgraph_memory_r1.cli.progress import stages
 from langgraph_memory_r1.errors import InputError
@@ -39,23 +36,14 @@ class RunOptions(ModelOptions, DataOptions):
     retrieval_only: bool
 
 
-def run_benchmark(options: RunOptions) -> None:
-    """Evaluate, write the folder, show the report."""
-    try:
-        if options.retrieval_only:
-            from langgraph_memory_r1.cli.eval.retrieval_run import run_retrieval
+def run_systems(options: RunOptions) -> None:
+    """Let the systems remember and answer, write what came of it with a report, and show it.
 
-            run_retrieval(options, options.embedder)
-        else:
-            _run_systems(options)
-    except KeyboardInterrupt:
-        note("Interrupted; what is done stays, and the same command goes on from there.")
-        raise typer.Exit(INTERRUPTED) from None
-
-
-def _run_systems(options: RunOptions) -> None:
-    """Let the systems remember and answer, write what came of it, and show it."""
+    Raises:
+        InputError: Options contradict each other, or name something that is not there.
+    """
     from langgraph_memory_r1.evals.report import read_run, write_report
+    from langgraph_memory_r1.prompts import PROMPT_VERSION
 
     if options.only_failed and options.rescore:
         raise InputError("--only-failed asks models and --rescore asks none; give one of them.")
@@ -68,7 +56,17 @@ def _run_systems(options: RunOptions) -> None:
         job, scorer = _job(options, roles, data, stage_log, calls)
         outcome = _evaluate(job, scorer, shown=not options.as_data)
         answered = time.perf_counter()
-        manifest = data.describe(options) | _describe_systems(options, roles, job, scorer)
+        systems = {
+            each.name: {"description": each.description, "baseline": each.baseline, "settings": each.settings}
+            for each in job.systems
+        }
+        manifest = data.describe(options) | {
+            "official_metric": scorer.metric, "systems": systems, "models": roles.models,
+            "adapters": {role: str(path) for role, path in roles.adapters.items()},
+            "judge": scorer.judge.as_dict() if scorer.judge else None, "embedder": options.embedder, "k": roles.k,
+            "related_k": roles.related_k, "batch_turns": roles.batch_turns, "style": roles.style,
+            "temperature": options.temperature, "every": job.every, "prompt_version": PROMPT_VERSION, "code": job.code,
+        }  # fmt: skip
         folder.write_lines("results.jsonl", outcome.results)
         folder.write_lines("banks.jsonl", outcome.banks)
         folder.write_lines("costs.jsonl", outcome.costs)
@@ -159,29 +157,3 @@ def _evaluate(job: Job, scorer: Scorer, *, shown: bool) -> Outcome:
         job = replace(job, advance=advance)
         asyncio.run(run())
     return outcomes[0]
-
-
-def _describe_systems(options: RunOptions, roles: RoleSettings, job: Job, scorer: Scorer) -> dict[str, Any]:
-    """Return what a manifest says about systems and models."""
-    from langgraph_memory_r1.prompts import PROMPT_VERSION
-
-    systems = {
-        each.name: {"description": each.description, "baseline": each.baseline, "settings": each.settings}
-        for each in job.systems
-    }
-    return {
-        "official_metric": scorer.metric,
-        "systems": systems,
-        "models": roles.models,
-        "adapters": {role: str(path) for role, path in roles.adapters.items()},
-        "judge": scorer.judge.as_dict() if scorer.judge else None,
-        "embedder": options.embedder,
-        "k": roles.k,
-        "related_k": roles.related_k,
-        "batch_turns": roles.batch_turns,
-        "style": roles.style,
-        "temperature": options.temperature,
-        "every": job.every,
-        "prompt_version": PROMPT_VERSION,
-        "code": job.code,
-    }

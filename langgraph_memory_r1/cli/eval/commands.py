@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from langgraph_memory_r1.cli.eval.tables import show_calibration, show_tables
+from langgraph_memory_r1.cli.ingestion import INTERRUPTED
 from langgraph_memory_r1.cli.options import Conversations, Debug, Embedder, Json, Model
 from langgraph_memory_r1.cli.output import FAINT, counted, heading, note, plain, print_json, say
 from langgraph_memory_r1.cli.progress import progress
@@ -140,9 +141,14 @@ def benchmark_command(name: str, about: str) -> Callable[..., None]:
         options: dict[str, Any] = {
             key: value for key, value in locals().items() if key not in ("debug", "name", "about")
         }
-        from langgraph_memory_r1.cli.eval.benchmark_run import RunOptions, run_benchmark
+        from langgraph_memory_r1.cli.eval.benchmark_run import RunOptions, run_systems
+        from langgraph_memory_r1.cli.eval.retrieval_run import run_retrieval
 
-        run_benchmark(RunOptions(benchmark=name, **options))
+        try:
+            (run_retrieval if retrieval_only else run_systems)(RunOptions(benchmark=name, **options))
+        except KeyboardInterrupt:
+            note("Interrupted; what is done stays, and the same command goes on from there.")
+            raise typer.Exit(INTERRUPTED) from None
 
     run.__doc__ = f"{about}\n\nRun the same command again to go on where it stopped; what is done is not done twice."
     return run

@@ -17,7 +17,6 @@ from langgraph_memory_r1.errors import InputError
 
 if TYPE_CHECKING:
     from langgraph_memory_r1.evals.answerer import Answerer
-    from langgraph_memory_r1.evals.call_cache import CachedEmbeddings
     from langgraph_memory_r1.evals.model_loader import ModelLoader
     from langgraph_memory_r1.evals.systems.system import System
 
@@ -116,36 +115,32 @@ def contenders(names: Sequence[str], roles: RoleSettings, models: ModelLoader) -
     Raises:
         InputError: There is no such system, or no such row of it.
     """
-    embedder = models.embedder(roles.embedder)
-    return [_contender(name, roles, models, embedder) for name in dict.fromkeys(names)]
-
-
-def _contender(
-    name: str, roles: RoleSettings, models: ModelLoader, embedder: CachedEmbeddings | None
-) -> tuple[System, Answerer]:
-    """Return one system: `memory-r1`, or a row of it without some adapters, `memory-r1:manager`."""
     from langgraph_memory_r1.batches import Limits
     from langgraph_memory_r1.evals.answerer import Answerer
     from langgraph_memory_r1.evals.model_loader import ModelSpec
     from langgraph_memory_r1.evals.systems import Parts, systems
 
-    kind, colon, row = name.partition(":")
-    if colon and not roles.adapters:
-        raise InputError(f"{name} is a row without some adapters, and none is named; add --manager-adapter DIR.")
-    if colon and row not in (_BARE, *roles.adapters):
-        rows = ", ".join([_BARE, *roles.adapters])
-        raise InputError(f"There is no row {name!r}; after the colon comes one of: {rows}.")
-    adapters = {role: path for role, path in roles.adapters.items() if not colon or role == row}
-    specs = {role: ModelSpec(roles.models[role], adapters.get(role), roles.settings) for role in ROLES}
-    parts = Parts(
-        extractor=models.chat(specs["extractor"], "extract"),
-        manager=models.chat(specs["manager"], "manage"),
-        embedder=embedder,
-        style=roles.style,
-        related_k=roles.related_k,
-        limits=Limits(batch_turns=roles.batch_turns),
-    )
-    [system] = systems([kind], parts)
-    if colon:
-        system = system.as_row(row, f"with the adapter of the {row} only" if adapters else "without adapters")
-    return system, Answerer(models.chat(specs["answerer"], "answer"), roles.style)
+    embedder = models.embedder(roles.embedder)
+    pairs = []
+    for name in dict.fromkeys(names):
+        kind, colon, row = name.partition(":")
+        if colon and not roles.adapters:
+            raise InputError(f"{name} is a row without some adapters, and none is named; add --manager-adapter DIR.")
+        if colon and row not in (_BARE, *roles.adapters):
+            rows = ", ".join([_BARE, *roles.adapters])
+            raise InputError(f"There is no row {name!r}; after the colon comes one of: {rows}.")
+        adapters = {role: path for role, path in roles.adapters.items() if not colon or role == row}
+        specs = {role: ModelSpec(roles.models[role], adapters.get(role), roles.settings) for role in ROLES}
+        parts = Parts(
+            extractor=models.chat(specs["extractor"], "extract"),
+            manager=models.chat(specs["manager"], "manage"),
+            embedder=embedder,
+            style=roles.style,
+            related_k=roles.related_k,
+            limits=Limits(batch_turns=roles.batch_turns),
+        )
+        [system] = systems([kind], parts)
+        if colon:
+            system = system.as_row(row, f"with the adapter of the {row} only" if adapters else "without adapters")
+        pairs.append((system, Answerer(models.chat(specs["answerer"], "answer"), roles.style)))
+    return pairs

@@ -88,8 +88,20 @@ def load_data(options: DataOptions) -> EvaluationData:
         raise InputError(f"There are no labels of a paper {options.paper_labels!r}; there are: {papers}.")
     split = _load_split(bench, options)
     folder = RunFolder(options.out or Path(DEFAULT_RUNS) / f"{bench.name}-{split.split.replace('/', '-')}")
-    questions = sum(len(conversation.questions) for conversation in split.conversations)
-    return EvaluationData(bench, _choose(split, options), questions, folder)
+    questions = sum(len(each.questions) for each in split.conversations)
+    conversations = split.conversations
+    if unknown := set(options.conversation or ()) - {each.id for each in conversations}:
+        more = " ..." if len(conversations) > _MOST_LISTED else ""
+        listed = ", ".join(each.id for each in conversations[:_MOST_LISTED]) + more
+        raise InputError(f"{split.split} has no conversation {', '.join(sorted(unknown))}; it has: {listed}")
+    chosen = []
+    left = questions if options.limit is None else options.limit
+    for each in conversations:
+        if not options.conversation or each.id in options.conversation:
+            chosen.append(replace(each, questions=each.questions[:left]))
+            left -= len(chosen[-1].questions)
+    dataset = replace(split, conversations=tuple(each for each in chosen if each.questions))
+    return EvaluationData(bench, dataset, questions, folder)
 
 
 def _load_split(bench: Benchmark, options: DataOptions) -> Dataset:
@@ -118,20 +130,3 @@ def _load_split(bench: Benchmark, options: DataOptions) -> Dataset:
         raise InputError(f"--audit-how is {' or '.join(_AUDIT_HOW)}, not {options.audit_how!r}.")
     how: Any = options.audit_how
     return audited(dataset, options.audit, how, allow_modified=options.allow_modified)
-
-
-def _choose(dataset: Dataset, options: DataOptions) -> Dataset:
-    """Return a dataset with only the conversations and the first questions that the options name."""
-    conversations = dataset.conversations
-    if unknown := set(options.conversation or ()) - {each.id for each in conversations}:
-        more = " ..." if len(conversations) > _MOST_LISTED else ""
-        listed = ", ".join(each.id for each in conversations[:_MOST_LISTED]) + more
-        raise InputError(f"{dataset.split} has no conversation {', '.join(sorted(unknown))}; it has: {listed}")
-    if options.conversation:
-        conversations = tuple(each for each in conversations if each.id in options.conversation)
-    left = options.limit if options.limit is not None else sum(len(each.questions) for each in conversations)
-    chosen = []
-    for each in conversations:
-        chosen.append(replace(each, questions=each.questions[:left]))
-        left -= len(chosen[-1].questions)
-    return replace(dataset, conversations=tuple(each for each in chosen if each.questions))

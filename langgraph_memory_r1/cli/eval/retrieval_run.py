@@ -9,7 +9,8 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langgraph_memory_r1.cli.eval.dataset import DataOptions, load_data
+from langgraph_memory_r1.cli.eval.benchmark_run import RunOptions
+from langgraph_memory_r1.cli.eval.dataset import load_data
 from langgraph_memory_r1.cli.eval.tables import show_run
 from langgraph_memory_r1.cli.output import counted
 from langgraph_memory_r1.cli.progress import progress
@@ -25,7 +26,7 @@ FOLDER = "retrieval"
 """Inside a run's folder, so that answers that are there stay."""
 
 
-def run_retrieval(options: DataOptions, embedder: str | None) -> None:
+def run_retrieval(options: RunOptions) -> None:
     """Rank the turns, and the memories that an earlier run left in the folder; write a report of its own, show it."""
     from langgraph_memory_r1.evals.call_cache import CallCache
     from langgraph_memory_r1.evals.model_loader import ModelLoader
@@ -33,7 +34,7 @@ def run_retrieval(options: DataOptions, embedder: str | None) -> None:
     from langgraph_memory_r1.evals.retrieval_only import DESCRIPTIONS, retrieve
     from langgraph_memory_r1.evals.run_folder import RunFolder
 
-    embedder = None if embedder == "none" else embedder
+    embedder = None if options.embedder == "none" else options.embedder
     start, data = time.perf_counter(), load_data(options)
     path = data.folder.path
     folder, banks = RunFolder(path / FOLDER), _read_banks(path)

@@ -19,32 +19,37 @@ _RULES = "rules is the baseline without any model: a number to beat, not one to 
 
 
 def show_tables(tables: Iterable[Table]) -> None:
-    """Print tables, each with its title and its note."""
+    """Print tables, each with its title and its note.
+
+    In a pipe the cells have tabs between them; on a terminal a table stands as it is, transposed, or one row after
+    another, as there is room.
+    """
+    screen = console()
     for table in tables:
         heading(table.title)
-        _show_rows((table.titles, *table.rows))
+        rows: Rows = (table.titles, *table.rows)
+        layouts = (rows, tuple(zip(*rows, strict=True)))
+        gaps = len(_GAP) * (len(rows[0]) - 1), len(_GAP) * (len(rows) - 1)
+        fitting = next(
+            (each for each, gap in zip(layouts, gaps, strict=True) if sum(_widths(each)) + gap <= screen.width), None
+        )
+        if not screen.is_terminal:
+            columns(rows, titles=table.titles)
+        elif fitting is not None:
+            for number, row in enumerate(fitting):
+                cells = (cell.ljust(width) for cell, width in zip(row, _widths(fitting), strict=True))
+                say((_GAP.join(cells).rstrip(), FAINT if number == 0 else ""))
+        else:
+            for row in table.rows:
+                say(plain(row[0]))
+                for title, cell in zip(table.titles[1:], row[1:], strict=True):
+                    entry((title, FAINT), cell, width=max(map(len, table.titles)) + 1)
         if table.note:
             say((plain(table.note), FAINT))
 
 
-def _show_rows(rows: Rows) -> None:
-    """Print rows, in a pipe with tabs; on a terminal as they are, transposed, or one by one, as there is room."""
-    screen = console()
-    if not screen.is_terminal:
-        columns(rows, titles=rows[0])
-        return
-    for table in (rows, tuple(zip(*rows, strict=True))):
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        if sum(widths) + len(_GAP) * (len(widths) - 1) > screen.width:
-            continue
-        for number, row in enumerate(table):
-            line = _GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            say((line, FAINT if number == 0 else ""))
-        return
-    for row in rows[1:]:
-        say(plain(row[0]))
-        for title, cell in zip(rows[0][1:], row[1:], strict=True):
-            entry((title, FAINT), cell, width=max(map(len, rows[0])) + 1)
+def _widths(rows: Rows) -> list[int]:
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
 
 
 def show_run(run: Run, took: str, *, as_data: bool) -> None:
