@@ -108,6 +108,8 @@ class CallCache:
         self._running: dict[str, Future[None]] = {}
         try:
             self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=60)
+            # In WAL mode NORMAL loses nothing when the process is killed, and writes need not wait for the disk; a
+            # power cut may cost the last calls, which are then made again.
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=NORMAL")
             self._database.execute("CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID")
@@ -147,6 +149,7 @@ class CallCache:
     @contextmanager
     def alone(self, key: str) -> Iterator[None]:
         """Keep all others from making this call for as long as the block lasts."""
+        # Claimed anew after the wait: whoever made the call may have failed, and then it is still to be made.
         while (running := self.claim(key)) is not None:
             running.result()
         try:
@@ -193,6 +196,7 @@ class CachedChatModel(DelegatingChatModel):
     ) -> ChatResult:
         key = self._key(messages, stop, kwargs)
         while (running := self.calls.claim(key)) is not None:
+            # Shielded: who waits may be cancelled, and must not cancel the future that its owner still has to set.
             await asyncio.shield(asyncio.wrap_future(running))
         try:
             if (result := self._cached(key)) is not None:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -142,7 +142,9 @@ class Cell:
     def _key(self) -> str:
         """What is remembered is determined by this."""
         job, system = self.job, self.system
-        return key_of(job.code, job.dataset.sha256, self.conversation.turns, system.name, system.settings)
+        # As plain values: a repr, which key_of would fall back on, may one day leave out a part of a turn.
+        turns = [astuple(turn) for turn in self.conversation.turns]
+        return key_of(job.code, job.dataset.sha256, turns, system.name, system.settings)
 
     async def __aenter__(self) -> Cell:
         return self

@@ -131,6 +131,7 @@ def _by_conversation(scores: Floats, conversations: Sequence[Hashable]) -> tuple
 def _means(scores: Floats, conversations: Sequence[Hashable], random: np.random.Generator) -> Floats:
     sums, sizes = _by_conversation(scores, conversations)
     if len(sums) == 1:
+        # Questions are drawn in place of conversations: by distinct scores, of which yes or no has only two.
         sums, counts = np.unique(scores, return_counts=True)
         return random.multinomial(len(scores), counts / len(scores), DRAWS) @ sums / len(scores)
     drawn = random.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), DRAWS)
@@ -140,7 +141,9 @@ def _means(scores: Floats, conversations: Sequence[Hashable], random: np.random.
 
 def _sign_flips(differences: Floats, random: np.random.Generator) -> float:
     """Return the share of sign patterns whose sum is at least as far from zero as that of the differences."""
+    # Sorted, so that the order of the questions cannot change the random signs; a difference of 0 has no sign to flip.
     values = np.sort(differences[differences != 0])
+    # Patterns that tie with the observed one count, though floating point may put them a last digit below it.
     far = abs(values.sum()) * (1 - 1e-12) - 1e-12
     if len(values) <= _ALL_FLIPS:
         patterns = (np.arange(2 ** len(values))[:, None] >> np.arange(len(values))) & 1

@@ -114,6 +114,7 @@ def read_verdict(reply: str) -> tuple[bool, str]:
         OutputError: The reply says neither; its message is for the model.
     """
     text = reply.rpartition("</think>")[2].strip()
+    # The last object counts: a model that thinks aloud may write down a verdict that it then takes back.
     for value in (*reversed(list(json_values(text))), repair(text, cut=True)):
         if isinstance(value, dict) and "label" in value:
             return _label(str(value["label"])), str(value.get("reason", "")).strip()

@@ -12,7 +12,6 @@ from langchain_core.messages import AIMessage
 
 from langgraph_memory_r1 import InputError
 from langgraph_memory_r1.evals.call_cache import CachedChatModel, CachedEmbeddings, CallCache, Cost, key_of, metered
-from langgraph_memory_r1.evals.stages import StageLog
 from langgraph_memory_r1.testing import HashEmbeddings, ScriptedChatModel
 
 USAGE = {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}
@@ -104,25 +103,3 @@ def test_a_file_that_is_no_cache_is_refused(tmp_path: Path) -> None:
     (tmp_path / "calls.sqlite").write_text("this is no database, but long enough to look at " * 30)
     with pytest.raises(InputError, match="cannot be used"):
         CallCache(tmp_path / "calls.sqlite")
-
-
-def test_records_drop_the_line_that_a_kill_cut_short(tmp_path: Path) -> None:
-    path = tmp_path / "stages.jsonl"
-    records = StageLog(path)
-    records.put("a", "answer", {"text": "x"})
-    records.put("a", "answer", {"text": "y"})
-    records.close()
-    whole = path.read_bytes()
-    path.write_bytes(whole + b'{"key": "b", "stage": "ans')
-    again = StageLog(path)
-    assert (again.get("a"), again.get("b")) == ({"text": "y"}, None)
-    again.put("c", "answer", {"text": "z"})
-    again.close()
-    assert path.read_bytes().startswith(whole + b'{"key": "c"')
-
-
-def test_a_broken_line_of_the_records_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "stages.jsonl"
-    path.write_text('{"key": "a", "stage": "answer", "value": {}}\n{"key": \n')
-    with pytest.raises(InputError, match="line 2 is broken"):
-        StageLog(path)
