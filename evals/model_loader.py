@@ -22,7 +22,7 @@ __all__ = ["ModelSpec", "ModelLoader"]
 class ModelSpec:
     """A chat model as it is named on the command line."""
 
-    spec: str | BaseChatModel
+    model: str | BaseChatModel
     adapter: Path | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     """Such as a temperature."""
@@ -40,10 +40,10 @@ class ModelLoader:
         Raises:
             InputError: An adapter for the rules, which have no weights; or what `load_chat_model` refuses.
         """
-        if spec.spec == "rules" and spec.adapter is not None:
+        if spec.model == "rules" and spec.adapter is not None:
             raise InputError(f"rules takes no adapter ({spec.adapter}); name the model that it was trained on")
-        settings = spec.settings if spec.spec != "rules" else {}
-        bound = load_chat_model(spec.spec, spec.adapter, role=role, **settings)
+        settings = spec.settings if spec.model != "rules" else {}
+        bound = load_chat_model(spec.model, spec.adapter, role=role, **settings)
         weights = ""
         if spec.adapter is not None:  # by content: after another training other weights lie in the same folder
             digest = hashlib.sha256()
