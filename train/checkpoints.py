@@ -29,7 +29,7 @@ def last_checkpoint(folder: Path) -> str | None:
             continue
         if _extra_file(path, 0).exists():
             finished[int(step[1])] = path
-        else:
+        else:  # the kill came between TRL's part and ours
             shutil.rmtree(path)
     return str(finished[max(finished)]) if finished else None
 
@@ -63,6 +63,7 @@ def load_extra_state(checkpoint: Path, accelerator: Any) -> dict[str, Any]:
     file = _extra_file(checkpoint, accelerator.process_index)
     if not file.exists():
         raise InputError(f"{file.parent} was saved by fewer processes; go on with as many as it was begun with.")
+    # `weights_only`: a checkpoint from somewhere else runs no code.
     state: dict[str, Any] = torch.load(file, weights_only=True)
     return state
 

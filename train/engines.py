@@ -144,6 +144,7 @@ class VLLMServerEngine:
         shutil.rmtree(draft, ignore_errors=True)
         self._call("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(target)})
         self._published.append(name)
+        # Beyond --max-loras a server drops adapters without a word.
         while len(self._published) > self.keep:
             self._withdraw(self._published.pop(0))
 
@@ -155,6 +156,8 @@ class VLLMServerEngine:
         Raises:
             ModelError: The server fails, or does not say tokens and probabilities.
         """
+        # What is left out of sampling, a server takes from the base's generation_config.json.
+        # `logprobs: 0` is the sampled token alone: more would send the likeliest ones of every place along.
         request = {
             "model": self._newest, "prompt": [list(prompt) for prompt in prompts], "max_tokens": max_tokens,
             "temperature": temperature, "top_p": 1.0, "top_k": 0, "logprobs": 0, "return_token_ids": True,

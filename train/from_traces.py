@@ -121,7 +121,7 @@ class _RecordedRows:
             selected = None
             if is_right(decision):
                 ids = decision.selected
-                selected = tuple(place for place, memory in enumerate(role_input.memories) if memory.id in ids)
+                selected = tuple(number for number, memory in enumerate(role_input.memories) if memory.id in ids)
             self.answers[decision.run_id] = AnswerRow(
                 decision.id, role_input.question, gold, role_input.memories, role_input.at, bank, selected
             )

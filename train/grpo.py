@@ -77,6 +77,7 @@ class NodeGRPOTrainer(NodeSampler):
                 "Every epoch leaves out %d of %d rows, which fill no step of %d prompts.",
                 left_out, len(rows), prompts_per_step(args),
             )  # fmt: skip
+        # TRL takes functions and weights apart, and would count each once.
         args.reward_weights = [weighted.weight for weighted in rewards]
         args.beta = 0.0 if has_adapters(model) else beta
         super().__init__(
@@ -186,6 +187,7 @@ def samples_with_advantage(advantages: Tensor, multiple: int = 1) -> Tensor:
 
 def write_completions(args: GRPOConfig, step: int, samples: Sequence[dict[str, Any]]) -> None:
     """Write what was sampled for a step, one JSON object a line, into `completions/` of the output folder."""
+    # Every process samples its own prompts, and has a file of its own.
     file = Path(args.output_dir) / "completions" / f"{step:06}-{args.process_index}.jsonl"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("".join(json.dumps(sample, ensure_ascii=False) + "\n" for sample in samples), encoding="utf-8")

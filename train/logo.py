@@ -96,6 +96,7 @@ class NodeLoGoTrainer(NodeGRPOTrainer):
             episodes = [self.episodes[row["row_id"]] for row in inputs]
             model = self.accelerator.unwrap_model(self.model)
             policy = LocalPolicy(model, self.processing_class, max_tokens=self.max_completion_length)
+            # In the recipe's style: what is learned under one prompt is not deployed under another.
             manager = RolePolicy(policy, self.style, self.related_k, self.temperature)
             rollouts = roll_out(episodes, manager)
             samples = [*self._global_samples(rollouts), *self._local_samples(rollouts, manager)]
@@ -164,9 +165,9 @@ class NodeLoGoTrainer(NodeGRPOTrainer):
         groups = torch.tensor([numbers[sample.group] for sample in samples])
         rewards = torch.tensor([float("nan") if sample.reward is None else sample.reward for sample in samples])
         for kind in ("global", "local"):
-            known = [one.reward for one in samples if one.group[0] == kind and one.reward is not None]
-            if known:
-                self.log_metric(f"rewards/{kind}/mean", sum(known) / len(known))
+            judged = [one.reward for one in samples if one.group[0] == kind and one.reward is not None]
+            if judged:
+                self.log_metric(f"rewards/{kind}/mean", sum(judged) / len(judged))
         self.log_metric("reward", float(rewards.nanmean()))
         self.log_metric("frac_reward_zero_std", zero_variance_share(rewards, groups))
         self.log_metric("samples_per_rollout", len(samples) / rollouts)

@@ -102,6 +102,7 @@ class LocalPolicy:
 
     def complete(self, ids: Sequence[Sequence[int]], *, temperature: float = 0.0) -> list[Completion]:
         """Complete each prompt, given in tokens, once; prompts of like length are generated together."""
+        # Padding is computed like tokens: sorted, a batch has little of it.
         order = sorted(range(len(ids)), key=lambda number: len(ids[number]))
         completions: dict[int, Completion] = {}
         training = self.model.training
@@ -124,6 +125,7 @@ class LocalPolicy:
         width = max(map(len, ids)) + len(prefix)
         rows = [row + prefix for row in ids]
         device = next(self.model.parameters()).device
+        # Padded on the left, so that all replies begin at the same place.
         tokens = torch.tensor([[padding] * (width - len(row)) + row for row in rows], device=device)  # (B, width)
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
         sampling: dict[str, Any] = {"do_sample": False}
@@ -137,7 +139,7 @@ class LocalPolicy:
             )  # fmt: skip
         completion_ids = []
         for row in whole[:, width:].tolist():
-            end = next((place for place, token in enumerate(row) if token in ends), len(row))
+            end = next((position for position, token in enumerate(row) if token in ends), len(row))
             completion_ids.append(prefix + row[: end + 1])  # with the token that ends it: when to end is learned too
         texts = self.tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
         return [

@@ -104,6 +104,7 @@ class NodePPOTrainer(NodeGRPOTrainer):
         with torch.no_grad(), using_adapter(model, BASE):
             base = model.get_base_model() if has_adapters(model) else model
             hidden = base.model(input_ids=tokens, attention_mask=mask).last_hidden_state
+        # The value of a token is read off the state that it was chosen in: that of the position ahead of it.
         width = batch["completion_ids"].shape[1]
         states: Tensor = hidden[:, -width - 1 : -1].detach()
         return states
@@ -148,6 +149,7 @@ def gae(
     errors = (rewards + gamma * following - values) * unmasked
     advantages = torch.zeros_like(values)
     running = torch.zeros_like(values[:, 0])
+    # From the last token on: an advantage is the error of its own step and, discounted, all that come after it.
     for step in reversed(range(values.shape[1])):
         running = errors[:, step] + gamma * lam * running
         advantages[:, step] = running

@@ -231,6 +231,7 @@ def read_recipe(path: str | os.PathLike[str], changes: Sequence[str] = ()) -> Re
     for number, stage in enumerate(recipe.stages):
         if problem := _contradiction(stage, stage.train or recipe.train):
             raise InputError(f"{path}: stages.{number}: {problem}")
+    # Ours name `../tiny/base`, which has to be found from wherever the command is started.
     base = os.path.normpath(Path(path).parent / recipe.base)
     return replace(recipe, base=base) if Path(base, "config.json").exists() else recipe
 
@@ -328,6 +329,7 @@ def grpo_config(recipe: Recipe, stage: Stage, folder: Path) -> GRPOConfig:
     ours: dict[str, Any] = {
         "max_completion_length": recipe.max_tokens,
         "temperature": 1.0,
+        # As the graph's nodes have their prompts rendered, or another prompt would be learned than is deployed.
         "chat_template_kwargs": dict(CHAT_TEMPLATE_KWARGS),
     }
     if stage.curriculum:
@@ -361,7 +363,8 @@ def _trl_config(kind: type[C], ours: dict[str, Any], recipe: Recipe, stage: Stag
     checkpointing = "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
     machine = {
         "output_dir": str(folder), "seed": recipe.seed, "report_to": recipe.report_to, "logging_steps": 1,
-        "save_strategy": "steps", "save_steps": 10, "save_total_limit": 2, "disable_tqdm": True,
+        "save_strategy": "steps", "save_steps": 10, "save_total_limit": 2,
+        "disable_tqdm": True,  # its bars would stand across ours
         # TRL's default is bf16 whatever the machine, and refuses a CPU then.
         "use_cpu": not cuda, "bf16": cuda, checkpointing: cuda,
     }  # fmt: skip

@@ -88,6 +88,7 @@ class FrozenAnswerer:
         new = {key: answer for key, answer in zip(keys, inputs, strict=True) if key not in self._answers}
         self.asked += len(keys)
         self.answered_before += len(keys) - len(new)
+        # As in the graph, where nothing is asked about an empty bank.
         self._answers |= {key: roles.DONT_KNOW for key, answer_input in new.items() if not answer_input.memories}
         names = {key: self._name(answer_input) for key, answer_input in new.items() if answer_input.memories}
         unanswered = {name: key for key, name in names.items() if name not in self.memo}

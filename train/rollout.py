@@ -164,6 +164,7 @@ def _take_step(rollouts: Sequence[Rollout], step: int, manager: RolePolicy) -> N
     agent = manager.agent("manage")
     sessions = [rollout.episode.sessions[step] for rollout in rollouts]
     for rollout in rollouts:
+        # Rows and re-rolls begin with it; a fork shares what does not change.
         rollout.before.append(rollout.bank.fork())
 
     def reply(prompts: Prompts) -> dict[int, str]:

@@ -195,6 +195,7 @@ def episodes_in(rows: Iterable[Row]) -> set[str]:
 
 def content_key(row: Row) -> str:
     """Return the same text for rows that show the same and are judged by the same, whatever their ids."""
+    # In one style, whatever the recipe's: the same data have the same fingerprint in all runs.
     prompt = str(render(row.role_input, "compact")[-1].content)
     bank = sorted(memory.text for memory in row.bank) if isinstance(row, ManagerRow) else []
     return json.dumps([row.node, prompt, bank, sorted(questions_of(row))])
@@ -204,6 +205,7 @@ def fingerprint(rows: Iterable[Row]) -> str:
     """Return a SHA-256 over the contents of rows, in their order: manifests and cards say by it which data it was."""
     digest = hashlib.sha256()
     for row in rows:
+        # Half an emoji that somebody cut off is no UTF-8, and still has to be counted.
         digest.update(content_key(row).encode(errors="surrogatepass") + b"\n")
     return digest.hexdigest()
 

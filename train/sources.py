@@ -101,6 +101,7 @@ def manager_rows(
         rollouts = {rollout.episode.id: rollout for rollout in roll_out(list(whole.values()), manager)}
         banks = [rollouts[episode.id].before[step] for episode, step, _ in linked]
     for (episode, step, step_probes), bank in zip(linked, banks, strict=True):
+        # The graph asks no manager either where no fact was found.
         facts = episode.steps[step].facts
         if not facts:
             skipped["no fact was extracted from the evidence"] += len(step_probes)
@@ -203,6 +204,7 @@ def _conversations(data: Data, skipped: Counter[str]) -> list[Conversation]:
             logger.warning(error)
 
         lines = read_conversations(_path(data), on_skip=skip)
+        # `only` may name conversations that stand beyond the limit.
         conversations = [dated(line) for line in islice(lines, None if data.only else data.limit)]
     if data.only is not None:
         by_id = {conversation.id: conversation for conversation in conversations}

@@ -197,6 +197,7 @@ def prepare(recipe: Recipe, number: int, folder: Path, *, fresh: bool = False) -
         InputError: The base cannot be loaded, or the data give no rows or stand in both splits.
     """
     stage = recipe.stages[number]
+    # A seed of its own: a run that is gone on with in this stage draws the numbers of one that was never stopped.
     set_seed(recipe.seed * 1000 + number)
     # What the run began with and what earlier stages have trained; of each role the newest.
     newest: dict[str, Path] = {role: Path(start) for role, start in recipe.start.items()}

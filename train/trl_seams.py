@@ -47,6 +47,7 @@ class NodeTrainer(Trainer):  # type: ignore[misc]
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         super()._save_checkpoint(*args, **kwargs)
+        # After TRL's own part: what is written last says that the checkpoint is whole.
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         save_extra_state(folder, self.extra_state(), self.accelerator)
 
@@ -117,6 +118,7 @@ class NodeSampler(NodeTrainer, GRPOTrainer):  # type: ignore[misc]
 
     def extra_state(self) -> dict[str, Any]:
         """Return samples too that are still to be learned from, where several steps share a generation."""
+        # Where a generation is used up, the next step samples anew, and these samples would only fill the disk.
         used_up = self._step % (self.args.steps_per_generation * self.num_iterations) == 0
         return {
             **super().extra_state(),

@@ -75,6 +75,7 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Take up the scores so far; those of steps that will be done again after a kill are forgotten."""
+        # A kill may come after a score and before the checkpoint of its step: that step is done again, and scored.
         scores = json.loads(self._file.read_text()) if self._file.exists() else {}
         self.scores = {int(step): score for step, score in scores.items() if int(step) <= state.global_step}
         if not self.scores:

@@ -64,31 +64,31 @@ class _Room:
         else:  # one person: the thing alone does
             people, things = [next(self.names)], rng.sample(ATTRIBUTES, most + 1)
         pairs = [(person, attribute) for person in people for attribute in things]
-        self.held = rng.sample(pairs, min(len(pairs), rng.randint(2, most)))
+        self.topics = rng.sample(pairs, min(len(pairs), rng.randint(2, most)))
         """Whom and what the memories are about, by their numbers."""
-        self.missing = [pair for pair in pairs if pair not in self.held]
+        self.missing = [pair for pair in pairs if pair not in self.topics]
         self.values: list[tuple[str, ...]] = []
-        for _, attribute in self.held:
+        for _, attribute in self.topics:
             count = 2 if attribute.several and rng.random() < 0.35 else 1
             self.values.append(tuple(next(self.names) for _ in range(count)))
-        days = sorted(rng.choices(range(360), k=len(self.held)))
+        days = sorted(rng.choices(range(360), k=len(self.topics)))
         self.memories = tuple(
             Memory(str(number), memory_text(owner, attribute, values), owner, _AT + timedelta(days=day))
-            for number, ((owner, attribute), values, day) in enumerate(zip(self.held, self.values, days, strict=True))
+            for number, ((owner, attribute), values, day) in enumerate(zip(self.topics, self.values, days, strict=True))
         )
 
     def lesson(self, drilled: float) -> list[Exercise]:
         """Return the memories, then the exercises."""
         rng, missing = self.rng, _MISSING if self.most > FEW else 0.0
         numbers = [
-            None if self.missing and rng.random() < missing else rng.randrange(len(self.held))
+            None if self.missing and rng.random() < missing else rng.randrange(len(self.topics))
             for _ in range(_EXERCISES)
         ]  # fmt: skip
         memories = render(AnswerInput("", self.memories), "compact")[1].text.partition("Question:")[0]
         lesson = [(memories, "")]
         for number in numbers:
             if number is not None and rng.random() < drilled:
-                (owner, attribute), values = self.held[number], self.values[number]
+                (owner, attribute), values = self.topics[number], self.values[number]
                 drill = rng.choice((f"{owner}'s {attribute.noun}", f"{attribute.noun} of {owner}"))
                 lesson.append((f"{USER}{drill}", f"{number}: {join_values(values)}.{END}"))
                 continue
@@ -103,7 +103,7 @@ class _Room:
     def _question(self, number: int | None, *, short: bool) -> tuple[RoleInput, str]:
         """A question about a memory, or about what none says, and the right reply."""
         rng = self.rng
-        owner, attribute = rng.choice(self.missing) if number is None else self.held[number]
+        owner, attribute = rng.choice(self.missing) if number is None else self.topics[number]
 
         def plain() -> str:
             if short:
@@ -115,14 +115,14 @@ class _Room:
             return role_input, write((UNKNOWN, ()), role_input)
         values, memory = self.values[number], self.memories[number]
         hops = [
-            other for other, (person, _) in enumerate(self.held)
+            other for other, (person, _) in enumerate(self.topics)
             if person == owner and other != number and len(self.values[other]) == 1
         ]  # fmt: skip
         text, answer = plain(), join_values(values)
         selected: tuple[int, ...] = (number,)
         if not short and hops and rng.random() < 0.35:
             hop = rng.choice(hops)
-            other, value = self.held[hop][1].noun, self.values[hop][0]
+            other, value = self.topics[hop][1].noun, self.values[hop][0]
             text = fill(question_frames(self.part, "bridge"), rng, noun=attribute.noun, other=other, known=value)
             selected = (hop, number)
         elif not short and rng.random() < 0.3 and memory.at:
@@ -136,10 +136,10 @@ class _Room:
         """A fact about a memory, or about what none says, and the right reply."""
         rng = self.rng
         kind: EventKind = "new" if self.missing and rng.random() < 0.6 else "small-talk"
-        owner, attribute = rng.choice(self.missing or self.held)
+        owner, attribute = rng.choice(self.missing or self.topics)
         values: tuple[str, ...] = ()
         if number is not None:
-            (owner, attribute), values = self.held[number], self.values[number]
+            (owner, attribute), values = self.topics[number], self.values[number]
             kinds: list[EventKind] = ["retraction", "repetition"]
             if len(values) == 1:
                 additive: list[EventKind] = ["additive"] * (_ADDITIVE * attribute.several)
@@ -165,5 +165,5 @@ def encode_lesson(tokenizer: Any, lesson: list[Exercise]) -> tuple[list[int], li
     """Return the ids of a lesson, and which of them are learned: those of the replies."""
     texts = [text for exercise in lesson for text in exercise]
     ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    marks = [bool(place % 2) for place, part in enumerate(ids) for _ in part]
+    marks = [bool(number % 2) for number, part in enumerate(ids) for _ in part]
     return [token for part in ids for token in part], marks
