@@ -81,22 +81,20 @@ def card_of(
         questions = [{pair for row in rows for pair in questions_of(row)} for rows in (first, second)]
         shared_questions[f"{one}, {other}"] = len(questions[0] & questions[1])
     reasons = {reason: count for reason, count in sorted((skipped or {}).items()) if count}
-    cards = {name: _split_card(rows) for name, rows in splits.items()}
+    cards = {}
+    for name, rows in splits.items():
+        sizes = [len(row.bank) if isinstance(row, ManagerRow) else len(row.memories) for row in rows]
+        golds = [gold for row in rows for _, gold in questions_of(row)]
+        cards[name] = SplitCard(
+            rows=Counter(row.node for row in rows),
+            episodes=len(episodes_in(rows)),
+            probes=len(golds),
+            kinds=Counter(row.kind for row in rows if row.kind),
+            memories=(int(median(sizes)), max(sizes)) if sizes else (0, 0),
+            gold_words=mean(len(gold.split()) for gold in golds) if golds else 0.0,
+            fingerprint=fingerprint(rows),
+        )
     return DataCard(cards, reasons, duplicates, shared_questions, len(shared_episodes))
-
-
-def _split_card(rows: Sequence[Row]) -> SplitCard:
-    sizes = [len(row.bank) if isinstance(row, ManagerRow) else len(row.memories) for row in rows]
-    golds = [gold for row in rows for _, gold in questions_of(row)]
-    return SplitCard(
-        rows=Counter(row.node for row in rows),
-        episodes=len(episodes_in(rows)),
-        probes=len(golds),
-        kinds=Counter(row.kind for row in rows if row.kind),
-        memories=(int(median(sizes)), max(sizes)) if sizes else (0, 0),
-        gold_words=mean(len(gold.split()) for gold in golds) if golds else 0.0,
-        fingerprint=fingerprint(rows),
-    )
 
 
 def as_markdown(card: DataCard, title: str = "Training rows") -> str:

@@ -18,8 +18,6 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from langchain_core.messages import BaseMessage
-
 from langgraph_memory_r1 import roles, scoring
 from langgraph_memory_r1.bank.base import MemoryFork
 from langgraph_memory_r1.errors import InputError, OutputError
@@ -90,18 +88,18 @@ class FrozenAnswerer:
         self.answered_before += len(keys) - len(new)
         # As in the graph, where nothing is asked about an empty bank.
         self._answers |= {key: roles.DONT_KNOW for key, answer_input in new.items() if not answer_input.memories}
-        names = {key: self._name(answer_input) for key, answer_input in new.items() if answer_input.memories}
+        # A name is the same in the next process, unlike `_shown`, and small enough to be saved for all prompts.
+        names: dict[Hashable, str] = {}
+        for key, answer_input in new.items():
+            if answer_input.memories:
+                prompt = render(answer_input, self.answerer.style)
+                text = "\0".join([self.answerer.policy.label, *(f"{one.type}:{one.content}" for one in prompt)])
+                names[key] = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         unanswered = {name: key for key, name in names.items() if name not in self.memo}
         replies = final_replies("answer", [new[key] for key in unanswered.values()], self.answerer)
         for reply, (name, key) in zip(replies, unanswered.items(), strict=True):
             self.memo[name] = answer_of(reply, new[key])
         self._answers |= {key: self.memo[name] for key, name in names.items()}
-
-    def _name(self, answer_input: AnswerInput) -> str:
-        """A hash that is the same in the next process, unlike `_shown`, and small enough to be kept for all prompts."""
-        prompt: Sequence[BaseMessage] = render(answer_input, self.answerer.style)
-        text = "\0".join([self.answerer.policy.label, *(f"{message.type}:{message.content}" for message in prompt)])
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class RowReward(ABC):

@@ -14,7 +14,7 @@ from langgraph_memory_r1.bank.base import MemoryFork
 from langgraph_memory_r1.evals.personaworld.names import Part, names
 from langgraph_memory_r1.evals.personaworld.phrases import ATTRIBUTES, Attribute, fill, question_frames
 from langgraph_memory_r1.evals.personaworld.questions import UNKNOWN
-from langgraph_memory_r1.evals.personaworld.story import Difficulty, Event, Plot, invent_plot, join_values, memory_text
+from langgraph_memory_r1.evals.personaworld.story import Difficulty, Event, invent_plot, join_values, memory_text
 from langgraph_memory_r1.prompts import AnswerInput, ManageInput, RoleInput, write
 from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.roles import related, retrieve
@@ -73,39 +73,38 @@ class DemonstrationBank:
 
 
 def demonstrations(seed: int, part: Part = "base") -> Iterator[Demonstration]:
-    """Yield demonstrations without end; every conversation is new."""
+    """Yield demonstrations without end, from conversations that are new each.
+
+    After every turn what an untrained manager does, and now and then what an untrained answerer says.
+    """
     rng = random.Random(seed)
     while True:
         difficulty = Difficulty(
             sessions=rng.randint(1, 4), turns=rng.randint(2, 5), speakers=rng.choice((2, 2, 3)),
             attributes=rng.randint(3, 7), changes=rng.uniform(0.4, 0.8),
         )  # fmt: skip
-        yield from _conversation(invent_plot(part, difficulty, rng, names(part, rng)), part, rng)
-
-
-def _conversation(plot: Plot, part: Part, rng: random.Random) -> Iterator[Demonstration]:
-    """What an untrained manager does with every turn, and now and then what an untrained answerer says."""
-    bank = DemonstrationBank()
-    people = sorted({turn.speaker for turn in plot.turns})
-    before: dict[tuple[str, str], tuple[str, ...]] = {}
-    for turn, event in zip(plot.turns, plot.events, strict=True):
-        facts = tuple(extract_facts([turn]))
-        role_input = ManageInput(facts, tuple(related(bank.fork, facts, RELATED_K)))
-        noun = event.attribute.noun if event.attribute else ""
-        old, new = before.get((event.owner, noun), ()), event.values
-        if event.kind != "repetition":
-            new = tuple(value for value in new if value not in old)
-        habit = manager_habit(event.kind, noun, rng)
-        # With random numbers of its own: the stream's are for what the agent does.
-        right, _ = _operation(bank, event, turn, role_input, "right", new, random.Random(0))
-        operation, values = _operation(bank, event, turn, role_input, habit, new, rng)
-        reply = write((operation,), role_input)
-        bank.apply(operation, event.owner or turn.speaker, event.attribute, values)
-        yield Demonstration(role_input, reply, event.kind, noun, habit, write((right,), role_input))
-        if event.attribute:
-            before[event.owner, noun] = event.values
-        if bank.statements and rng.random() < ASKED:
-            yield _answered(bank, people, part, rng)
+        plot = invent_plot(part, difficulty, rng, names(part, rng))
+        bank = DemonstrationBank()
+        people = sorted({turn.speaker for turn in plot.turns})
+        before: dict[tuple[str, str], tuple[str, ...]] = {}
+        for turn, event in zip(plot.turns, plot.events, strict=True):
+            facts = tuple(extract_facts([turn]))
+            role_input = ManageInput(facts, tuple(related(bank.fork, facts, RELATED_K)))
+            noun = event.attribute.noun if event.attribute else ""
+            old, new = before.get((event.owner, noun), ()), event.values
+            if event.kind != "repetition":
+                new = tuple(value for value in new if value not in old)
+            habit = manager_habit(event.kind, noun, rng)
+            # With random numbers of its own: the stream's are for what the agent does.
+            right, _ = _operation(bank, event, turn, role_input, "right", new, random.Random(0))
+            operation, values = _operation(bank, event, turn, role_input, habit, new, rng)
+            reply = write((operation,), role_input)
+            bank.apply(operation, event.owner or turn.speaker, event.attribute, values)
+            yield Demonstration(role_input, reply, event.kind, noun, habit, write((right,), role_input))
+            if event.attribute:
+                before[event.owner, noun] = event.values
+            if bank.statements and rng.random() < ASKED:
+                yield _answered(bank, people, part, rng)
 
 
 def _operation(

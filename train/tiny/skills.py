@@ -10,13 +10,12 @@ from __future__ import annotations
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from statistics import mean
 from typing import Any
 
-from langgraph_memory_r1.train.tiny.demonstrations import Demonstration, demonstrations
+from langgraph_memory_r1.train.tiny.demonstrations import demonstrations
 from langgraph_memory_r1.train.tiny.pretrain import encode
 
 Skills = dict[str, dict[str, float]]
@@ -41,27 +40,20 @@ def skills(model: Any, tokenizer: Any, *, count: int = 1000, seed: int = 77) -> 
             right = torch.tensor(reply)
             chosen, best = replied.gather(1, right[:, None])[:, 0].tolist(), (replied.argmax(-1) == right).tolist()
             tokens = [tokenizer.decode([token]) for token in reply]
-            for name, value in _measured(case, tokens, chosen, best):
-                values[case.kind][name].append(value)
+            seen = values[case.kind]
+            seen["right"].append(math.exp(sum(chosen)))
+            seen["greedy"].append(float(all(best)))
+            if ',"id":' in tokens:
+                seen["id"].append(float(best[tokens.index(',"id":') + 1]))
+            if case.kind == "new" and ',"text":"' in tokens:
+                seen["text"].append(float(all(best[tokens.index(',"text":"') + 1 :])))
+            if case.kind == "additive" and " and " in tokens:
+                seen["text"].append(float(all(best[tokens.index(" and ") - 1 :])))
+            if '],"answer":"' in tokens and case.kind != "nothing":
+                end = tokens.index('],"answer":"')
+                seen["selected"].append(float(all(best[1:end])))
+                seen["text"].append(float(all(best[end + 2 :])))
     return {kind: {name: mean(each) for name, each in named.items()} for kind, named in sorted(values.items())}
-
-
-def _measured(
-    case: Demonstration, tokens: list[str], scores: list[float], best: list[bool]
-) -> Iterator[tuple[str, float]]:
-    """Skills in one case, of the tokens of its right reply: their log-probabilities, and which were the likeliest."""
-    yield "right", math.exp(sum(scores))
-    yield "greedy", float(all(best))
-    if ',"id":' in tokens:
-        yield "id", float(best[tokens.index(',"id":') + 1])
-    if case.kind == "new" and ',"text":"' in tokens:
-        yield "text", float(all(best[tokens.index(',"text":"') + 1 :]))
-    if case.kind == "additive" and " and " in tokens:
-        yield "text", float(all(best[tokens.index(" and ") - 1 :]))
-    if '],"answer":"' in tokens and case.kind != "nothing":
-        end = tokens.index('],"answer":"')
-        yield "selected", float(all(best[1:end]))
-        yield "text", float(all(best[end + 2 :]))
 
 
 def main(folder: str) -> None:
