@@ -49,9 +49,9 @@ def agents_measures(folder: Path) -> Iterator[Measure]:
     """
     model = ScriptedChatModel(decide, delay=LATENCY)
     with graph_in(folder / "async", model) as graph:
-        ours = together(graph)
-    alone = together_alone(model)
-    bare = together(bare_graph(model), check=False)
+        ours = converse_at_once(graph)
+    alone = call_alone(model)
+    bare = converse_at_once(bare_graph(model), check=False)
     print(f"  {CONVERSATIONS} x {TURNS} turns: {ours:.2f} s, a bare graph {bare:.2f} s, the model alone {alone:.2f} s")
     yield Measure("conversations_async", ours, alone, 1 / 0.85)
     with graph_in(folder / "threads", model) as graph:
@@ -82,12 +82,12 @@ def decide(messages: list[BaseMessage]) -> str:
     return json.dumps({"operations": [{"event": "ADD", "fact": 0, "text": text}]})
 
 
-def said(owner: int, turn: int) -> dict[str, Any]:
+def turn_input(owner: int, turn: int) -> dict[str, Any]:
     return {"messages": [("user", TEXTS[(owner * TURNS + turn) % len(TEXTS)])]}
 
 
 def remember(graph: MemoryGraph, owner: int, turn: int = 0) -> None:
-    assert added(graph.invoke(said(owner, turn), context={"user_id": f"owner{owner}"}))
+    assert added(graph.invoke(turn_input(owner, turn), context={"user_id": f"owner{owner}"}))
 
 
 def added(result: dict[str, Any]) -> bool:
@@ -109,28 +109,28 @@ def bare_graph(model: ScriptedChatModel) -> MemoryGraph:
     return builder.add_edge(START, "first").add_edge("first", "second").add_edge("second", END).compile()
 
 
-def together(graph: MemoryGraph, check: bool = True) -> float:
+def converse_at_once(graph: MemoryGraph, check: bool = True) -> float:
     """Seconds until the last conversation on one event loop is over."""
 
     async def converse(owner: int) -> None:
         for turn in range(TURNS):
-            result = await graph.ainvoke(said(owner, turn), context={"user_id": f"owner{owner}"})
+            result = await graph.ainvoke(turn_input(owner, turn), context={"user_id": f"owner{owner}"})
             assert not check or added(result)
 
-    return _together(converse)
+    return _gathered(converse)
 
 
-def together_alone(model: ScriptedChatModel) -> float:
+def call_alone(model: ScriptedChatModel) -> float:
     """The same for what the conversations ask the model."""
 
     async def converse(_: int) -> None:
         for _call in range(CALLS * TURNS):
             await model.ainvoke(PROMPT)
 
-    return _together(converse)
+    return _gathered(converse)
 
 
-def _together(converse: Callable[[int], Any]) -> float:
+def _gathered(converse: Callable[[int], Any]) -> float:
     async def all_of_them() -> None:
         await asyncio.gather(*(converse(owner) for owner in range(CONVERSATIONS)))
 
@@ -222,7 +222,7 @@ def remember_times(
         "on disk": lambda turn: remember(on_disk, 0, turn),
         "in memory": lambda turn: remember(in_memory, 0, turn),
         "langmem": lambda turn: theirs(TEXTS[turn]),
-        "a bare graph": lambda turn: bare.invoke(said(0, turn)),
+        "a bare graph": lambda turn: bare.invoke(turn_input(0, turn)),
         "a bare append": append,
     }
     times: dict[str, list[float]] = {name: [] for name in calls}
@@ -262,13 +262,13 @@ def langmem_manager() -> Callable[[str], None]:
     model = ScriptedChatModel(call)
     store = InMemoryStore()
     manager = create_memory_store_manager(model, namespace=("memories", "ann"), store=store)
-    held = 0
+    count = 0
 
     def remember_text(text: str) -> None:
-        nonlocal held
+        nonlocal count
         manager.invoke({"messages": [{"role": "user", "content": text}]})
-        held += 1
-        assert len(store.search(("memories", "ann"), limit=held + 1)) == held
+        count += 1
+        assert len(store.search(("memories", "ann"), limit=count + 1)) == count
 
     return remember_text
 

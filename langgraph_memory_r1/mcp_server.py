@@ -36,7 +36,7 @@ _READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 _WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=False)
 _REMOVES = ToolAnnotations(read_only_hint=False, destructive_hint=True, open_world_hint=False)
 
-Many = Annotated[int, Field(ge=1, le=200, description="At most so many.")]
+Count = Annotated[int, Field(ge=1, le=200, description="At most so many.")]
 
 
 class StoredMemory(BaseModel):
@@ -96,7 +96,7 @@ class MemoryTools:
     def search(
         self,
         query: Annotated[str, Field(description="A question or keywords; empty lists the newest memories.")] = "",
-        limit: Many = 10,
+        limit: Count = 10,
     ) -> SearchResult:
         """Find what is remembered about something, best first.
 
@@ -137,7 +137,7 @@ class MemoryTools:
     def history(
         self,
         memory_id: Annotated[str | None, Field(description="Only of this memory; else of all.")] = None,
-        limit: Many = 20,
+        limit: Count = 20,
     ) -> Changes:
         """Show what happened to the memory and why, the newest operation last.
 

@@ -36,7 +36,7 @@ Namespace: TypeAlias = str | Sequence[str] | Callable[[Runtime[Any]], str | Sequ
 DEFAULT_USER = "default"
 """Owns the memories of runs that name nobody."""
 
-_USER_KEYS = ("user_id", "langgraph_user_id")
+_USER_KEYS = ("user_id", "langgraph_user_id")  # the second is what langmem calls it
 _OPEN_BANKS = 256
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
@@ -172,6 +172,7 @@ class BankPool:
         labels = resolve_namespace(self.namespace, runtime, config)
         if isinstance(self.store, MemoryBank):
             return self.store
+        # Two runs of a new owner would make two banks, each of which reads all memories into its own index.
         with self._lock:
             store = self._store_of(runtime)
             if store is not self._store:

@@ -27,7 +27,7 @@ def without_quotes(text: str, memories: Iterable[str]) -> str:
     """
     marked, lowered = text, text.lower()
     quotes = {quote for memory in memories if (quote := memory.rstrip(" .!?")).lower() in lowered}
-    # Longest first: a memory may hold another one, and what is left of it would look like news.
+    # Longest first: a memory may hold another one, and what is left of it would look new.
     for quote in sorted(quotes, key=len, reverse=True):
         if len(quote) >= _SHORTEST and quote.lower() in marked.lower():
             marked = re.sub(re.escape(quote) + r"[.!?]*", f"{_MARK}. ", marked, flags=re.IGNORECASE)

@@ -36,7 +36,7 @@ _THREADS = 8
 _POLL = 0.1
 """Seconds between two looks at whether the process is ending: nothing notifies a waiting thread of that."""
 _CONVERSATIONS = 4_096
-"""Conversations for which is kept what was done, until their next run collects it; most never have one."""
+"""Conversations whose reports wait for their next run, which may never come; the oldest make room."""
 
 
 @dataclass(frozen=True, slots=True)

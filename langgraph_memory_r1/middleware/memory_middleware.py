@@ -200,7 +200,7 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         """`flush` without blocking the event loop."""
         await asyncio.to_thread(self.flush, timeout)
 
-    # Recall
+    # Recall. Both halves of each hook: LangChain runs a hook that is sync only on the event loop, or refuses it.
 
     def before_agent(self, state: MemoryAgentState, runtime: Runtime[Any]) -> dict[str, Any]:
         """Begin a run: nothing is done yet."""

@@ -16,7 +16,7 @@ from langgraph_memory_r1.state import ChangeRecord, Usage, add_usage, as_turn, c
 from langgraph_memory_r1.turns import NewTurns, concatenate
 
 _RUNS = 4_096
-"""Runs that have not ended yet; those that never will (a crash, a closed browser) must not pile up."""
+"""Runs that have not ended yet; one may never end (an interrupt that nobody answers), so the oldest make room."""
 _MOST_WAITING = 200
 """So many turns outlive their messages while the memory is down."""
 
