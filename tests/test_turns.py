@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
 from langgraph_memory_r1 import InputError, Turn
-from langgraph_memory_r1.batches import Limits, batch_turns, pieces
 from langgraph_memory_r1.state import as_turn, turn_as_dict
 from langgraph_memory_r1.turns import (
     RECALLED,
@@ -25,35 +23,35 @@ NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 LONG_ID = "500543cd-5632-4b90-9768"
 
 
-def hear(messages: list[Any], cursor: str | None = None, thread: str | None = None) -> NewTurns:
+def new_in(messages: list[Any], cursor: str | None = None, thread: str | None = None) -> NewTurns:
     return turns_from_messages(messages, cursor, Speakers(thread=thread), NOW)
 
 
 def test_people_and_the_assistant_are_heard() -> None:
-    heard = hear([
+    new = new_in([
         HumanMessage("I have a dog.", id="m1"), AIMessage("Lovely!", id="m2"),
         HumanMessage("Me too.", name="Ben", id="m3", additional_kwargs={"at": "2023-01-02T03:04:00+01:00"}),
         HumanMessage("Same here.", id="m4", additional_kwargs={"at": "2024-05-01T12:00:00"}),
     ])  # fmt: skip
-    assert heard.turns[:2] == (Turn("user", "I have a dog.", NOW, "m1"), Turn("assistant", "Lovely!", NOW, "m2"))
-    assert heard.turns[2].speaker == "Ben"
-    assert heard.turns[2].at == datetime.fromisoformat("2023-01-02T03:04:00+01:00")
-    assert heard.turns[3].at == NOW
-    assert (heard.cursors, heard.last, dict(heard.skipped)) == (("m1", "m2", "m3", "m4"), "m4", {})
+    assert new.turns[:2] == (Turn("user", "I have a dog.", NOW, "m1"), Turn("assistant", "Lovely!", NOW, "m2"))
+    assert new.turns[2].speaker == "Ben"
+    assert new.turns[2].at == datetime.fromisoformat("2023-01-02T03:04:00+01:00")
+    assert new.turns[3].at == NOW
+    assert (new.cursors, new.last, dict(new.skipped)) == (("m1", "m2", "m3", "m4"), "m4", {})
 
 
 def test_memory_is_not_fed_back() -> None:
     call = {"name": "search_memory", "args": {}, "id": "c"}
-    heard = hear([
+    new = new_in([
         SystemMessage("Known about the user: has a dog.", id="m1"),
         HumanMessage("Known: has a dog.", id="m2", additional_kwargs={RECALLED: True}),
         HumanMessage([{"type": "text", "text": "a dog", RECALLED: True}, {"type": "text", "text": "A cat!"}], id="m3"),
         AIMessage("", tool_calls=[call], id="m4"),
         ToolMessage("has a dog", tool_call_id="c", id="m5"),
     ])  # fmt: skip
-    assert [turn.text for turn in heard.turns] == ["A cat!"]
-    assert heard.skipped == {"system": 1, "recalled": 2, "empty": 1, "tool": 1}
-    assert heard.last == "m5"
+    assert [turn.text for turn in new.turns] == ["A cat!"]
+    assert new.skipped == {"system": 1, "recalled": 2, "empty": 1, "tool": 1}
+    assert new.last == "m5"
 
 
 @pytest.mark.parametrize(
@@ -72,10 +70,10 @@ def test_memory_is_not_fed_back() -> None:
     ],
 )  # fmt: skip
 def test_content_is_heard_as_far_as_it_is_text(content: Any, text: str | None, skipped: dict[str, int]) -> None:
-    heard = hear([HumanMessage(content, id="m1")])
-    assert [turn.text for turn in heard.turns] == ([text] if text else [])
-    assert heard.skipped == skipped
-    assert heard.last == "m1"
+    new = new_in([HumanMessage(content, id="m1")])
+    assert [turn.text for turn in new.turns] == ([text] if text else [])
+    assert new.skipped == skipped
+    assert new.last == "m1"
 
 
 def test_content_that_is_no_content_is_counted() -> None:
@@ -83,29 +81,29 @@ def test_content_that_is_no_content_is_counted() -> None:
     message.content = {"type": "text"}
     number = HumanMessage("x", id="m2")
     number.content = 7
-    assert hear([message, number]).skipped == {"dict": 1, "int": 1, "empty": 2}
+    assert new_in([message, number]).skipped == {"dict": 1, "int": 1, "empty": 2}
 
 
 def test_only_what_comes_after_the_cursor_is_new() -> None:
     messages = [HumanMessage("one", id="m1"), AIMessage("two", id="m2"), HumanMessage("three", id="m3")]
-    assert [turn.text for turn in hear(messages, "m2").turns] == ["three"]
-    assert hear(messages, "m3") == NewTurns(last="m3")
-    assert len(hear(messages, "trimmed away").turns) == 3
-    assert hear([], "m3").last == "m3"
+    assert [turn.text for turn in new_in(messages, "m2").turns] == ["three"]
+    assert new_in(messages, "m3") == NewTurns(last="m3")
+    assert len(new_in(messages, "trimmed away").turns) == 3
+    assert new_in([], "m3").last == "m3"
 
 
 def test_turns_and_messages_can_be_heard_together() -> None:
     given = turns_from_input([Turn("Ana", "Hi", id="t1"), Turn("Ana", "")], "m0")
-    heard = concatenate(given, hear([AIMessage("two", id="m1"), AIMessage("", id="m2")], "m0"))
-    assert [turn.id for turn in heard.turns] == ["t1", "m1"]
-    assert (heard.cursors, heard.last, heard.skipped, heard.own) == (("m0", "m1"), "m2", {"empty": 2}, {"m1"})
-    assert concatenate(given, hear([], "m0")).last == "m0"
+    new = concatenate(given, new_in([AIMessage("two", id="m1"), AIMessage("", id="m2")], "m0"))
+    assert [turn.id for turn in new.turns] == ["t1", "m1"]
+    assert (new.cursors, new.last, new.skipped, new.own) == (("m0", "m1"), "m2", {"empty": 2}, {"m1"})
+    assert concatenate(given, new_in([], "m0")).last == "m0"
 
 
 def test_ids_that_are_short_count_in_their_thread_only() -> None:
     messages = [HumanMessage("x", id="1"), HumanMessage("x", id=LONG_ID)]
-    assert [turn.id for turn in hear(messages, thread="t7").turns] == ["t7:1", LONG_ID]
-    assert [turn.id for turn in hear(messages).turns] == ["1", LONG_ID]
+    assert [turn.id for turn in new_in(messages, thread="t7").turns] == ["t7:1", LONG_ID]
+    assert [turn.id for turn in new_in(messages).turns] == ["1", LONG_ID]
 
 
 def test_turns_without_an_id_get_the_same_one_every_time() -> None:
@@ -127,9 +125,9 @@ def test_turns_without_an_id_get_the_same_one_every_time() -> None:
 
 def test_turns_may_be_dictionaries_and_are_cleaned() -> None:
     given = [{"text": "a\x00\ud800b", "at": "2024-05-01T12:00"}, {"speaker": "Ana", "text": "  "}]
-    heard = turns_from_input(given, "m1")
-    assert [(turn.speaker, turn.text, turn.at) for turn in heard.turns] == [("somebody", "ab", NOW)]
-    assert (heard.skipped, heard.last, heard.cursors) == ({"empty": 1}, "m1", ("m1",))
+    new = turns_from_input(given, "m1")
+    assert [(turn.speaker, turn.text, turn.at) for turn in new.turns] == [("somebody", "ab", NOW)]
+    assert (new.skipped, new.last, new.cursors) == ({"empty": 1}, "m1", ("m1",))
     turn = Turn("Ana", "x", NOW, "t1", "s1")
     assert as_turn(turn_as_dict(turn)) == turn
 
@@ -140,26 +138,6 @@ def test_what_is_no_turn_is_refused(wrong: Any) -> None:
         as_turn(wrong)
 
 
-def test_turns_are_grouped_by_number_and_by_size() -> None:
-    turns = tuple(Turn("Ana", "x" * 10, id=str(number)) for number in range(7))
-    new = NewTurns(turns, (None,) * 7)
-    assert [len(batch.turns) for batch in batch_turns(new, Limits(batch_turns=3))] == [3, 3, 1]
-    assert [len(batch.turns) for batch in batch_turns(new, Limits(batch_chars=45))] == [4, 3]
-    assert batch_turns(NewTurns(), Limits()) == []
-
-
-def test_a_huge_turn_is_cut_up_and_its_end_left_out_loudly(caplog: pytest.LogCaptureFixture) -> None:
-    turn = Turn("Ana", "word " * 200_000, NOW, "t1")
-    with caplog.at_level(logging.WARNING):
-        parts = pieces(turn, Limits())
-    assert "1000000 characters" in caplog.text
-    assert [part.id for part in parts] == ["t1", *(f"t1#{number}" for number in range(2, len(parts) + 1))]
-    assert all(0 < len(part.text) <= Limits().batch_chars for part in parts)
-    assert " ".join(part.text for part in parts) == turn.text[: Limits().turn_chars]
-    assert pieces(Turn("Ana", "short", id="t2"), Limits()) == [Turn("Ana", "short", id="t2")]
-    assert all(part.text for part in pieces(Turn("Ana", "x" * 20_000, id="t3"), Limits()))
-
-
 def test_a_summary_that_langchain_wrote_in_the_name_of_the_user_is_no_turn() -> None:
-    heard = hear([HumanMessage("Summary: has a dog.", id="m1", additional_kwargs={"lc_source": "summarization"})])
-    assert (heard.turns, heard.last, dict(heard.skipped)) == ((), "m1", {"summarization": 1})
+    new = new_in([HumanMessage("Summary: has a dog.", id="m1", additional_kwargs={"lc_source": "summarization"})])
+    assert (new.turns, new.last, dict(new.skipped)) == ((), "m1", {"summarization": 1})
