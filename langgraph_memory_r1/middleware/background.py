@@ -177,8 +177,13 @@ class DelayedJobs(Generic[J]):
         self._failed: dict[Hashable, J] = {}
         self._running: set[Hashable] = set()
         self._threads = 0
-        # By a weak reference: an app may make a middleware per request, and atexit would keep each for good.
-        atexit.register(_drain, weakref.ref(self))
+        reference = weakref.ref(self)  # atexit would keep every middleware that was ever made
+
+        def drain_at_exit() -> None:
+            if (jobs := reference()) is not None:
+                jobs.drain()
+
+        atexit.register(drain_at_exit)
 
     def submit(self, key: Hashable, job: J) -> None:
         """Do the job after the delay, together with what waits under the same key or failed before."""
@@ -249,8 +254,3 @@ class DelayedJobs(Generic[J]):
                 self._state.notify_all()
             self._threads -= 1
             self._state.notify_all()
-
-
-def _drain(jobs: weakref.ref[DelayedJobs[J]]) -> None:
-    if (alive := jobs()) is not None:
-        alive.drain()
