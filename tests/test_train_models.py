@@ -14,9 +14,22 @@ import transformers
 from langchain_core.messages import HumanMessage
 
 from langgraph_memory_r1 import InputError
-from langgraph_memory_r1.train.models import LocalPolicy, load_role_models
+from langgraph_memory_r1.train.grpo import NodeGRPOTrainer
+from langgraph_memory_r1.train.models import BASE, LocalPolicy, load_role_models, using_adapter
 from langgraph_memory_r1.train.recipe import Data, Recipe, Stage
-from support.tiny_model import save_base, tiny_base, tiny_tokenizer
+from langgraph_memory_r1.train.rewards import WeightedReward
+from support.tiny_model import (
+    manager_rows,
+    save_base,
+    settings,
+    tiny_base,
+    tiny_tokenizer,
+    two_adapters,
+)
+from support.tiny_trainers import (
+    TOKENIZER,
+    Letters,
+)
 
 pytestmark = pytest.mark.slow  # TRL alone takes seconds to load
 
@@ -73,3 +86,29 @@ def test_weights_that_are_all_trained_are_float32_on_a_gpu_too(
     with pytest.raises(InputError, match="enough is known"):
         load_role_models(recipe, "answer", {})
     assert asked == dtypes  # the frozen manager's, which is loaded first, and the trained answerer's
+
+
+def test_borrowing_another_adapter_leaves_everything_as_it_was() -> None:
+    model = two_adapters(TOKENIZER)
+    trained = {name for name, value in model.named_parameters() if value.requires_grad}
+    policy = LocalPolicy(model, TOKENIZER, adapter="answer", max_tokens=2)
+    policy.reply([])
+    for adapter in ("answer", BASE, None):
+        with using_adapter(model, adapter):
+            pass
+        assert model.active_adapter == "manage"
+        assert {name for name, value in model.named_parameters() if value.requires_grad} == trained
+
+
+def test_a_base_without_a_chat_template_is_refused(tmp_path: Path) -> None:
+    from langgraph_memory_r1.train.models import load_base
+
+    folder = save_base(tmp_path / "base")
+    (tmp_path / "base" / "chat_template.jinja").unlink()
+    with pytest.raises(InputError, match="no chat template"):
+        load_base(folder)
+    bare = tiny_tokenizer()
+    bare.chat_template = None
+    rows = manager_rows()
+    with pytest.raises(InputError, match="no chat template"):
+        NodeGRPOTrainer(tiny_base(bare), bare, rows, [WeightedReward(Letters(rows))], settings(tmp_path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,18 @@ pytest.importorskip("trl", reason="the extra `train` is not installed")
 
 import torch
 
-from langgraph_memory_r1.train.ppo import explained_variance, gae, token_rewards, value_loss, whiten
+from langgraph_memory_r1.train.ppo import NodePPOTrainer, explained_variance, gae, token_rewards, value_loss, whiten
+from langgraph_memory_r1.train.rewards import WeightedReward
+from support.tiny_model import (
+    manager_rows,
+    settings,
+    two_adapters,
+)
+from support.tiny_trainers import (
+    TOKENIZER,
+    Always,
+    logged,
+)
 
 NAN = float("nan")
 
@@ -80,3 +92,14 @@ def test_explained_variance() -> None:
     assert explained_variance(returns, returns, mask) == 1
     assert explained_variance(torch.full((1, 4), 0.3), returns, mask) == pytest.approx(0)
     assert math.isnan(explained_variance(returns, torch.ones(1, 4), mask))
+
+
+@pytest.mark.slow
+def test_ppo_learns_what_to_expect(tmp_path: Path) -> None:
+    rows = manager_rows()
+    args = settings(tmp_path, max_steps=30, num_generations=2, per_device_train_batch_size=4, learning_rate=1e-5)
+    made = NodePPOTrainer(two_adapters(TOKENIZER), TOKENIZER, rows, [WeightedReward(Always(rows))], args)
+    made.train()
+    losses = logged(made, "value_loss")
+    assert 0.3 < losses[0] <= 0.5  # it begins by expecting nothing, and gets 1 at the end
+    assert losses[-1] < 0.5 * losses[0]
