@@ -113,9 +113,9 @@ def turns_from_messages(
     return NewTurns(tuple(turns), cursors, new[-1].id if new else cursor, skipped, frozenset(own))
 
 
-def turns_from_input(given: Iterable[Turn | Mapping[str, Any]], cursor: str | None) -> NewTurns:
+def turns_from_input(items: Iterable[Turn | Mapping[str, Any]], cursor: str | None) -> NewTurns:
     """Read turns that were given as such; empty ones are passed over."""
-    read = [as_turn(turn) for turn in given]
+    read = [as_turn(turn) for turn in items]
     turns = [turn for turn in read if turn.text]
     skipped = {"empty": len(read) - len(turns)} if len(read) > len(turns) else {}
     return NewTurns(tuple(with_ids(turns)), (cursor,) * len(turns), cursor, skipped)

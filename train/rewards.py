@@ -245,8 +245,8 @@ def mean_of(scores: Iterable[float | None]) -> float | None:
     Raises:
         InputError: A score is not a number.
     """
-    known = [score for score in map(finite, scores) if score is not None]
-    return sum(known) / len(known) if known else None
+    numbers = [score for score in map(finite, scores) if score is not None]
+    return sum(numbers) / len(numbers) if numbers else None
 
 
 def _shown(answer_input: AnswerInput) -> Hashable:

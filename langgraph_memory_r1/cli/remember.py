@@ -99,15 +99,15 @@ def remember(
 def _report(tally: Tally, conversations: Sequence[Conversation], owners: Sequence[str], manager: str) -> None:
     """Print what came of a file."""
     tally.show_failures()
-    known = f"{counted(tally.known, 'turn')} from an earlier run passed over"
+    passed_over = f"{counted(tally.known, 'turn')} from an earlier run passed over"
     if tally.turns:
         sessions = sum(len({turn.session for turn in each.turns} - {None}) for each in conversations)
         reached_all = not (tally.interrupted or tally.failures)
         of_sessions = f" of {counted(sessions, 'session')}" if sessions and reached_all else ""
         took = f"{counted(tally.turns, 'turn')}{of_sessions} in {tally.seconds:.1f} s, {tally.rate:.0f} a second"
-        headline = f"{took}; {known}." if tally.known else f"{took}."
+        headline = f"{took}; {passed_over}." if tally.known else f"{took}."
     elif tally.known:
-        headline = f"Nothing new: {known}."
+        headline = f"Nothing new: {passed_over}."
     elif tally.failures or tally.interrupted:
         headline = "Nothing was remembered."
     else:

@@ -106,7 +106,7 @@ def show(
     say((run_id, "bold"), (f"  {minute(first.at)}  {plain(first.thread or '')}", FAINT))
     for decision in decisions:
         show_decision(decision, full)
-    feedback = [summarize_feedback(given) for decision in decisions for given in decision.feedback]
+    feedback = [summarize_feedback(each) for decision in decisions for each in decision.feedback]
     for summary in dict.fromkeys(feedback):  # each decision of a run carries it
         say()
         entry(("feedback", "magenta"), summary, width=11, indent=0)

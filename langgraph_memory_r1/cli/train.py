@@ -119,8 +119,8 @@ def _show_plans(plans: Sequence[StagePlan], as_data: bool) -> None:
             entry("left out", f"{counted(stage.dropped, 'row')} of every epoch, which fill no step", width=12)
         about = "about " if stage.estimated else ""
         entry("prompts", about + _lengths(stage.prompts), width=12)
-        known = f"{_lengths(stage.replies)} where they are known; " if stage.replies else ""
-        entry("replies", f"{known}at most {stage.longest_reply} tokens", width=12)
+        lengths = f"{_lengths(stage.replies)} where they are known; " if stage.replies else ""
+        entry("replies", f"{lengths}at most {stage.longest_reply} tokens", width=12)
         memory = "unknown without the base"
         if needs := stage.memory:
             activations = f"optimizer {_size(needs.trained)}, activations {_size(needs.activations)}"

@@ -175,12 +175,12 @@ def _report(contents: Export, owners: list[str], tally: Tally, imported: int, de
     for line in contents.broken[:MOST_SHOWN]:
         note(f"Skipped: {plain(line)}")
     tally.show_failures()
-    known = f"{tally.known:,} from an earlier run passed over"
+    passed_over = f"{tally.known:,} from an earlier run passed over"
     if tally.turns + imported:
         new = counted(tally.turns, "turn") if contents.conversations else counted(imported, "operation")
-        headline = f"{new} of {contents.format}{f'; {known}' if tally.known else ''}."
+        headline = f"{new} of {contents.format}{f'; {passed_over}' if tally.known else ''}."
     else:
-        headline = f"Nothing new: {known}."
+        headline = f"Nothing new: {passed_over}."
     say((headline, "bold"))
     tally.show_operations()
     kinds = [f"{number:,} {plain(kind)}" for kind, number in (+contents.skipped).items()]

@@ -62,8 +62,8 @@ def import_memories(bank: MemoryBank, memories: Sequence[ImportedMemory], produc
                 if number < len(new[memory.id])
             ]
             changes += bank.apply(operations, model=product, reason=f"imported from {product}")
-        known = sum(len(memory.versions) - len(new[memory.id]) for memory in batch)
-        yield ImportStep(len(batch), known, tuple(changes))
+        existing = sum(len(memory.versions) - len(new[memory.id]) for memory in batch)
+        yield ImportStep(len(batch), existing, tuple(changes))
 
 
 def _operation(

@@ -10,11 +10,12 @@ longest       The lines of the longest file, and of the longest function.
 one-use       Private helpers used once, as a share of all functions in per cent. A private helper is a function or
               method called `_name` (no dunder). It is used once if its name occurs exactly once in its file beside the
               definition, as a name, an attribute or an import; so helpers of one name in two files are two helpers.
+              One that occurs only in itself overrides a method of a base class and is none.
 six           Those of one-use with at most six lines, as a share of all functions in per cent.
 comments      `#` comments per 100 lines, as the tokenizer sees them; a comment of three lines counts three times.
               Pragmas (`type:`, `noqa`, `fmt:`, `pragma:` and the like) are no comments.
 
-Below the table stand the lines of the README, and how often a variable or parameter is bound to one of the names in
+Below the table stand the lines of the README, and how often a variable or parameter (no field) has one of the names in
 `VAGUE`, which say how a value came and not what it holds.
 """
 
@@ -127,8 +128,8 @@ def length(function: Function) -> int:
     return (function.end_lineno or function.lineno) - function.lineno + 1
 
 
-def name_counts(tree: ast.Module) -> Counter[str]:
-    """Count how often each name occurs in a file: defined, read, bound, as an attribute or in an import."""
+def name_counts(tree: ast.AST) -> Counter[str]:
+    """Count how often each name occurs in a file or function: defined, read, bound, as an attribute, in an import."""
     counts: Counter[str] = Counter()
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
@@ -144,7 +145,9 @@ def one_use_helpers(source: Source) -> list[Function]:
     """Return the private helpers of a file that are used once."""
     counts = name_counts(source.tree)
     private = (f for f in source.functions if f.name.startswith("_") and f.name != "_" and not f.name.endswith("__"))
-    return [function for function in private if counts[function.name] == 2]
+    # Twice: where it is defined, and where it is used. A use inside itself is a call of `super`: the method of a base
+    # class is overridden, and called by that.
+    return [f for f in private if counts[f.name] == 2 and name_counts(f)[f.name] == 1]
 
 
 def measure(sources: list[Source]) -> Measures:
@@ -168,15 +171,18 @@ def measure(sources: list[Source]) -> Measures:
 
 
 def vague_locals(sources: Iterable[Source]) -> Counter[str]:
-    """Count the bindings of local names that say how a value came."""
+    """Count the bindings of variables and parameters whose names say how a value came; fields are not counted."""
     counts: Counter[str] = Counter()
     for source in sources:
-        for node in ast.walk(source.tree):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in VAGUE:
-                counts[node.id] += 1
-            elif isinstance(node, ast.arg) and node.arg in VAGUE:
-                counts[node.arg] += 1
-    return counts
+        nodes = list(ast.walk(source.tree))
+        members = [member for node in nodes if isinstance(node, ast.ClassDef) for member in node.body]
+        fields = {id(member.target) for member in members if isinstance(member, ast.AnnAssign)}
+        for node in nodes:
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and id(node) not in fields:
+                counts[node.id] += node.id in VAGUE
+            elif isinstance(node, ast.arg):
+                counts[node.arg] += node.arg in VAGUE
+    return +counts
 
 
 def rows(root: Path) -> Iterator[tuple[str, ...]]:
