@@ -117,6 +117,20 @@ def test_a_temperature_samples(base: Path) -> None:
 
 
 @needs_torch
+def test_a_base_with_habits_of_its_own_still_gives_its_likeliest_reply(base: Path, tmp_path: Path) -> None:
+    """Qwen2.5 ships a penalty on repetition: with it, an adapter would decide otherwise than it was trained to."""
+    import shutil
+
+    from transformers import GenerationConfig
+
+    plain = load_chat_model(f"hf:{base}", max_tokens=12).invoke("dog dog dog").text
+    penalised = tmp_path / "penalised"
+    shutil.copytree(base, penalised)
+    GenerationConfig(repetition_penalty=3.0, no_repeat_ngram_size=1, eos_token_id=0).save_pretrained(penalised)
+    assert load_chat_model(f"hf:{penalised}", max_tokens=12).invoke("dog dog dog").text == plain
+
+
+@needs_torch
 def test_a_prompt_that_does_not_fit_is_refused_with_the_fix(base: Path) -> None:
     with pytest.raises(
         InputError, match=r"has 2\d\d tokens and the reply may have 8, but the model holds 128; give fewer"

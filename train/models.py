@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import torch
 from langchain_core.language_models import BaseChatModel
@@ -25,6 +25,7 @@ from langchain_core.messages import BaseMessage, convert_to_openai_messages
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.models import check_adapter, model_name
+from langgraph_memory_r1.models.huggingface import NEUTRAL_SAMPLING, WHOLE_DISTRIBUTION
 from langgraph_memory_r1.models.openai_api import CHAT_TEMPLATE_KWARGS
 from langgraph_memory_r1.train.recipe import Lora, Recipe, TrainedRole
 from langgraph_memory_r1.train.sharded import whole_weights
@@ -32,17 +33,6 @@ from langgraph_memory_r1.turns import text_of
 
 BASE = "base"
 """The name of the model without an adapter."""
-
-_NEUTRAL: Final[Mapping[str, Any]] = {
-    "num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "typical_p": 1.0, "epsilon_cutoff": 0.0,
-    "eta_cutoff": 0.0, "min_p": None, "sequence_bias": None, "bad_words_ids": None, "suppress_tokens": None,
-    "begin_suppress_tokens": None, "exponential_decay_length_penalty": None, "guidance_scale": None,
-}  # fmt: skip
-"""What else of a base's generation_config.json would change probabilities; `generate` takes it over unless told.
-
-Qwen2.5 ships repetition_penalty 1.05 and top_k 20: with a penalty, neither the greedy reply is the likeliest one nor
-are samples drawn from the probabilities that the loss is about. TRL sets the same for its own samples.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +120,12 @@ class LocalPolicy:
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
         sampling: dict[str, Any] = {"do_sample": False}
         if temperature:
-            sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+            sampling = {"do_sample": True, "temperature": temperature, **WHOLE_DISTRIBUTION}
         with torch.inference_mode():
             # Under FSDP the weights are gathered here, see `sharded.py`: no process has to wait for another's batch.
             whole = self.model.generate(
                 input_ids=tokens, attention_mask=mask, pad_token_id=padding,
-                max_new_tokens=self.max_tokens - len(prefix), synced_gpus=False, **_NEUTRAL, **sampling,
+                max_new_tokens=self.max_tokens - len(prefix), synced_gpus=False, **NEUTRAL_SAMPLING, **sampling,
             )  # fmt: skip
         completion_ids = []
         for row in whole[:, width:].tolist():

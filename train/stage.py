@@ -19,7 +19,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from transformers import PrinterCallback, TrainerCallback, set_seed
 
-from langgraph_memory_r1 import scoring
+from langgraph_memory_r1 import scoring, steps
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.models import RulesChatModel, load_chat_model
 from langgraph_memory_r1.prompts import render
@@ -285,7 +285,7 @@ def unreadable_replies_expected() -> Iterator[None]:
 
     Nobody has to do anything about them, since the reward counts them.
     """
-    logger = logging.getLogger("langgraph_memory_r1.steps")
+    logger = logging.getLogger(steps.__name__)
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:

@@ -12,10 +12,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
@@ -31,6 +31,20 @@ from langgraph_memory_r1.models.adapters import check_adapter
 from langgraph_memory_r1.models.errors import first_line, wrong_setting
 from langgraph_memory_r1.models.openai_api import CHAT_TEMPLATE_KWARGS
 from langgraph_memory_r1.prompts import Role
+
+NEUTRAL_SAMPLING: Final[Mapping[str, Any]] = {
+    "num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "typical_p": 1.0, "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0, "min_p": None, "sequence_bias": None, "bad_words_ids": None, "suppress_tokens": None,
+    "begin_suppress_tokens": None, "exponential_decay_length_penalty": None, "guidance_scale": None,
+}  # fmt: skip
+"""What else of a base's generation_config.json would change probabilities; `generate` takes it over unless told.
+
+Qwen2.5 ships repetition_penalty 1.05 and top_k 20. In training, a greedy reply has to be the likeliest one and samples
+have to be drawn from the probabilities that the loss is about (TRL sets the same for its own samples); in a graph, an
+adapter has to decide as it was trained to, and a penalty on repetition is one on copying names out of a prompt.
+"""
+WHOLE_DISTRIBUTION: Final[Mapping[str, Any]] = {"top_k": 0, "top_p": 1.0}
+"""Beside a temperature: nothing is cut off."""
 
 
 class HuggingFaceChatModel(BaseChatModel):
@@ -178,9 +192,9 @@ class _SharedBase:
         """Generate a reply: its text, the number of its tokens, and whether it came to an end."""
         import torch
 
-        settings: dict[str, Any] = {"do_sample": True, "temperature": temperature}
-        if not temperature:
-            settings = {"do_sample": False}
+        settings: dict[str, Any] = {**NEUTRAL_SAMPLING, "do_sample": False}
+        if temperature:
+            settings |= {"do_sample": True, "temperature": temperature, **WHOLE_DISTRIBUTION}
         if stop:
             settings |= {"stop_strings": stop, "tokenizer": self.tokenizer}
         padding = self.tokenizer.pad_token_id
