@@ -24,6 +24,7 @@ def test_a_card_loads_by_the_graphs_own_arguments(role: TrainedRole, source: str
     data = Data(source=source) if source == "personaworld" else Data(source=source, path=str(tmp_path))
     recipe = Recipe(base="base", output=str(tmp_path), train=data, stages=[Stage(role=role)])
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(as_dict(recipe)), encoding="utf-8")
+    (tmp_path / "adapters" / role).mkdir(parents=True)
     write_manifest(tmp_path / "adapters" / role, Manifest(base="base", role=role, data="none", rank=4))
     stage = tmp_path / f"1-{role}"
     stage.mkdir()
