@@ -30,6 +30,7 @@ def test_a_card_loads_by_the_graphs_own_arguments(role: TrainedRole, source: str
     stage.mkdir()
     done = {"algorithm": "grpo", "steps": 2, "rows": 8, "before": 0.5, "score": None}
     (stage / "done.json").write_text(json.dumps(done))
+    (stage / "log.jsonl").write_text("")
     card = model_card(tmp_path, role, stage)
     call = re.search(r"create_memory_graph\((.*)\)", card)
     assert call is not None
