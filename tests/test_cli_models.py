@@ -17,7 +17,7 @@ from support.openai_server import Says, completion, serving
 
 OPERATIONS = '{"operations":[{"event":"ADD","fact":0,"text":"User has a dog, Buddy."}]}'
 TOLD = {
-    "base": "org/base", "extractor": "rules", "style": "compact", "related_k": 3, "top_k": 7, "max_tokens": 20,
+    "base": "org/base", "extractor": "rules", "style": "compact", "related_k": 3, "k": 7, "max_tokens": 20,
     "lora": {"r": 4}, "train": {"source": "traces"},
 }  # fmt: skip
 

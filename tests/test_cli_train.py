@@ -26,7 +26,7 @@ output: {output}
 builder: rules
 max_tokens: 6
 related_k: 4
-top_k: 4
+k: 4
 lora: {{r: 4, alpha: 8}}
 train: {{source: personaworld, split: train, limit: 2}}
 validation: {{source: personaworld, split: validation, limit: 1}}

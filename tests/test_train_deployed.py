@@ -42,7 +42,7 @@ judge: rules
 metric: f1_mem0
 max_tokens: 24
 related_k: 6
-top_k: 10
+k: 10
 lora: {{r: 4, alpha: 8}}
 train: {{source: personaworld, split: train, limit: 8}}
 validation: {{source: personaworld, split: validation, limit: 5}}
@@ -95,7 +95,7 @@ class Trained:
             return self.found[role].score if which == "trained" else self.found[role].before
         known: Any = role
         policy = load_role_models(self.recipe, known, {role: self.noise(role)}).policy(known)
-        rules = RolePolicy(ChatPolicy(RulesChatModel()), "full", self.recipe.top_k)
+        rules = RolePolicy(ChatPolicy(RulesChatModel()), "full", self.recipe.k)
         judged = ManagerReward(self.rows(role), FrozenAnswerer(rules, f1_mem0))
         reward = AnswerReward(self.rows(role), f1_mem0) if role == "answer" else judged
         return greedy_score(RolePolicy(policy, self.recipe.style), self.rows(role), reward)
@@ -103,7 +103,7 @@ class Trained:
     def graph(self, bank: Path, clock: Clock, **models: Any) -> MemoryGraph:
         recipe = self.recipe
         return create_memory_graph(
-            str(bank), style=recipe.style, related_k=recipe.related_k, k=recipe.top_k,
+            str(bank), style=recipe.style, related_k=recipe.related_k, k=recipe.k,
             limits=Limits(batch_turns=1), clock=clock, **models,
         )  # fmt: skip
 
@@ -170,7 +170,7 @@ def test_both_adapters_together_do_in_the_graph_what_they_do_in_batches(trained:
     banks = final_banks(episodes_of(trained.conversations), RolePolicy(actors.manage, recipe.style, recipe.related_k))
     asked = [(bank, each) for bank, one in zip(banks, trained.conversations, strict=True) for each in one.questions]
     expected = [
-        answer.text for answer in answer_questions(asked, RolePolicy(actors.answer, recipe.style, recipe.top_k))
+        answer.text for answer in answer_questions(asked, RolePolicy(actors.answer, recipe.style, recipe.k))
     ]
     clock = Clock()
     models = {"manager": trained.model("manage", "trained"), "answerer": trained.model("answer", "trained")}

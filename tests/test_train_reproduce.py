@@ -173,7 +173,7 @@ def test_the_evaluation_answers_as_the_graph_does(recipe: Recipe, stories: list[
     for number, story in enumerate(told):
         conversation: Conversation = story.conversation
         asked = conversation.questions[0].at or datetime.now(UTC)
-        how: dict[str, Any] = {"style": recipe.style, "related_k": recipe.related_k, "k": recipe.top_k}
+        how: dict[str, Any] = {"style": recipe.style, "related_k": recipe.related_k, "k": recipe.k}
         model = load_chat_model(f"hf:{recipe.base}", max_tokens=recipe.max_tokens)
         graph = create_memory_graph(
             str(tmp_path / str(number)), manager=model, answerer=model, limits=Limits(batch_turns=1),

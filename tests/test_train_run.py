@@ -33,7 +33,7 @@ builder: rules
 metric: f1_mem0
 max_tokens: 8
 related_k: 6
-top_k: 4
+k: 4
 lora: {{r: 4, alpha: 8}}
 train: {{source: personaworld, split: train, limit: 2}}
 validation: {{source: personaworld, split: validation, limit: 1}}

@@ -62,7 +62,7 @@ class Run:
         assert asked is not None
         return create_memory_graph(
             str(bank), manager=manager, answerer=answerer, style=self.recipe.style, related_k=self.recipe.related_k,
-            k=self.recipe.top_k, limits=Limits(batch_turns=1), clock=lambda: asked,
+            k=self.recipe.k, limits=Limits(batch_turns=1), clock=lambda: asked,
         )  # fmt: skip
 
 

@@ -181,7 +181,7 @@ def _loading(recipe: dict[str, Any], role: TrainedRole) -> list[str]:
     """Lines that say how to load and to serve an adapter so that the graph decides as in training."""
     model, memories = ("manager", f"related_k={recipe['related_k']}")
     if role == "answer":
-        model, memories = ("answerer", f"k={recipe['top_k']}")
+        model, memories = ("answerer", f"k={recipe['k']}")
     arguments = f'{model}=model, style="{recipe["style"]}", {memories}'
     imports = ["from langgraph_memory_r1 import create_memory_graph, load_chat_model"]
     limits = Limits.as_trained(recipe["train"]["source"])

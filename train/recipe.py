@@ -165,7 +165,9 @@ class Recipe:
     metric: str = "em"
     style: Style = "compact"
     related_k: int = 10
-    top_k: int = 60
+    """Memories that are compared with each fact, as in `create_memory_graph`."""
+    k: int = 60
+    """Memories that an answer may be chosen from (Memory-R1, section 4.1), as in `create_memory_graph`."""
     max_tokens: int = 256
     """Longest reply."""
     seed: int = 0

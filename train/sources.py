@@ -70,7 +70,7 @@ def training_data(data: Data, recipe: Recipe, role: TrainedRole, manager: RolePo
     if role == "manage":
         rows, without_row = manager_rows(episodes, manager, window=data.window, link=data.link)
     else:
-        rows, without_row = answer_rows(episodes, manager, k=recipe.top_k)
+        rows, without_row = answer_rows(episodes, manager, k=recipe.k)
     without_row.update(+skipped)
     return TrainingData(list(rows), episodes, without_row)
 

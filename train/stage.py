@@ -82,7 +82,7 @@ class PreparedStage:
         if room is not None and max(lengths) + self.recipe.max_tokens > room:
             raise InputError(
                 f"The longest prompt has {max(lengths)} tokens and a reply may have {self.recipe.max_tokens}, but the "
-                f"base holds {room}; lower top_k, related_k or max_tokens."
+                f"base holds {room}; lower k, related_k or max_tokens."
             )
         return lengths[: len(self.learned.rows)]
 
@@ -90,9 +90,9 @@ class PreparedStage:
         """Return the Answer Agent that decisions are judged by: this run's own, or the recipe's judge."""
         recipe, metric = self.recipe, scoring.METRICS[self.recipe.metric]
         if recipe.judge is None:
-            return FrozenAnswerer(RolePolicy(self.models.answer, recipe.style, recipe.top_k), metric)
+            return FrozenAnswerer(RolePolicy(self.models.answer, recipe.style, recipe.k), metric)
         model = load_chat_model(recipe.judge, role="answer")
-        return FrozenAnswerer(RolePolicy(ChatPolicy(model), "full", recipe.top_k), metric)
+        return FrozenAnswerer(RolePolicy(ChatPolicy(model), "full", recipe.k), metric)
 
     def outcome(self, rows: Sequence[Row], frozen_answerer: FrozenAnswerer) -> RowReward:
         """Return the outcome reward of the stage's role."""

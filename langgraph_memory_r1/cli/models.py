@@ -65,7 +65,7 @@ def load_role_models(model: str, trained: str | None) -> RoleModels:
     base = f"hf:{recipe['base']}" if model == RULES else model
     manager, answerer = (_load_role(base, recipe, run, role) for role in ("manage", "answer"))
     settings: dict[str, Any] = {name: recipe[name] for name in ("extractor", "style", "related_k")}
-    settings |= {"k": recipe["top_k"], "limits": Limits.as_trained(recipe["train"]["source"])}
+    settings |= {"k": recipe["k"], "limits": Limits.as_trained(recipe["train"]["source"])}
     settings |= {"manager": manager, "answerer": answerer}
     return RoleModels(settings, model_name(manager), model_name(answerer))
 

@@ -72,7 +72,7 @@ def play(
     episodes = episodes_of([story.conversation for story in stories])
     rollouts = roll_out(episodes, RolePolicy(models.manage, recipe.style, recipe.related_k))
     asked = [(rollout.bank, question) for rollout in rollouts for question in rollout.episode.questions]
-    return rollouts, answer_questions(asked, RolePolicy(models.answer, recipe.style, recipe.top_k))
+    return rollouts, answer_questions(asked, RolePolicy(models.answer, recipe.style, recipe.k))
 
 
 def stories_for(split: str) -> list[Story]:

@@ -20,7 +20,7 @@ def write_labels(recipe: Recipe, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     stories = stories_of(recipe.train)
     write_rows(folder / "manage.jsonl", [row for story in stories for row in manager_rows(story, recipe.related_k)])
-    write_rows(folder / "answer.jsonl", [row for story in stories for row in answer_rows(story, recipe.top_k)])
+    write_rows(folder / "answer.jsonl", [row for story in stories for row in answer_rows(story, recipe.k)])
 
 
 def manager_rows(story: Story, related_k: int) -> Iterator[ManagerRow]:
@@ -33,13 +33,13 @@ def manager_rows(story: Story, related_k: int) -> Iterator[ManagerRow]:
         )
 
 
-def answer_rows(story: Story, top_k: int) -> Iterator[AnswerRow]:
+def answer_rows(story: Story, k: int) -> Iterator[AnswerRow]:
     """Yield every question over the right bank, with the memories that hold the answer."""
     bank = MemoryFork(Index())
     for _ in demonstrate(story, bank):
         pass
     for question in story.conversation.questions:
-        memories = tuple(roles.retrieve(bank, question.text, top_k))
+        memories = tuple(roles.retrieve(bank, question.text, k))
         if memories:
             yield AnswerRow(
                 question.id, question.text, question.gold or "", memories, question.at, story.conversation.id,

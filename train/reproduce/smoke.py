@@ -156,7 +156,7 @@ def _check_in_the_graph(recipe: Recipe, folders: Mapping[str, Path], stories: li
         with TemporaryDirectory() as bank:
             graph = create_memory_graph(
                 bank, manager=model("manage"), answerer=model("answer"), style=recipe.style,
-                related_k=recipe.related_k, k=recipe.top_k, limits=Limits(batch_turns=1), clock=clock,
+                related_k=recipe.related_k, k=recipe.k, limits=Limits(batch_turns=1), clock=clock,
             )  # fmt: skip
             graph.invoke({"turns": story.conversation.turns})
             graph_answers += [graph.invoke({"question": question.text})["answer"] for question in questions]

@@ -80,7 +80,7 @@ def role_settings(options: ModelOptions) -> RoleSettings:
         models={role: getattr(options, role) or training.get(role, model) for role in ROLES},
         adapters={role: path for role, path in adapters.items() if path is not None},
         style=style,
-        k=options.k or training.get("top_k", 60),
+        k=options.k or training.get("k", 60),
         related_k=options.related_k or training.get("related_k", 10),
         batch_turns=options.batch_turns or training.get("batch_turns", 10),
         embedder=None if options.embedder == "none" else options.embedder,
@@ -102,7 +102,7 @@ def _training_settings(trained: str, model: str) -> dict[str, Any]:
     adapters = {f"{role}_adapter": run / "adapters" / name for role, name in _TRAINED_AS.items()}
     return {
         **{name: path for name, path in adapters.items() if path.is_dir()},
-        **{name: recipe[name] for name in ("extractor", "style", "related_k", "top_k")},
+        **{name: recipe[name] for name in ("extractor", "style", "related_k", "k")},
         "model": base,
         "batch_turns": Limits.as_trained(recipe["train"]["source"]).batch_turns,
         "settings": {"max_tokens": recipe["max_tokens"]},
