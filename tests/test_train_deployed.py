@@ -169,9 +169,7 @@ def test_both_adapters_together_do_in_the_graph_what_they_do_in_batches(trained:
     actors = load_role_models(recipe, "manage", {role: one.folder for role, one in trained.found.items()})
     banks = final_banks(episodes_of(trained.conversations), RolePolicy(actors.manage, recipe.style, recipe.related_k))
     asked = [(bank, each) for bank, one in zip(banks, trained.conversations, strict=True) for each in one.questions]
-    expected = [
-        answer.text for answer in answer_questions(asked, RolePolicy(actors.answer, recipe.style, recipe.k))
-    ]
+    expected = [answer.text for answer in answer_questions(asked, RolePolicy(actors.answer, recipe.style, recipe.k))]
     clock = Clock()
     models = {"manager": trained.model("manage", "trained"), "answerer": trained.model("answer", "trained")}
     got: list[str] = []
