@@ -24,7 +24,7 @@ class Memories(ABC):
 
     @abstractmethod
     def _commit(self, changes: Sequence[Change]) -> None:
-        """Make changes visible, all or none; ConflictError if what they were planned on has changed."""
+        """Make changes visible; ConflictError if what they were planned on has changed. See `Storage.commit`."""
 
     @abstractmethod
     def history(self, memory_id: str | None = None) -> list[Change]:
@@ -83,8 +83,11 @@ class Memories(ABC):
     ) -> list[Change]:
         """Apply what a Memory Manager decided: all operations and their history become visible together, or none.
 
+        That is so in a fork and on a `LanceDBStore` with a file lock; of other stores see `Storage.commit`.
+
         Args:
-            operations: NOOPs are kept in the history too, but cost no commit.
+            operations: NOOPs are kept in the history too. Where there is nothing else, they cost a `LanceDBStore` in a
+                local folder no commit; beside others they travel in the commit of those.
             expect: Memory id → `rev` that the decision was based on.
             model: Who decided, for the history.
             reason: Why, where an operation does not say it itself.
@@ -93,7 +96,8 @@ class Memories(ABC):
             One `Change` per operation, in their order.
 
         Raises:
-            ConflictError: a memory in `expect` has changed since; nothing was applied.
+            ConflictError: a memory has changed since; nothing was applied, save what `Storage.commit` says of stores
+                without a file lock.
             UnknownMemoryError: an operation names a memory that is not there; nothing was applied.
         """
         touched = {operation.id for operation in operations if isinstance(operation, (Update, Delete))}
@@ -158,7 +162,12 @@ class Memories(ABC):
 
 
 class MemoryFork(Memories):
-    """What a bank would become: for trying operations out, as reinforcement learning does."""
+    """What a bank would become: for trying operations out, as reinforcement learning does.
+
+    It shares the bank's index, but not its history, which would have to be read from the store for every fork. So
+    `history`, `as_of`, `diff` and `seen` know only what was applied to the fork, and `undo` takes only that back. It
+    has no embedder either: `search` ranks by words alone, also where the bank ranks by vectors too.
+    """
 
     def __init__(self, index: Index) -> None:
         self._index = index

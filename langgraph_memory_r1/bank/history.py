@@ -5,14 +5,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from langgraph_memory_r1.errors import ConflictError, UnknownMemoryError
 from langgraph_memory_r1.schemas import Add, Change, Delete, Event, Memory, Noop, Operation, Update
 
 Lookup = Callable[[str], Memory | None]
 
-_TICK = timedelta(microseconds=1)
+_TICK = datetime.resolution
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,8 @@ def plan_changes(
             before = changed[operation.id] if operation.id in changed else lookup(operation.id)
             if before is None:
                 raise UnknownMemoryError(f"There is no memory {operation.id!r} to {operation.event.lower()}.")
-        # Times within a turn grow, so that the history keeps the order of its operations.
+        # Times within a turn grow, so that the history keeps the order of its operations; not where a memory's last
+        # change lies ahead of this clock: its next one has to come after that.
         change = _change(operation, before, _after(before, now) + number * _TICK, model, reason)
         changes.append(change)
         if change.memory_id is not None:

@@ -42,7 +42,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _CANDIDATES = 500
-"""Memories that the store proposes where a bank is too large to rank in memory."""
+"""Memories that each of the store's searches proposes, at least, where a bank is too large to rank in memory."""
 
 
 def _in_thread(
@@ -112,7 +112,9 @@ class MemoryBank(Memories):
     def search(self, query: str, *, k: int = 60, per_speaker: int | None = None, fill: bool = False) -> list[Hit]:
         """Return the k memories that best fit a query, best first; see `Memories.search`.
 
-        Of a very large bank those are ranked that LanceDB proposes.
+        A bank that is too large for its store's mirror (`LanceDBStore.mirror_rows`) is not ranked as a whole, but only
+        the memories that LanceDB's full-text and vector search propose. How rare a word is, and what was said beside a
+        memory, is counted among those alone, so that scores and order may differ from those of a smaller bank.
         """
         if not self._storage.too_large():
             return super().search(query, k=k, per_speaker=per_speaker, fill=fill)

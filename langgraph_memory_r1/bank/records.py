@@ -32,7 +32,8 @@ class Imported:
     memories: int = 0
     changes: int = 0
     existing: int = 0
-    """Records that the bank had already."""
+    """Records that were not taken over: their memory is in the bank or was deleted there, their change stands in the
+    history, or the file has them twice."""
     broken: tuple[str, ...] = ()
     """Lines that could not be read, each with the reason."""
 

@@ -51,10 +51,18 @@ class Storage(Protocol):
         """Return what tells this place apart from others: a path or URI; empty where the store has neither."""
 
     def too_large(self) -> bool:
-        """Return whether the memories should be searched in the store, not read into memory."""
+        """Return whether the memories should be searched in the store, not read into memory.
+
+        To find out may read them: a `LanceDBStore` builds their mirror, which `changes` needs anyway.
+        """
 
     def changes(self, namespace: tuple[str, ...]) -> ItemChanges:
-        """Return what has changed in one of the two namespaces since the last call for it."""
+        """Return what has changed in one of the two namespaces since the last call for it; at first all that is there.
+
+        What comes is the difference between then and now: an item that was written twice comes once, as it is now; one
+        that an earlier call returned and that was deleted comes as its key among `gone`, whatever was written before;
+        one that was both made and deleted in between does not come at all.
+        """
 
     def candidates(self, query: str, vector: Vectors | None, limit: int) -> list[StoredItem]:
         """Return memories that the store's own search proposes for a query, in no order."""
@@ -63,15 +71,20 @@ class Storage(Protocol):
         """Return the vector of a query by the store's embedder; None where memories have no vectors."""
 
     def commit(self, puts: Sequence[PutOp], expect: Expectation, new: Collection[Address]) -> None:
-        """Make all puts visible together, if what they were based on still stands.
+        """Write all puts, if what they were based on still stands.
+
+        They become visible together on a `LanceDBStore` with a file lock. Without one (object stores, Windows) rows
+        that somebody else overtook follow in a commit of their own; on another store it is for its `batch` to say.
 
         Args:
             puts: Items to write or, with a value of None, to delete.
             expect: (namespace, key) → fields that the present value must have; None: there must be no such item.
-            new: (namespace, key) of puts whose key was just made up, so that nobody else can have used it.
+            new: (namespace, key) of puts that cannot exist yet and are not looked up: ids that were just made up, and
+                ids of the history, "<memory id>.<rev>", whose memory stands in `new` or `expect` too.
 
         Raises:
-            ConflictError: it does not; nothing was written.
+            ConflictError: it does not; nothing was written, except where a `LanceDBStore` has no file lock: there some
+                of the other puts may have been.
         """
 
     def append_noops(self, records: Records) -> None:
@@ -121,7 +134,7 @@ class LanceDBStorage:
         return os.path.abspath(uri) if uri and "://" not in uri else uri
 
     def too_large(self) -> bool:
-        """Return whether the memories are more than the store mirrors in memory."""
+        """Return whether the memories are more than the store mirrors in memory; builds the mirror if they are not."""
         return not self._engine.mirrored(self._memories)
 
     def changes(self, namespace: tuple[str, ...]) -> ItemChanges:
@@ -203,7 +216,7 @@ class BaseStoreStorage:
         return ItemChanges(changed, [key for key in before if key not in now])
 
     def candidates(self, query: str, vector: Vectors | None, limit: int) -> list[StoredItem]:
-        """Return all memories."""
+        """Return all memories; only a bank that is `too_large` asks, which here none is."""
         return [StoredItem(key, item.value) for key, item in self._read(self._memories).items()]
 
     def embed(self, query: str) -> Vectors | None:
@@ -211,7 +224,7 @@ class BaseStoreStorage:
         return None
 
     def commit(self, puts: Sequence[PutOp], expect: Expectation, new: Collection[Address]) -> None:
-        """Write one batch; its conditions are checked under a lock of this process, since a store has none."""
+        """Write one batch, as atomic as the store's; a lock of this process guards the conditions: a store has none."""
         with _commit_locks.setdefault(self._store, threading.Lock()):
             changed = []
             for (namespace, key), expected in expect.items():

@@ -28,6 +28,8 @@ from langgraph_memory_r1.store.writer import Address, CommitQueue, Expectation, 
 
 _REFRESH_SHARE = 0.05
 """A read restarts a time to live once this share of it has passed: a busy item costs no commit per read."""
+SWEEP_MINUTES = 5
+"""Between two looks for expired items, where the store's `ttl` does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,12 @@ class Engine:
         self.embedder = Embedder(index) if index else None
         self.table = LanceTable(uri)
         self.reader = Reader(self.table, mirror_rows, mirror_total)
-        self.maintenance = Maintenance(self.table, self.reader, sweep_minutes or 5)
+        self.maintenance = Maintenance(self.table, self.reader, sweep_minutes or SWEEP_MINUTES)
         self.journal = Journal(Path(uri) / "journal") if self.table.local else None
         """Lines that cost no commit; None on object stores, which cannot append to a file."""
         self._queue = CommitQueue(self.table, self.reader)
         self._expiring = sweep_minutes is not None
+        """Commits look for expired items: the store was opened with a `ttl`, or a put has had one."""
         self._checked = False
         """The embedder is known to fit the table."""
         self._warned = False
@@ -150,16 +153,17 @@ class Engine:
         new: Collection[Address] = (),
         vectors: Mapping[str, Vectors] | None = None,
     ) -> None:
-        """Write all puts in one commit, if the items named in `expect` are still as expected.
+        """Write all puts, if the items named in `expect` are still as expected: under a file lock in one commit.
 
         Args:
             puts: Items to write or, with a value of None, to delete.
             expect: (namespace, key) → fields that the current value must have; None: there must be no such item.
-            new: (namespace, key) of puts whose key the caller has just made up, so that nobody else can have used it.
+            new: (namespace, key) of puts that cannot exist yet; see `Storage.commit`.
             vectors: Those of the texts of the puts, where they are embedded already.
 
         Raises:
-            ConflictError: an item is not as expected; nothing was written.
+            ConflictError: an item is not as expected. Under a file lock nothing was written; without one (object
+                stores, Windows) some of the other puts may have been.
         """
         self.require_open()
         if vectors is None:
@@ -211,10 +215,15 @@ class Engine:
     # What a bank reads
 
     def changes(self, namespace: tuple[str, ...], since: object = None) -> RowChanges | None:
-        """Return what changed in exactly this namespace since an earlier `RowChanges.state`.
+        """Return what changed in exactly this namespace since an earlier call, or all of its rows.
 
-        Without `since`, or where that is too long ago, all of its rows, which must not be modified; None where it is
-        too large to hold.
+        Args:
+            namespace: Labels; what lies below it does not count.
+            since: The `state` of the earlier call; without it, and where its mirror was dropped since, all live rows
+                are returned.
+
+        Returns:
+            Rows that must not be modified; None where the namespace is too large for a mirror.
         """
         self.require_open()
         with self.reader.lock:
@@ -233,7 +242,7 @@ class Engine:
             return RowChanges(state, [row for row in rows if not whole or row.alive(now)], whole)
 
     def mirrored(self, namespace: tuple[str, ...]) -> bool:
-        """Return whether a namespace is small enough to be held in memory, for `changes` to follow it there."""
+        """Return whether `changes` can follow a namespace in memory; to find out builds its mirror, if it has none."""
         self.require_open()
         return self.reader.mirrored(encode_namespace(namespace))
 
@@ -247,6 +256,8 @@ class Engine:
 
     def candidates(self, namespace: tuple[str, ...], query: str, vector: Vectors | None, limit: int) -> list[Row]:
         """Return rows of a namespace that LanceDB's full-text and vector search find for a query, in no order."""
+        self.require_open()
+        # No `sync`: mirrors take no part in it, and LanceDB looks for its newest version itself.
         where = f"{within('namespace', [encode_namespace(namespace)])} AND live"
         ids = dict.fromkeys(self.table.full_text(query, where, limit))
         if vector is not None:

@@ -30,7 +30,7 @@ from langgraph.store.base import (
 
 from langgraph_memory_r1.errors import StoreError
 from langgraph_memory_r1.store.embedder import Embedded
-from langgraph_memory_r1.store.engine import Engine
+from langgraph_memory_r1.store.engine import SWEEP_MINUTES, Engine
 from langgraph_memory_r1.store.filters import compile_filter
 from langgraph_memory_r1.store.rows import Row, copy_value, decode_namespace, select_namespaces
 
@@ -64,7 +64,7 @@ class LanceDBStore(BaseStore):
         self.uri = os.fspath(uri)
         self.index_config = index
         self.ttl_config = ttl
-        sweep_minutes = None if ttl is None else ttl.get("sweep_interval_minutes") or 5
+        sweep_minutes = None if ttl is None else ttl.get("sweep_interval_minutes") or SWEEP_MINUTES
         self.engine = Engine(self.uri, index, sweep_minutes, self.mirror_rows, self.mirror_total)
         """The table behind the store; for a bank's storage, not for applications."""
 

@@ -216,7 +216,7 @@ class Reader:
         return mirror
 
     def mirrored(self, prefix: str) -> bool:
-        """Return whether there is, or can be, a mirror of an encoded prefix."""
+        """Return whether an encoded prefix fits a mirror, which is built to find out, unless there is one already."""
         with self.lock:
             return prefix in self._mirrors or not self.sync() or self.mirror(prefix) is not None
 

@@ -1,7 +1,9 @@
-"""Writes of a store: one commit for all that waits, conditions checked under the lock, nothing half done.
+"""Writes of a store: one commit for all that waits, its conditions checked under the lock.
 
 Threads that want to write queue up while one commits; then the first of them commits for all that wait (group commit).
-Each request is all or nothing: its conditions and its rows are checked against the state that the commit goes on from.
+Under a file lock each request is all or nothing: its conditions are checked against the state that the commit goes on
+from. Without one (object stores, Windows) LanceDB decides row by row which ones come too late, and the others stand by
+then: a request that is refused for a row under a condition may have written its other rows.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ Expectation: TypeAlias = Mapping[Address, Mapping[str, Any] | None]
 """(namespace, key) → fields that the current value must have; None: there must be no such item."""
 
 _ATTEMPTS = 8
-_TICK = timedelta(microseconds=1)
+"""Commits, of ever fewer rows, before a write without a file lock gives up; under one the first takes them all."""
+_TICK = datetime.resolution
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +48,12 @@ class ItemWrite:
 
 @dataclass(slots=True, eq=False)
 class WriteRequest:
-    """What becomes visible together or not at all."""
+    """What one caller writes under its conditions: all or nothing under a file lock (see above)."""
 
     writes: Sequence[ItemWrite] = ()
     expect: Expectation = field(default_factory=dict)
     new: Collection[Address] = ()
-    """Keys that the caller has just made up: they cannot exist yet, and need not be looked up."""
+    """Addresses that cannot exist yet, and need not be looked up: see `Storage.commit`."""
     touch: Sequence[Address] = ()
     """Items whose time to live starts again."""
     error: Exception | None = None
@@ -73,12 +76,17 @@ class CommitQueue:
         """Of the two above."""
 
     def submit(self, request: WriteRequest) -> bool:
-        """Commit a request, together with those of other threads that wait; whether it was this thread that did it.
+        """Commit a request, together with those of other threads that wait.
+
+        Returns:
+            Whether this thread led: one thread of each commit has to look whether maintenance is due.
 
         Raises:
-            ConflictError: a condition does not hold; nothing of the request was written.
+            ConflictError: a condition does not hold. Under a file lock nothing of the request was written; without one
+                some of its rows may have been.
             StoreError: the table cannot be written.
         """
+        # A signal, not a guard: taken here, so that a second `acquire` waits until another thread releases it.
         request.wakeup.acquire()
         with self._guard:
             self._waiting.append(request)
@@ -117,7 +125,11 @@ class CommitQueue:
             self._waiting[0].wakeup.release()
 
     def _commit(self, requests: list[WriteRequest]) -> None:
-        """Commit what is left of the requests once their conditions are checked; each learns of its own error."""
+        """Commit the requests whose conditions hold, and give each of the others its error.
+
+        What fails after `_stage`, be it the commit or a condition that somebody overtook, is the error of all of them:
+        their rows are one commit, and nothing tells any more whose part of it stands.
+        """
         error: Exception | None = None
         try:
             with self._table.lock, self._reader.sole_writer():
@@ -130,8 +142,10 @@ class CommitQueue:
                         self._table.note(rows, version)
                         self._reader.applied(rows, version)
                         return
-                    # Only without a file lock: another machine was quicker with some of these keys.
+                    # Only without a file lock: another machine (or where there is no `fcntl`, another process of this
+                    # one) was quicker with some of these keys. What was not overtaken is committed by now.
                     self._reader.clear()
+                    # Longer each time, and by chance: writers that collided must not meet again in step.
                     time.sleep(0.02 * (attempt + 1) * (1 + secrets.randbelow(100) / 100))
                     conditional = {item_id(*address) for request in requests for address in request.expect}
                     rows = self._overtaken(rows, conditional)
@@ -201,7 +215,10 @@ def _unmet(expect: Expectation, rows: Mapping[str, Row], now: datetime) -> list[
 
 
 def _next_row(write: ItemWrite, old: Row | None, now: datetime) -> Row | None:
-    """Return the row that a write leaves behind; None where there is nothing to delete."""
+    """Return the row that a write leaves behind, its `rev` and `seq` still to be set.
+
+    None where an item that is not there is to be deleted; but its tombstone, if it has one, is returned once more.
+    """
     alive = old is not None and old.alive(now)
     if write.value is None and not alive:
         return old if old is not None and not old.live else None
