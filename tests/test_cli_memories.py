@@ -117,11 +117,17 @@ def test_chat_remembers_answers_and_takes_commands(cli: Command) -> None:
         "never",
     ]
     done = cli("chat", stdin="\n".join(lines))
-    assert done.code == 0 and done.err == ""
+    assert done.code == 0 and done.err.count("\n") == 1  # what decides
     assert "\n2\n  1 of 1 memories used" in done.out
     assert done.out.count("User adopted a dog called Buddy. User adopted another dog, Scout!") >= 3
     assert [change.event for change in cli.bank().history()][-2:] == ["NOOP", "UPDATE"]
     assert "never" not in done.out
+
+
+def test_the_first_line_of_chat_says_that_rules_are_a_baseline(cli: Command) -> None:
+    first, *others = cli("chat", stdin="I moved to Denver.\n").err.splitlines()
+    assert "rules (the no-model baseline)" in first
+    assert not others
 
 
 def test_chat_says_what_it_cannot_do_and_goes_on(cli: Command) -> None:

@@ -13,6 +13,7 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from langgraph_memory_r1 import prompts
 from langgraph_memory_r1.errors import InputError, MissingDependencyError
 from langgraph_memory_r1.models import load_chat_model, load_embeddings, model_name
+from langgraph_memory_r1.models.rules_model import warn_of_baseline
 from langgraph_memory_r1.prompts.recall import render_recalled
 from langgraph_memory_r1.schemas import Add, Delete, Fact, Memory, Turn, Update
 from langgraph_memory_r1.testing import HashEmbeddings, ScriptedChatModel
@@ -33,6 +34,16 @@ def test_rules_extract_through_the_prompt():
         "Ann",
         ("D1:1",),
     )
+
+
+def test_rules_say_once_that_they_are_a_baseline(caplog: pytest.LogCaptureFixture):
+    warn_of_baseline.cache_clear()
+    model = load_chat_model("rules")
+    model.invoke("hello")
+    assert not caplog.records  # it has decided nothing
+    for text in ("I adopted a dog.", "I moved to Denver."):
+        model.invoke(prompts.render(prompts.ExtractInput((Turn("Ann", text, AT, "1"),))))
+    assert ["baseline" in record.getMessage() for record in caplog.records] == [True]
 
 
 @pytest.mark.parametrize("style", ["full", "compact"])

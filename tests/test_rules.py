@@ -174,6 +174,42 @@ def test_a_retraction_deletes(first: str, then: str):
 
 
 @pytest.mark.parametrize(
+    "said",
+    [
+        "That's wrong.",
+        "Scratch that.",
+        "Never mind.",
+        "Forget it.",
+        "Please disregard that!",
+        "I was just kidding.",
+        "I was joking.",
+        "That's a lie.",
+        "What I told you was false.",
+        "Never mind, I love you.",
+        "That's not true, I think so.",
+    ],
+)
+def test_a_bare_taking_back_deletes_nothing_that_is_remembered(said: str):
+    remembered = [
+        Memory(str(number), text, "Ann", AT)
+        for number, text in enumerate(
+            ["Ann has two kids.", "Ann loves lies and jokes.", "Ann thinks that tea is fine."]
+        )
+    ]
+    operations = decide(extract_facts([Turn("Ann", said, AT)]), remembered)
+    assert [operation.event for operation in operations] == ["NOOP"]
+
+
+def test_a_bare_taking_back_is_of_what_was_said_just_before():
+    def events(*texts: str) -> list[str]:
+        facts = [Fact(text, "Ann") for text in texts]
+        return [operation.event for operation in decide(facts, [Memory("1", "Ann likes tea.", "Ann")])]
+
+    assert events("Ann adopted a dog.", "Ann: Scratch that.") == ["NOOP"]
+    assert events("Ann adopted a dog.", "Ann likes tea.", "Ann: Scratch that.") == ["ADD", "NOOP", "NOOP"]
+
+
+@pytest.mark.parametrize(
     ("first", "then"),
     [
         ("I adopted a dog, Buddy.", "I also love jazz."),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from langgraph_memory_r1.cli.inputs import typed_lines
-from langgraph_memory_r1.cli.models import load_role_models, open_recorder
+from langgraph_memory_r1.cli.models import RULES, load_role_models, open_recorder
 from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Embedder, Model, Record, Trained, User
 from langgraph_memory_r1.cli.output import COLOURS, FAINT, counted, entry, note, plain, say
 from langgraph_memory_r1.cli.store import open_store, resolve_owner
@@ -69,6 +69,8 @@ def chat(
         if sys.stdin.isatty():
             size = counted(len(bank), "memory", "memories")
             note(f"{size} of {plain(owner)!r} in {db}; {decided_by(models.answerer)}. /help, /quit")
+        elif RULES in (models.manager, models.answerer):
+            note(f"{decided_by(RULES)} decides and answers; --model names a model.")
         session = _Session(bank, graph, speaker, models.answerer, recorder)
         for line in filter(None, typed_lines("> ")):
             if line in ("/quit", "/exit", "/q"):

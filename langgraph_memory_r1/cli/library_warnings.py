@@ -14,7 +14,9 @@ class _WarningLines(logging.Handler):
     """Prints a warning as a line; one with a traceback is of a failure, which the command reports itself."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print it."""
+        """Print it, but for what every command says with its results: that `rules` is a baseline."""
+        if record.name == "langgraph_memory_r1.models.rules_model":
+            return
         if record.levelno >= logging.WARNING and record.exc_info is None:
             note(f"Warning: {plain(record.getMessage())}")
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
@@ -15,6 +17,8 @@ from langgraph_memory_r1 import prompts, rules
 from langgraph_memory_r1.prompts.extract import MOST_FACTS
 from langgraph_memory_r1.prompts.recall import read_recalled
 from langgraph_memory_r1.rules.sentences import is_question
+
+log = logging.getLogger(__name__)
 
 
 class RulesChatModel(BaseChatModel):
@@ -35,6 +39,8 @@ class RulesChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         role_input = prompts.read(messages) if prompts.is_role(messages) else None
+        if role_input is not None:
+            warn_of_baseline()
         if isinstance(role_input, prompts.ExtractInput):
             # Each once: a wall of text may say the same a thousand times.
             facts = dict.fromkeys(rules.extract_facts(role_input.turns))
@@ -54,3 +60,12 @@ class RulesChatModel(BaseChatModel):
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
         """Accept tools, and call none."""
         return self
+
+
+@cache
+def warn_of_baseline() -> None:
+    """Warn, once in a process, that what decides here is no model."""
+    log.warning(
+        "Memories are decided on by 'rules', a baseline of English word lists without a model, for trying out and for "
+        "tests; give a chat model for anything else, such as model='openai:gpt-5-mini'."
+    )

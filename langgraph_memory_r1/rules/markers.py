@@ -20,6 +20,7 @@ __all__ = [
     "one_more_of",
     "replaced_value",
     "takes_back",
+    "without_command",
 ]
 
 _COMMAND = re.compile(
@@ -90,6 +91,11 @@ COMMON = frozenset(
 def takes_back(text: str) -> bool:
     """Return whether a speaker asks to forget something or says that it was not so."""
     return _COMMAND.search(text) is not None
+
+
+def without_command(text: str) -> str:
+    """Return a text without the words that ask to forget: "Buddy" of "Scratch that, Buddy"."""
+    return _COMMAND.sub(" ", text)
 
 
 def ends(text: str) -> bool:

@@ -125,7 +125,9 @@ def decide(facts: Sequence[Fact], memories: Sequence[Memory]) -> list[Operation]
     remembered = [_Draft(units(memory.text), memory.speaker, memory) for memory in memories]
     added: list[_Draft] = []
     noops: list[Noop] = []
+    previous: Fact | None = None
     for fact in facts:
+        before, previous = previous, fact
         sentences = [
             _Sentence(draft, index)
             for draft in remembered + added[-_RECENT:]
@@ -133,12 +135,17 @@ def decide(facts: Sequence[Fact], memories: Sequence[Memory]) -> list[Operation]
             for index in range(len(draft.units))
         ]
         if markers.takes_back(fact.text):
-            # What the words name, or else ("forget that") the newest sentence of the same session.
-            words = _words(fact.text, fact.speaker)
-            if words:
+            # What the words name. A bare "scratch that" names nothing: it may mean a reply, or another chat's matter, so
+            # that it takes back what was said just before in the same call, and never what is remembered already.
+            words = _words(markers.without_command(fact.text), fact.speaker)
+            if words - markers.COMMON or len(words) > 1:  # "I love you" is about no memory with "love" in it
                 meant = [sentence for sentence in sentences if words <= _words(sentence.text, fact.speaker)]
             else:
-                meant = [sentence for sentence in sentences if sentence.draft.origin.session == fact.session][-1:]
+                meant = [
+                    sentence
+                    for sentence in sentences
+                    if sentence.draft.origin is before and before is not None and before.session == fact.session
+                ]
             for sentence in reversed(meant):  # from the end, so that the indices before stay right
                 sentence.remove(fact, "asked to forget")
             if not meant:
