@@ -20,6 +20,26 @@ def test_memories_are_listed_and_searched(dogs: Command) -> None:
     assert len(dogs("memories", "--limit", "0").out.splitlines()) == 2
 
 
+def test_words_find_only_what_fits_them(cli: Command) -> None:
+    for text in ("I play the cello.", "I am allergic to nuts.", "My brother lives in Denver.", "I like tea."):
+        cli("remember", text, "--at", "2024-05-20")  # one day: each the other's neighbour
+    assert [memory["text"] for memory in cli("memories", "cello", "--json").data] == ["User plays the cello."]
+    assert {memory["text"] for memory in cli("memories", "nuts", "denver", "--json").data} == {
+        "User is allergic to nuts.",
+        "User's brother lives in Denver.",
+    }
+    nothing = cli("memories", "submarine")
+    assert nothing.out == "" and "Nothing is remembered of 'default' that fits." in nothing.err
+    assert len(cli("memories", "--limit", "0").out.splitlines()) == 4
+    out = cli("chat", stdin="/memories cello\n/memories submarine\n").out
+    assert out.splitlines()[1:] == ["1 memory", "0 memories"] and "cello" in out
+
+
+def test_an_embedder_finds_what_is_near_in_meaning_too(cli: Command) -> None:
+    cli("remember", "I play the cello.", "--embedder", "hash")
+    assert len(cli("memories", "something else", "--embedder", "hash", "--json").data) == 1
+
+
 def test_history_tells_before_and_after_why_and_by_whom(dogs: Command) -> None:
     out = dogs("history").out
     assert "rules (the no-model baseline)" in out and "NOOP    nothing to remember" in out

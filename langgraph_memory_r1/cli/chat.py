@@ -13,7 +13,7 @@ from langgraph_memory_r1.cli.inputs import typed_lines
 from langgraph_memory_r1.cli.models import RULES, load_role_models, open_recorder
 from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Embedder, Model, Record, Trained, User
 from langgraph_memory_r1.cli.output import COLOURS, FAINT, counted, entry, note, plain, say
-from langgraph_memory_r1.cli.store import open_store, resolve_owner
+from langgraph_memory_r1.cli.store import open_store, resolve_owner, search_memories
 from langgraph_memory_r1.cli.views import (
     decided_by,
     memory_as_json,
@@ -71,7 +71,7 @@ def chat(
             note(f"{size} of {plain(owner)!r} in {db}; {decided_by(models.answerer)}. /help, /quit")
         elif RULES in (models.manager, models.answerer):
             note(f"{decided_by(RULES)} decides and answers; --model names a model.")
-        session = _Session(bank, graph, speaker, models.answerer, recorder)
+        session = _Session(bank, graph, speaker, models.answerer, recorder, embedder)
         for line in filter(None, typed_lines("> ")):
             if line in ("/quit", "/exit", "/q"):
                 break
@@ -84,13 +84,20 @@ class _Session:
     """One session of chat."""
 
     def __init__(
-        self, bank: MemoryBank, graph: MemoryGraph, speaker: str, answerer: str, recorder: TraceRecorder | None
+        self,
+        bank: MemoryBank,
+        graph: MemoryGraph,
+        speaker: str,
+        answerer: str,
+        recorder: TraceRecorder | None,
+        embedder: str | None,
     ) -> None:
         self.bank = bank
         self.graph = graph
         self.speaker = speaker
         self.answerer = answerer
         self.recorder = recorder
+        self.embedder = embedder
         self.answer_run: str | None = None
         """The recorded run of the last answer."""
         self.failed = False
@@ -132,8 +139,8 @@ class _Session:
 
         match name:
             case "/memories":
-                hits = self.bank.search(argument, k=_NEWEST) if argument else []
-                memories = [hit.memory for hit in hits] if argument else self.bank.all()
+                bank, embedder = self.bank, self.embedder
+                memories = search_memories(bank, argument, _NEWEST, embedder) if argument else bank.all()
                 show_memories(memory_as_json(memory) for memory in memories)
                 say((counted(len(memories), "memory", "memories"), FAINT))
             case "/history":

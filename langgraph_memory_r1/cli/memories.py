@@ -9,7 +9,7 @@ import typer
 from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Embedder, Json, User, Yes
 from langgraph_memory_r1.cli.output import FAINT, columns, counted, is_terminal, note, plain, print_json, say
 from langgraph_memory_r1.cli.progress import progress
-from langgraph_memory_r1.cli.store import DEFAULT_USER, index_config, open_bank, require_folder
+from langgraph_memory_r1.cli.store import DEFAULT_USER, index_config, open_bank, require_folder, search_memories
 from langgraph_memory_r1.cli.views import day, memory_as_json, show_change, show_history_entry, sources
 from langgraph_memory_r1.errors import InputError
 
@@ -19,7 +19,7 @@ Limit = Annotated[int, typer.Option("--limit", min=0, help="At most so many, the
 
 
 def memories(
-    query: Annotated[str | None, typer.Argument(metavar="[QUERY]", help="Only what fits these words.")] = None,
+    words: Annotated[list[str] | None, typer.Argument(metavar="[WORDS]...", help="Only what fits these words.")] = None,
     db: Db = DEFAULT_DB,
     user: User = None,
     embedder: Embedder = None,
@@ -33,10 +33,7 @@ def memories(
     """
     with open_bank(db, user, embedder) as (bank, owner):
         total = len(bank)
-        if query is not None:
-            shown = [hit.memory for hit in bank.search(query, k=limit or max(total, 1))]
-        else:
-            shown = bank.all()[-limit:]
+        shown = search_memories(bank, " ".join(words), limit, embedder) if words else bank.all()[-limit:]
     if as_data:
         print_json([memory_as_json(memory) for memory in shown])
     else:
@@ -47,7 +44,7 @@ def memories(
         columns(rows, titles=("id", "said", "memory", "from"))
     if not shown:
         note(f"Nothing is remembered of {plain(owner)!r}{' that fits' if total else ''}.")
-    elif query is None and len(shown) < total:
+    elif not words and len(shown) < total:
         note(f"The newest {len(shown):,} of {total:,}; --limit 0 shows all.")
 
 

@@ -14,11 +14,16 @@ if TYPE_CHECKING:
     from langgraph.store.base import IndexConfig
 
     from langgraph_memory_r1.bank import MemoryBank
+    from langgraph_memory_r1.schemas import Memory
     from langgraph_memory_r1.store import LanceDBStore
 
 DEFAULT_USER = "default"
 _MOST_LISTED = 20
+_NEAREST = 10
+"""As many memories are shown that are near in meaning only: an embedder finds every memory near to some degree."""
 _ALL = 1_000_000
+_MOST_RANKED = 10_000
+"""Memories that a search looks through, best first: a bank that is not held in memory reads each from the disk."""
 
 
 @contextmanager
@@ -81,6 +86,31 @@ def list_owners(store: LanceDBStore) -> list[str]:
 
     namespaces = store.list_namespaces(prefix=("memories",), max_depth=2, limit=_ALL)
     return sorted(decode_label(namespace[1]) for namespace in namespaces if len(namespace) == 2)
+
+
+def search_memories(bank: MemoryBank, words: str, limit: int, embedder: str | None) -> list[Memory]:
+    """Return what fits some words, best first: what shares one with them, and by an embedder what is nearest.
+
+    A bank ranks everything, so that an answer finds its context; who looks something up wants what fits, and no more.
+
+    Args:
+        bank: The bank to search.
+        words: What is looked for.
+        limit: At most so many; 0 is all that fit.
+        embedder: As `--embedder` takes it.
+    """
+    from langgraph_memory_r1.retrieval.segment import IndexedMemory
+    from langgraph_memory_r1.tokenizer import terms
+
+    looked_for = set(terms(words))
+    nearest = 0 if embedder in (None, "", "none") else _NEAREST
+    ranked = [hit.memory for hit in bank.search(words, k=min(len(bank), _MOST_RANKED) or 1)]
+    fitting = [
+        memory
+        for rank, memory in enumerate(ranked)
+        if rank < nearest or not looked_for.isdisjoint(IndexedMemory.of(memory, 0).counts)
+    ]
+    return fitting[:limit] if limit else fitting
 
 
 def resolve_owner(store: LanceDBStore, user: str | None, *, db: str) -> str:

@@ -135,8 +135,8 @@ def decide(facts: Sequence[Fact], memories: Sequence[Memory]) -> list[Operation]
             for index in range(len(draft.units))
         ]
         if markers.takes_back(fact.text):
-            # What the words name. A bare "scratch that" names nothing: it may mean a reply, or another chat's matter, so
-            # that it takes back what was said just before in the same call, and never what is remembered already.
+            # What the words name. A bare "scratch that" names nothing, and may mean a reply or another chat's matter;
+            # it takes back what was said just before in the same call, and never what is remembered already.
             words = _words(markers.without_command(fact.text), fact.speaker)
             if words - markers.COMMON or len(words) > 1:  # "I love you" is about no memory with "love" in it
                 meant = [sentence for sentence in sentences if words <= _words(sentence.text, fact.speaker)]
