@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from support.command import DOG, SCOUT, Command
 
 # Looking, undoing, forgetting
@@ -38,6 +40,15 @@ def test_words_find_only_what_fits_them(cli: Command) -> None:
 def test_an_embedder_finds_what_is_near_in_meaning_too(cli: Command) -> None:
     cli("remember", "I play the cello.", "--embedder", "hash")
     assert len(cli("memories", "something else", "--embedder", "hash", "--json").data) == 1
+
+
+def test_owners_of_a_folder_are_listed(cli: Command) -> None:
+    for user in ("ann@example.com", "bob"):
+        cli("remember", DOG, "--user", user)
+    cli("remember", "I play the cello.", "--user", "bob")
+    assert cli("owners").out == "ann@example.com\t1\nbob\t2\n"
+    assert cli("owners", "--json").data[1] == {"owner": "bob", "memories": 2}
+    assert "There are no memories in" in cli("owners", "--db", cli.db + "-not").err
 
 
 def test_history_tells_before_and_after_why_and_by_whom(dogs: Command) -> None:
@@ -118,6 +129,16 @@ def test_doctor_names_a_foreign_folder(cli: Command, tmp_path: Path) -> None:
     (tmp_path / "bank" / "items.lance" / "x").write_text("no table")
     done = cli("doctor", "--json")
     assert done.code == 1 and str(tmp_path / "bank") in done.data["folder"]["error"]
+
+
+def test_an_export_may_go_to_standard_output(dogs: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    dogs("remember", "Ich wohne in Köln.")
+    done = dogs("export", "-")
+    again = dogs.file("again.jsonl", done.out)
+    assert "operations of 'default' written." in done.err and not (tmp_path / "-").exists()
+    assert dogs("import", again, "--user", "copy").code == 0
+    assert [memory.text for memory in dogs.bank("copy").all()] == [memory.text for memory in dogs.bank().all()]
 
 
 # Chat

@@ -85,6 +85,36 @@ def test_names_before_all_lines_are_speakers(cli: Command) -> None:
     assert {memory.speaker for memory in cli.bank("x").all()} == {"user"}
 
 
+def test_a_folder_of_notes_is_read_with_its_lists(cli: Command, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    (notes / "trips").mkdir(parents=True)
+    (notes / "shopping.md").write_text("- milk\n- [ ] brown sugar\n* I need a new bicycle.\n")
+    (notes / "trips" / "rome.txt").write_text("# Rome\nSights of Rome:\n1. Pantheon\n2. Forum\nI loved the food.\n")
+    (notes / "photo.jpg").write_bytes(b"\xff\xd8\0")
+    (notes / ".hidden.md").write_text("I have a secret.")
+    done = cli("remember", str(notes), "--json")
+    assert "1 that end with none of" in done.err
+    texts = {change["after"] for change in done.data["changes"] if change["event"] == "ADD"}
+    assert texts >= {"user: shopping: milk", "user: shopping: brown sugar", "User needs a new bicycle."}
+    assert texts >= {"user: Sights of Rome: Pantheon", "User loved the food."}
+    assert not any("secret" in text for text in texts)
+    assert cli("remember", str(notes), "--json").data["turns"] == 0
+    (tmp_path / "empty").mkdir()
+    assert "There are no notes in" in cli("remember", str(tmp_path / "empty")).err
+
+
+def test_one_file_with_a_list_keeps_its_items(cli: Command) -> None:
+    cli("remember", cli.file("shopping.md", "- milk\n- eggs\n"))
+    assert {memory.text for memory in cli.bank().all()} == {"user: shopping: milk", "user: shopping: eggs"}
+
+
+def test_json_says_what_was_remembered(cli: Command) -> None:
+    (change,) = cli("remember", DOG, "--json").data["changes"]
+    (memory,) = cli.bank().all()
+    assert (change["event"], change["memory_id"], change["after"]) == ("ADD", memory.id, memory.text)
+    assert change["owner"] == "default"
+
+
 def test_time_and_speaker_can_be_given(cli: Command) -> None:
     cli("remember", "I moved to Denver yesterday.", "--at", "2024-05-20", "--speaker", "Ann")
     (memory,) = cli.bank().all()

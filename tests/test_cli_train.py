@@ -134,6 +134,30 @@ def test_the_curriculum_can_be_looked_through(base: str) -> None:
 
 
 @pytest.mark.slow
+def test_looking_a_recipe_through_asks_no_model(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Banks that the run's own manager will build took minutes, for a plan that a fresh adapter cannot make better."""
+    from transformers import GenerationMixin
+
+    from langgraph_memory_r1.train.show import dry_run
+
+    def generate(*args: object, **options: object) -> None:
+        raise AssertionError("a dry run generates nothing")
+
+    monkeypatch.setattr(GenerationMixin, "generate", generate)
+    changes = [f"base={base}", "validation.limit=2", "train.limit=4"]
+    for place in range(4):
+        changes += [f"stages.{place}.settings.per_device_train_batch_size=8"]
+        changes += [f"stages.{place}.train.limit=4"] if place else []
+    assert len(dry_run(read_recipe(find_recipe("tiny-curriculum"), changes))) == 4
+
+
+def test_help_names_the_recipes(cli: Command) -> None:
+    for arguments in (("train", "--help"), ("train", "run", "--help")):
+        out = "".join(cli(*arguments).out.split())
+        assert "tiny-grpo" in out and "memory-r1-qwen2.5-7b-grpo" in out
+
+
+@pytest.mark.slow
 def test_prompts_that_the_base_cannot_hold_are_refused_beforehand(base: str, recipe: str) -> None:
 
     config = Path(base) / "config.json"

@@ -151,8 +151,8 @@ class StagePlan:
 def dry_run(recipe: Recipe, *, notify: Callable[[str], None] = lambda sentence: None) -> list[StagePlan]:
     """Return what the stages would do, without doing it.
 
-    A stage that goes on from an earlier one is planned with a fresh adapter, since that is not trained yet; rows that
-    the run's own manager builds may come out otherwise then.
+    A stage that goes on from an earlier one is planned with a fresh adapter, since that is not trained yet, and `rules`
+    build the banks that rows start from: rows that the run's own manager builds may come out otherwise then.
 
     Raises:
         InputError: Training would be refused.

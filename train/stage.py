@@ -191,7 +191,8 @@ def prepare(recipe: Recipe, number: int, folder: Path, *, fresh: bool = False) -
         recipe: What is carried out.
         number: Of the stage.
         folder: Of the run.
-        fresh: As if nothing had been trained before.
+        fresh: As if nothing had been trained before, and the banks that rows start from built by `rules`: a model
+            that has learned nothing yet tells no more about them, and reads every conversation for minutes.
 
     Raises:
         InputError: The base cannot be loaded, or the data give no rows or stand in both splits.
@@ -204,7 +205,7 @@ def prepare(recipe: Recipe, number: int, folder: Path, *, fresh: bool = False) -
     for earlier in range(0 if fresh else number):
         newest[recipe.stages[earlier].role] = stage_folder(recipe, earlier, folder) / "best"
     models = load_role_models(recipe, stage.role, newest, reply_prefix=stage.reply_prefix)
-    learned, held_out = prepare_rows(recipe, stage, models, stage_folder(recipe, number, folder))
+    learned, held_out = prepare_rows(recipe, stage, None if fresh else models, stage_folder(recipe, number, folder))
     return PreparedStage(recipe, stage, stage_folder(recipe, number, folder), models, learned, held_out)
 
 

@@ -1,6 +1,6 @@
 """The `memory-r1` command.
 
-    memory-r1 demo | chat | remember | ask | memories | history | undo | forget
+    memory-r1 demo | chat | remember | ask | memories | owners | history | undo | forget
               export | import | reembed | traces | train | eval | mcp | doctor
 
 A command is a function in a file of its own, and loads what it needs when it runs, so that `--help` answers at once.
@@ -22,7 +22,7 @@ from langgraph_memory_r1.cli.demo import demo
 from langgraph_memory_r1.cli.doctor import doctor
 from langgraph_memory_r1.cli.eval.commands import eval_app
 from langgraph_memory_r1.cli.mcp import mcp
-from langgraph_memory_r1.cli.memories import forget, history, memories, reembed, undo
+from langgraph_memory_r1.cli.memories import forget, history, memories, owners, reembed, undo
 from langgraph_memory_r1.cli.output import console, plain, show_error
 from langgraph_memory_r1.cli.remember import remember
 from langgraph_memory_r1.cli.traces import traces
@@ -61,7 +61,9 @@ def _common(
     context.with_resource(show_warnings(_debug()))
 
 
-for command in (demo, chat, remember, ask, memories, history, undo, forget, export, import_, reembed, mcp, doctor):
+for command in (
+    demo, chat, remember, ask, memories, owners, history, undo, forget, export, import_, reembed, mcp, doctor,
+):  # fmt: skip
     app.command(command.__name__.rstrip("_"))(command)
 for name, group in (("traces", traces), ("train", train), ("eval", eval_app)):
     app.add_typer(group, name=name)

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 _NAMED_LINE = re.compile(r"([^\W\d_][\w .'’-]{0,39}): +(\S.*)")
 _LOOKS_LIKE_A_FILE = re.compile(r"\S+\.(?:jsonl?|txt|md|log)|(?:\.{0,2}/)\S+")
+_ITEM = re.compile(r"(?:[-*+•]|\d{1,3}[.)])\s+(?:\[[ xX]\]\s+)?(?P<text>\S.*)")
+_HEADING = re.compile(r"#{1,6}\s+(?P<text>\S.*?)[\s#]*")
+_FIRST_PERSON = re.compile(r"\b(?:I|my|mine|me|we|our|us)\b", re.IGNORECASE)
+_SHORT_ITEM = 4
+"""An item of no more words says little without what its list is about."""
+_NOTES = (".markdown", ".md", ".text", ".txt")
 _HEAD = 4096
 _STDIN = "stdin"
 
@@ -36,13 +42,14 @@ class Input:
     name: str = "text"
 
 
-def find_input(argument: str | None, file_format: Format, scratch: str) -> Input:
+def find_input(argument: str | None, file_format: Format, scratch: str, *, folders: bool = False) -> Input:
     """Find a file where there is one, standard input for "-", else the words themselves.
 
     Args:
         argument: What was given; None reads standard input if something is piped into it.
         file_format: `--format`.
         scratch: Where standard input may lie while it is read.
+        folders: A folder of notes may be named too.
 
     Raises:
         InputError: Nothing was given, or the name of a file that is not there.
@@ -54,9 +61,11 @@ def find_input(argument: str | None, file_format: Format, scratch: str) -> Input
     if argument is None:
         raise InputError("Nothing was given; name a file, put the words in quotes, or pipe them in.")
     try:
-        exists = Path(argument).is_file()
+        exists, folder = Path(argument).is_file(), folders and Path(argument).is_dir()
     except (OSError, ValueError):  # words, too long or too odd for a file's name
-        exists = False
+        exists = folder = False
+    if folder and file_format in (Format.auto, Format.text):
+        return Input(path=Path(argument), name=Path(argument).resolve().name)
     if exists:
         return Input(path=Path(argument), format=_format(Path(argument), file_format), name=Path(argument).name)
     if file_format in (Format.jsonl, Format.locomo) or _LOOKS_LIKE_A_FILE.fullmatch(argument):
@@ -80,9 +89,12 @@ def read_conversations(
     at = at or datetime.now(UTC)
     if source.path is None:
         return [Conversation("text", tuple(_turns([source.text or ""], speaker, at, new_each_time=True)))]
+    if source.path.is_dir():
+        return [_notes_in(source.path, source.name, speaker, at)]
     if source.format is Format.text:
-        turns = _turns(_lines(source.path), speaker, at, new_each_time=source.name == _STDIN)
-        return [Conversation(source.path.stem, tuple(turns))]
+        piped = source.name == _STDIN
+        lines, about = _lines(source.path), "" if piped else source.path.stem
+        return [Conversation(source.path.stem, tuple(_turns(lines, speaker, at, about=about, new_each_time=piped)))]
     # Ids are unique in their conversation only ("D1:3", "1"); a bank that holds several needs more than that.
     return [
         replace(each, turns=tuple(replace(turn, id=f"{each.id}/{turn.id}") for turn in with_ids(each.turns)))
@@ -148,10 +160,63 @@ def _lines(path: Path) -> list[str]:
     return [line.strip() for line in text.split("\n") if line.strip()]
 
 
-def _turns(lines: Sequence[str], speaker: str, at: datetime, *, new_each_time: bool) -> list[Turn]:
+def _notes_in(folder: Path, name: str, speaker: str, at: datetime) -> Conversation:
+    """Read a folder of notes as one conversation, each file a session; hidden files and other kinds are passed over.
+
+    Raises:
+        InputError: There are none.
+    """
+    from langgraph_memory_r1.schemas import Conversation
+
+    turns: list[Turn] = []
+    others = 0
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        relative = path.relative_to(folder)
+        if any(part.startswith(".") for part in relative.parts):
+            continue
+        if path.suffix.lower() not in _NOTES:
+            others += 1
+            continue
+        session = relative.as_posix()
+        turns += _turns(_lines(path), speaker, at, about=path.stem, session=session, new_each_time=False)
+    if not turns:
+        raise InputError(f"There are no notes in {folder}; it needs files that end with {' or '.join(_NOTES)}.")
+    if others:
+        note(f"Passed over in {plain(str(folder))}: {others:,} that end with none of {', '.join(_NOTES)}.")
+    return Conversation(name, tuple(turns))
+
+
+def _notes(lines: Sequence[str], about: str) -> Iterator[str]:
+    """Yield the lines of notes, each short item of a list behind what the list is about: "Shopping: milk".
+
+    That is the line before it that ends with a colon, else the heading above, else the name of the file.
+    """
+    heading, opening = about, ""
+    for line in lines:
+        if item := _ITEM.fullmatch(line):
+            text, topic = item["text"], opening or heading
+            alone = not topic or len(text.split()) > _SHORT_ITEM or _FIRST_PERSON.search(text)
+            yield text if alone else f"{topic}: {text}"
+            continue
+        if title := _HEADING.fullmatch(line):
+            heading = title["text"]
+        opening = line.rstrip(": ") if line.endswith(":") else ""
+        yield line
+
+
+def _turns(
+    lines: Sequence[str],
+    speaker: str,
+    at: datetime,
+    *,
+    new_each_time: bool,
+    about: str = "",
+    session: str | None = None,
+) -> list[Turn]:
     """Return a turn for each line; where every line of several begins with a name, that is its speaker.
 
     A file that is read again brings the same ids, whenever that is; what is typed or piped in is new each time.
+    `about` is what a list is about that does not say it.
     """
     from langgraph_memory_r1.schemas import Turn
     from langgraph_memory_r1.turns import with_ids
@@ -159,9 +224,9 @@ def _turns(lines: Sequence[str], speaker: str, at: datetime, *, new_each_time: b
     matches = [_NAMED_LINE.fullmatch(line) for line in lines]
     pairs = [(match[1], match[2]) for match in matches if match]
     if len(pairs) < max(len(lines), 2):
-        pairs = [(speaker, line) for line in lines]
+        pairs = [(speaker, line) for line in _notes(lines, about)]
     # An id is made of what a turn holds; with its time in it, the same words at another time are another turn.
-    turns = [Turn(name, text, at if new_each_time else None) for name, text in pairs]
+    turns = [Turn(name, text, at if new_each_time else None, session=session) for name, text in pairs]
     return [replace(turn, at=at) for turn in with_ids(turns)]
 
 

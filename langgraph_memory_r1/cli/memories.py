@@ -1,4 +1,4 @@
-"""`memory-r1 memories`, `history`, `undo`, `forget` and `reembed`: a bank looked into, and what is in it changed."""
+"""`memory-r1 memories`, `owners`, `history`, `undo`, `forget`, `reembed`: a bank looked into, and changed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ import typer
 from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Embedder, Json, User, Yes
 from langgraph_memory_r1.cli.output import FAINT, columns, counted, is_terminal, note, plain, print_json, say
 from langgraph_memory_r1.cli.progress import progress
-from langgraph_memory_r1.cli.store import DEFAULT_USER, index_config, open_bank, require_folder, search_memories
+from langgraph_memory_r1.cli.store import (
+    DEFAULT_USER,
+    index_config,
+    list_owners,
+    open_bank,
+    open_store,
+    require_folder,
+    search_memories,
+)
 from langgraph_memory_r1.cli.views import day, memory_as_json, show_change, show_history_entry, sources
 from langgraph_memory_r1.errors import InputError
 
@@ -46,6 +54,20 @@ def memories(
         note(f"Nothing is remembered of {plain(owner)!r}{' that fits' if total else ''}.")
     elif not words and len(shown) < total:
         note(f"The newest {len(shown):,} of {total:,}; --limit 0 shows all.")
+
+
+def owners(db: Db = DEFAULT_DB, as_data: Json = False, debug: Debug = False) -> None:
+    """List who has memories in a folder, and how many."""
+    from langgraph_memory_r1.bank import MemoryBank
+
+    with open_store(db, existing=True) as store:
+        sizes = {owner: len(MemoryBank(store, owner)) for owner in list_owners(store)}
+    if as_data:
+        print_json([{"owner": owner, "memories": size} for owner, size in sizes.items()])
+    else:
+        columns([(plain(owner), f"{size:,}") for owner, size in sizes.items()], titles=("owner", "memories"))
+    if not sizes:
+        note(f"Nobody has memories in {db} yet.")
 
 
 def history(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 def remember(
     source: Annotated[
-        str | None, typer.Argument(metavar="TEXT|FILE|-", help="A sentence, a file, or - for standard input.")
+        str | None,
+        typer.Argument(metavar="TEXT|FILE|FOLDER|-", help="A sentence, a file, a folder of notes, or - for stdin."),
     ] = None,
     db: Db = DEFAULT_DB,
     user: User = None,
@@ -55,7 +56,8 @@ def remember(
 ) -> None:
     """Turn words, notes or conversations into memories.
 
-    A file of text is one turn a line ("Ann: I moved to Denver" on all lines names the speakers). One conversation is
+    A file of text is one turn a line ("Ann: I moved to Denver" on all lines names the speakers); a folder is read with
+    all its notes (.md, .txt), and of a list each item with what it is about. One conversation is
     remembered for --user; several, without --user, each for an owner of its own name. Run it again to go on where it
     stopped: turns that were dealt with are passed over.
     """
@@ -65,7 +67,7 @@ def remember(
 
     at = at.replace(tzinfo=UTC) if at and at.tzinfo is None else at
     with TemporaryDirectory(prefix="memory-r1-") as scratch:
-        source_input = find_input(source, file_format, scratch)
+        source_input = find_input(source, file_format, scratch, folders=True)
         conversations = read_conversations(source_input, conversation or (), strict=strict, speaker=speaker, at=at)
     # Several conversations of different people do not end up in one bank unless somebody says so.
     by_name = user is None and len(conversations) > 1
@@ -73,6 +75,7 @@ def remember(
     words = source_input.path is None
     show = (verbose or words) and not as_data
     models, recorder, tally = load_role_models(model, trained), open_recorder(traces), Tally()
+    changes: list[dict[str, Any]] = []
     turns = sum(len(each.turns) for each in conversations)
     with open_store(db, embedder) as store, progress(turns, "turns", shown=not show and not words) as advance:
         try:
@@ -82,6 +85,7 @@ def remember(
                 graph = models.graph(bank, recorder, each.id, on_error="raise" if words else "degrade")
                 for step in ingest(bank, graph, each.turns, tally):
                     advance(len(step.turns), each.id)
+                    changes += ({"owner": owner} | change for change in step.operations if as_data)
                     for change in step.operations if show else ():
                         show_change(change)
         except KeyboardInterrupt:
@@ -89,7 +93,7 @@ def remember(
     if as_data:
         owner_of = {each.id: owner for owner, each in zip(owners, conversations, strict=True)}
         head = {"db": db, "model": models.manager, "interrupted": tally.interrupted, "owners": owner_of}
-        print_json(head | tally.as_json())
+        print_json(head | tally.as_json() | {"changes": changes})
     elif not words:
         _report(tally, conversations, owners, models.manager)
     if tally.exit_code:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _NEEDED = ("accelerate", "datasets", "peft", "torch", "transformers", "trl", "yaml")
 _PROMPT = 1500
+_RECIPES = ", ".join(sorted(path.stem for path in (Path(__file__).parents[1] / "train" / "recipes").glob("*.yaml")))
 
 
 class _RunByDefault(TyperGroup):
@@ -34,7 +35,8 @@ class _RunByDefault(TyperGroup):
 train = typer.Typer(
     name="train",
     cls=_RunByDefault,
-    help="Train the Memory Manager and the Answer Agent: memory-r1 train --recipe PATH [key=value ...]",
+    help="Train the Memory Manager and the Answer Agent: memory-r1 train --recipe PATH [key=value ...]\n\n"
+    f"Recipes of ours: {_RECIPES}",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -49,7 +51,9 @@ class TrainedRole(StrEnum):
 
 @train.command()
 def run(
-    recipe: Annotated[str, typer.Option("--recipe", metavar="PATH", help="A recipe in YAML, or the name of ours.")],
+    recipe: Annotated[
+        str, typer.Option("--recipe", metavar="PATH", help=f"A recipe in YAML, or one of ours: {_RECIPES}.")
+    ],
     changes: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes what the recipe says.")
     ] = None,

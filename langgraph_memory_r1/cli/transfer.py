@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,7 +24,7 @@ _MOST_OWNERS = 10
 
 
 def export(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="The file to write.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH|-", help="The file to write, or - for standard output.")],
     db: Db = DEFAULT_DB,
     user: User = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
@@ -33,13 +34,25 @@ def export(
 
     As JSONL, with nothing left out.
     """
-    if path.exists() and not force:
+    from shutil import copyfileobj
+    from tempfile import TemporaryDirectory
+
+    to_stdout = str(path) == "-"
+    if path.exists() and not (force or to_stdout):
         raise InputError(f"{path} is there already; name another file, or replace it with --force.")
-    with open_bank(db, user) as (bank, owner):
-        count = bank.export_jsonl(path)
+    with open_bank(db, user) as (bank, owner), TemporaryDirectory(prefix="memory-r1-") as scratch:
+        file = Path(scratch) / "export.jsonl" if to_stdout else path
+        count = bank.export_jsonl(file)
         changes = len(bank.history())
-    what = f"{counted(count, 'memory', 'memories')} and {counted(changes, 'operation')}"
-    say(f"{what} of {plain(owner)!r} written to {plain(str(path))}.")
+        if to_stdout:  # bytes: the file is UTF-8, whatever the terminal prints
+            sys.stdout.flush()
+            with file.open("rb") as written:
+                copyfileobj(written, sys.stdout.buffer)
+    what = f"{counted(count, 'memory', 'memories')} and {counted(changes, 'operation')} of {plain(owner)!r}"
+    if to_stdout:
+        note(f"{what} written.")
+    else:
+        say(f"{what} written to {plain(str(path))}.")
 
 
 class ExportFormat(StrEnum):
