@@ -17,9 +17,11 @@ from langgraph_memory_r1.evals.personaworld import (
     generate,
     memory_text,
 )
+from langgraph_memory_r1.evals.retrieval_only import memory_of
 from langgraph_memory_r1.retrieval import Index
-from langgraph_memory_r1.rules import extract_facts
+from langgraph_memory_r1.rules import answer, extract_facts
 from langgraph_memory_r1.schemas import Add, Delete, Noop, Update
+from langgraph_memory_r1.scoring import em
 
 SPLITS = ("train", "validation", "test")
 RIGHT = {
@@ -159,3 +161,15 @@ def test_an_unknown_split_and_too_short_conversations_are_refused() -> None:
         generate("dev")
     with pytest.raises(InputError, match="give more turns"):
         generate("test", difficulty=Difficulty(sessions=1, turns=2))
+
+
+def test_rules_find_most_names_in_the_evidence() -> None:
+    """The baseline with the oracle's turns: it got next to none, for the words around a question and around a name."""
+    scores = []
+    for story in generate("test", conversations=20):
+        turns = {turn.id: turn for turn in story.conversation.turns}
+        for question in story.conversation.questions:
+            if question.category == "single-hop" and question.gold is not None:
+                reply, _ = answer(question.text, [memory_of(turns[turn]) for turn in question.evidence])
+                scores.append(em(reply, question.gold))
+    assert len(scores) > 20 and sum(scores) / len(scores) > 0.7

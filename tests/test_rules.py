@@ -316,6 +316,22 @@ def test_an_answer_is_short_and_rests_on_memories(question: str, expected: str):
     assert all(0 <= number < len(BANK) for number in selected)
 
 
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("I forgot, which sister does Ann have?", "Vera"),
+        ("Tell me, what is Ann's sister called?", "Vera"),
+        ("What is the name of Ann's doctor?", "Moro"),
+        ("Quick question: on which day did Ann mention the doctor Moro?", "8 May 2023"),
+        ("Since when is Moro Ann's doctor?", "8 May 2023"),
+    ],
+)
+def test_what_is_said_around_a_question_and_a_name_is_left_out(question: str, expected: str):
+    texts = ("Just so you know, my sister is called Vera, imagine that.", "Honestly, Moro is what I call my doctor.")
+    memories = [Memory(str(number), f"Ann: {text}", "Ann", AT) for number, text in enumerate(texts)]
+    assert answer(question, memories)[0] == expected
+
+
 def test_an_answer_without_memories_is_not_known():
     assert answer("Where does Ann live?", [], None) == ("I don't know.", ())
 

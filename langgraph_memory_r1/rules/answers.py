@@ -24,7 +24,7 @@ __all__ = ["UNKNOWN", "answer"]
 UNKNOWN = "I don't know."
 
 _ASKED = frozenset(
-    terms("name kind type sort many much long often tell give list say mention year date day month time now")
+    terms("name call kind type sort many much long often tell give list say mention know year date day month time now")
 )
 _RELATED = {
     "work": "job employ compani career profess",
@@ -67,6 +67,11 @@ _ENOUGH = 0.35
 one says more often, and too often, that it does not know."""
 _CLAUSE_END = re.compile(r"[.;!?]| - | \u2013 | \u2014 |, (?:and|but|so|which)\b")
 _WHO = re.compile(r"(?:who|whose)\b", re.IGNORECASE)
+_OPENING = re.compile(
+    r"[^,:]{1,30}[,:] +(?=(?:\w+ )?(?:who|whose|what|when|where|which|why|how)\b|tell me\b)", re.IGNORECASE
+)
+"""What is said before a question proper: "I forgot, which city ..."."""
+_NAME_ASKED = re.compile(r"\b(?:called|name|know about)\b|which \w+ (?:do|does|did|has|have)\b", re.IGNORECASE)
 _LAST_WORD = re.compile(r"\b(to|for|with|of|about|at|in|from|on)\?*$")
 _LOOSE = re.compile(r"(?:and|or|but|of|for|to|with|at|in|on|so|because|from|if|when|who|me|you)\b", re.IGNORECASE)
 _PLACE = re.compile(r"\b(?:to|in|at|from|near|on|into|around) ((?:the )?[A-Z][\w'-]*(?:,? (?:of |the )?[A-Z][\w'-]*)*)")
@@ -98,6 +103,12 @@ class _Unit:
         names = (name for name in _NAME.findall(self.text) if not _is_time(name) and not set(terms(name)) <= ignored)
         return list(dict.fromkeys(names))
 
+    def called(self, question: str) -> str:
+        """Return the last name in it, or nothing; what begins a sentence and is not its subject is no name."""
+        begin = re.match(rf"(?:{re.escape(self.memory.speaker or '')}: )?(\w+)(?! (?:is|was)\b)", self.text)
+        names = [name for name in self.names(question) if begin is None or name != begin[1]]
+        return names[-1] if names else ""
+
     def phrase(self, question: str) -> str:
         """Return what follows the last word that it shares with the question, if that is short; else all of it."""
         query = set(terms(question))
@@ -121,17 +132,20 @@ def answer(question: str, memories: Sequence[Memory], at: datetime | None = None
         A short answer and the numbers of the memories that it rests on, best first; `UNKNOWN` and none where nothing
         fits.
     """
+    question = _OPENING.sub("", question.strip(), count=1)
     ranked = _ranked(question, memories)
     if not ranked:
         return UNKNOWN, ()
-    text, units_used = _cut_to_question(question.strip(), ranked)
+    text, units_used = _cut_to_question(question, ranked)
     return text, tuple(dict.fromkeys(unit.index for unit in units_used))
 
 
 def _cut_to_question(question: str, ranked: list[_Unit]) -> tuple[str, list[_Unit]]:
     """Cut the best sentences down to what the question asks for; return it with the sentences that it rests on."""
     lower, best = question.lower(), ranked[0]
-    if re.match(r"(?:when\b|(?:what|which|on what|in what|in which) (?:\w+ )?(?:date|day|year|month)\b)", lower):
+    if re.match(
+        r"(?:(?:since )?when\b|(?:(?:on|in) )?(?:what|which) (?:is the )?(?:\w+ )?(?:date|day|year|month)\b)", lower
+    ):
         dates = mentioned(best.text) or ([day(best.memory.at)] if best.memory.at else [_short(best.text)])
         return dates[0], [best]
     if thing := re.search(r"how many (?:different )?(\w+)", lower):
@@ -164,7 +178,8 @@ def _cut_to_question(question: str, ranked: list[_Unit]) -> tuple[str, list[_Uni
             return ", ".join(dict.fromkeys(places)), [best]
     if lower.startswith("who") and (people := best.names(question)):
         return ", ".join(people), [best]
-    return best.phrase(question), [best]
+    name = best.called(question) if _NAME_ASKED.search(lower) else ""
+    return name or best.phrase(question), [best]
 
 
 def _ranked(question: str, memories: Sequence[Memory]) -> list[_Unit]:
