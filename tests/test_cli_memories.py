@@ -171,6 +171,12 @@ def test_the_first_line_of_chat_says_that_rules_are_a_baseline(cli: Command) -> 
     assert not others
 
 
+def test_a_question_without_a_mark_is_answered_and_not_remembered(cli: Command) -> None:
+    done = cli("chat", stdin="I am 41 years old.\nhow old am i\nso how old am i\nmy dog is called Rex\n")
+    assert done.out.count("\n41\n") == 2
+    assert [memory.text for memory in cli.bank().all()] == ["User is 41 years old.", "User's dog is called Rex"]
+
+
 def test_chat_says_what_it_cannot_do_and_goes_on(cli: Command) -> None:
     done = cli("chat", stdin=f"{DOG}\n/bogus\n/forget\n/undo nope\n/forget yes\n/memories\n")
     assert done.code == 1

@@ -8,6 +8,7 @@ import pytest
 
 from langgraph_memory_r1.evals.locomo import load
 from langgraph_memory_r1.rules import answer, decide, extract_facts
+from langgraph_memory_r1.rules.sentences import asks
 from langgraph_memory_r1.schemas import Add, Conversation, Delete, Fact, Memory, Noop, Operation, Turn, Update
 from langgraph_memory_r1.tokenizer import terms
 
@@ -330,6 +331,57 @@ def test_what_is_said_around_a_question_and_a_name_is_left_out(question: str, ex
     texts = ("Just so you know, my sister is called Vera, imagine that.", "Honestly, Moro is what I call my doctor.")
     memories = [Memory(str(number), f"Ann: {text}", "Ann", AT) for number, text in enumerate(texts)]
     assert answer(question, memories)[0] == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "how old am i",
+        "where do i live",
+        "whats my dogs name",
+        "who's my boss",
+        "am i vegan",
+        "have i been to rome",
+        "has my sister moved",
+        "in which city do i live",
+        "ok how many dogs do i have",
+        "and where does bob live",
+        "please tell me where i live",
+        "Tell me about my dog.",
+        "hey, where do i work",
+        "don't i have a cat",
+        "did i tell you my age",
+        "is Ann my sister",
+    ],
+)
+def test_a_question_needs_no_mark(text: str):
+    assert asks(text)
+    assert not extract_facts([Turn("user", text, AT)])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I am 40 years old",
+        "what a lovely dog i have",
+        "when i was young i lived in rome",
+        "when i am tired i drink tea",
+        "What I like is tea.",
+        "do not forget i have a cat",
+        "Will is my brother and lives in Rome",
+        "have dinner with ann tomorrow",
+        "did the dishes",
+        "can't eat nuts",
+        "i know what you mean",
+        "which is why i moved to rome",
+        "how i love jazz",
+        "is allergic to nuts",
+        "does not eat meat",
+        "remind me to call my mother",
+    ],
+)
+def test_a_statement_is_no_question(text: str):
+    assert not asks(text)
 
 
 def test_an_answer_without_memories_is_not_known():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -38,11 +37,6 @@ _HELP = {
     "/quit": "leave (or Ctrl-D)",
 }
 _NEWEST = 10
-_QUESTION = re.compile(
-    r"(?:who|whose|what|when|where|why|which|how|do|does|did|is|are|am|was|were|can|could|will|would|should)\b"
-    r"(?!.*[.!]$)|.*[?\uff1f]\W*$",
-    re.IGNORECASE,
-)
 
 
 def chat(
@@ -104,6 +98,7 @@ class _Session:
 
     def take(self, line: str) -> None:
         """Carry out a line that begins with a slash; remember any other, and answer it if it is a question."""
+        from langgraph_memory_r1.rules.sentences import asks
         from langgraph_memory_r1.schemas import Turn
 
         try:
@@ -111,7 +106,7 @@ class _Session:
                 name, _, argument = line.partition(" ")
                 self._command(name, argument.strip())
                 return
-            question = line if _QUESTION.match(line) else None
+            question = line if asks(line) else None
             turn = Turn(self.speaker, line, datetime.now(UTC))
             state = self.graph.invoke({"turns": [turn], "question": question})
             for change in state["memory_ops"]:

@@ -16,7 +16,7 @@ from langchain_core.runnables import Runnable
 from langgraph_memory_r1 import prompts, rules
 from langgraph_memory_r1.prompts.extract import MOST_FACTS
 from langgraph_memory_r1.prompts.recall import read_recalled
-from langgraph_memory_r1.rules.sentences import is_question
+from langgraph_memory_r1.rules.sentences import asks
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class RulesChatModel(BaseChatModel):
         else:
             newest = next((message.text for message in reversed(messages) if isinstance(message, HumanMessage)), "")
             reply = "Noted."
-            if is_question(newest):
+            if asks(newest):
                 system = [message.text for message in messages if isinstance(message, SystemMessage)]
                 reply, _ = rules.answer(newest, [memory for text in system for memory in read_recalled(text)])
         return ChatResult(generations=[ChatGeneration(message=AIMessage(reply))])

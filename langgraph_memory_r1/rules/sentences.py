@@ -13,6 +13,7 @@ from langgraph_memory_r1.tokenizer import terms
 
 __all__ = [
     "SHARED_PHOTO",
+    "asks",
     "is_question",
     "is_worth_keeping",
     "leans_on_previous",
@@ -39,7 +40,30 @@ _SMALL_TALK = frozenset(
     " catch doing feel happi help idea impress incred incredibl inspir joy beauti wish lot bit say said one ever"
     " even start much mani make".split()
 )
-_QUESTION = re.compile(r"[?\uff1f][\"'”)\]]*$")
+_QUESTION = re.compile(r"[?\uff1f\u061f][\"'”)\]]*$")
+_BE = r"(?:is|are|am|was|were|isn't|aren't|wasn't|weren't)"
+_HELP = r"(?:(?:do|does|did|has|have|had|can|could|will|would|shall|should|may|might|must)(?:n't)?|can't|won't|shan't)"
+_PERSON = r"(?:I|you|we|he|she|it|they|my|your|his|her|our|their|there|this|that|(?-i:[A-Z])\w+)\b"
+_WH = r"(?:who|whom|whose|what|when|where|which|why|how)"
+_NO_MARK = re.compile(
+    # "where do i live", "in which city ...", "how old am i", "whats my name"; not "what a day", "when i am tired".
+    rf"(?:\w+ )?{_WH}(?:(?:'s|s|'re)\b"
+    rf"|(?: (?!(?:I|you|we|he|she|it|they|an?|the|my|{_WH})\b)\w+){{0,3}}? (?:{_BE}|{_HELP})\b(?! (?:{_WH}|not)\b))"
+    rf"|who(?:se)? (?!(?:I|you|we|he|she|they|knows|cares)\b)\w+|{_WH}$"
+    # "am i vegan", "has my sister moved", "does ann like tea"; not "have a nice day", "will is my brother".
+    rf"|(?:{_BE}|{_HELP}) {_PERSON}|(?:does|{_BE}) the\b|does (?!not\b)\w+ \w+",
+    re.IGNORECASE,
+)
+"""How a question begins that ends without a mark."""
+_BEFORE_ASKING = re.compile(
+    r"(?:[^,]{1,30}, *|(?:and|so|but|ok|okay|hey|hi|well|please|now|then|also|do you know|i wonder)\b,? +){0,3}",
+    re.IGNORECASE,
+)
+_REQUEST = re.compile(
+    r"(?:(?:please|pls|can you|could you),? )?(?:tell|remind) me (?:again )?"
+    rf"(?:about|all|if|whether|my|the name|{_WH})\b",
+    re.IGNORECASE,
+)
 _REACTION = re.compile(
     r"(?:wow|sounds?|that's|that is|glad|happy for|can't wait|wishing|congrat\w*|take care|good luck|aw+|let me know"
     r"|feel free|keep (?:it |up|going|me)|no (?:problem|worries|doubt)"
@@ -96,8 +120,19 @@ def units(text: str) -> list[str]:
 
 
 def is_question(sentence: str) -> bool:
-    """Return whether a sentence asks."""
-    return _QUESTION.search(sentence) is not None
+    """Return whether a sentence asks: by its mark, by how it begins where it ends without one, or as a request."""
+    if _QUESTION.search(sentence) or _REQUEST.match(sentence):
+        return True
+    if re.search(r"[.!…:]\W*$", sentence):
+        return False
+    asking = _BEFORE_ASKING.match(sentence)
+    return any(_NO_MARK.match(sentence, start) for start in {0, asking.end() if asking else 0})
+
+
+def asks(text: str) -> bool:
+    """Return whether a text ends with a question."""
+    parts = sentences(text)
+    return bool(parts) and is_question(parts[-1])
 
 
 def statement_of(sentence: str) -> str:
