@@ -121,7 +121,9 @@ class Scorer:
                 if hit or rank < most_shown
             ],
             "scores": {
-                **answer_scores(text, question.gold, question.category),
+                **answer_scores(
+                    text, question.gold, question.category, unanswerable=self.benchmark.unanswerable(question)
+                ),
                 **({f"judge_{self.judge.kind}": outcome.verdict} if self.judge else {}),
                 **_retrieval_scores(question, retrieved, outcome.retrieved, bank, bank_tokens),
             },

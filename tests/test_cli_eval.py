@@ -250,6 +250,22 @@ def test_a_changed_data_file_is_refused(cli: Command, tmp_path: Path) -> None:
         assert none.code == 1 and "--data" in none.err and "--download" in none.err
 
 
+def test_abstention_of_longmemeval_is_right_without_a_judge(cli: Command, tmp_path: Path) -> None:
+    instance = {
+        "question_id": "q1_abs", "question_type": "multi-session", "question": "What is my cat called?",
+        "answer": "You did not mention this information. You mentioned your dog Buddy, but no cat.",
+        "question_date": "2023/05/30 (Tue) 23:40", "haystack_dates": ["2023/05/22 (Mon) 08:00"],
+        "haystack_session_ids": ["s1"], "answer_session_ids": ["s1"],
+        "haystack_sessions": [[{"role": "user", "content": "I adopted a dog called Buddy."}]],
+    }  # fmt: skip
+    data = cli.file("longmemeval.json", json.dumps([instance]))
+    arguments = ("--data", data, "--allow-modified", "--out", str(tmp_path / "run"), "--systems", "no-memory")
+    assert cli("eval", "longmemeval", *arguments).code == 0
+    (line,) = map(json.loads, (tmp_path / "run" / "results.jsonl").read_text().splitlines())
+    assert line["answer"] == "I don't know."
+    assert line["scores"]["f1_mem0"] == line["scores"]["abstained"] == 1.0
+
+
 def test_json_for_scripts(evaluation: Evaluation) -> None:
     data = evaluation("--json", systems="bm25").data
     assert data["folder"] == str(evaluation.out) and data["manifest"]["benchmark"] == "locomo"

@@ -181,6 +181,16 @@ def test_a_question_without_an_answer_wants_abstention() -> None:
     assert answer_scores("a kayak", None, "adversarial")["abstained"] == 0.0
 
 
+@pytest.mark.parametrize("reply", ["I don't know.", "That was not mentioned.", "There is no information about a cat."])
+def test_where_the_gold_answer_is_why_there_is_none_abstaining_is_right(reply: str) -> None:
+    gold = "You did not mention this. You adopted a dog, and not a cat."
+    metrics = ("em", "f1_mem0", "f1_locomo", "bleu1_mem0", "abstained")
+    scores = answer_scores(reply, gold, "multi-session", unanswerable=True)
+    assert {scores[metric] for metric in metrics} == {1.0}
+    wrong = answer_scores("You adopted a cat.", gold, "multi-session", unanswerable=True)
+    assert {wrong[metric] for metric in metrics} == {0.0}
+
+
 def test_answer_words() -> None:
     assert answer_words("  in May,\n2022 ") == 3
 

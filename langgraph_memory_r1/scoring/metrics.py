@@ -113,11 +113,14 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 """Every metric that needs an answer and its gold answer only."""
 
 
-def answer_scores(prediction: str | None, gold: Gold | None, category: str | None = None) -> dict[str, float | None]:
+def answer_scores(
+    prediction: str | None, gold: Gold | None, category: str | None = None, *, unanswerable: bool = False
+) -> dict[str, float | None]:
     """Return all scores of one answer; None where there is no answer (it failed) or no gold answer to compare it with.
 
     A question that has no answer (its gold is None) is scored by `abstained`, and by LoCoMo's rule if it is one of its
-    adversarial questions.
+    adversarial questions. Where the gold text only says why there is none (`unanswerable`, as in LongMemEval), every
+    metric is whether the answer abstains: "I don't know" is right, and shares no word with the reason.
     """
     names = ("em", "f1_mem0", "f1_locomo", "bleu1_mem0", "abstained", "answer_words")
     scores: dict[str, float | None] = dict.fromkeys(names)
@@ -127,6 +130,9 @@ def answer_scores(prediction: str | None, gold: Gold | None, category: str | Non
     if gold is None:
         scores["abstained"] = float(abstained(prediction))
         scores["f1_locomo"] = f1_locomo(prediction, None, category) if category == "adversarial" else None
+    elif unanswerable:
+        right = max(em(prediction, gold), float(abstained(prediction)))
+        scores.update(dict.fromkeys(("em", "f1_mem0", "f1_locomo", "bleu1_mem0", "abstained"), right))
     elif any(text.strip() for text in _texts(gold)):
         scores.update(em=em(prediction, gold), f1_mem0=f1_mem0(prediction, gold))
         scores.update(f1_locomo=f1_locomo(prediction, gold, category), bleu1_mem0=bleu1_mem0(prediction, gold))
