@@ -123,7 +123,8 @@ class Benchmark(ABC):
 
         Args:
             path: The file, under any name.
-            split: One of `splits`; None is the one that the file holds, else `default_split`.
+            split: One of `splits`; None is the one that the file holds, else `default_split`. Data of one's own in the
+                benchmark's shape has one split, all of it (`own_split`), and needs no `allow_modified`.
             on_skip: Called with a sentence for everything that was passed over.
             allow_modified: Accept a file of another content; the dataset says so.
 
@@ -136,12 +137,18 @@ class Benchmark(ABC):
         content = read_bytes(path, f"{self.name}'s data file")
         digest = hashlib.sha256(content).hexdigest()
         source = next((each for each in self.sources if each.sha256 == digest), None)
-        if source is None and not allow_modified:
+        own_split = self.own_split(content) if source is None else None
+        if source is None and own_split is None and not allow_modified:
             raise InputError(
                 f"{path} is not {self.name}'s published file (sha256 {digest[:12]}...); "
                 "get it with --download, or accept it with --allow-modified"
             )
-        chosen = self._split(split, source, path)
+        if own_split is not None and split not in (None, own_split):
+            raise InputError(
+                f"{path} is data of your own in {self.name}'s shape, and has no split {split!r}: leave --split out "
+                "to use all of it, and name conversations with --conversation"
+            )
+        chosen = own_split or self._split(split, source, path)
         skipped = Skipped(on_skip)
         conversations = self.select(tuple(self.parse(content, str(path), skipped)), chosen)
         if not any(conversation.questions for conversation in conversations):
@@ -178,6 +185,10 @@ class Benchmark(ABC):
     def select(self, conversations: Sequence[Conversation], split: str) -> tuple[Conversation, ...]:
         """Return the conversations of a split; all, where a file is a split."""
         return tuple(conversations)
+
+    def own_split(self, content: bytes) -> str | None:
+        """Return the split that a file of one's own data is; None for a file that may be meant for the benchmark's."""
+        return None
 
     def notes(self, source: Source | None) -> tuple[str, ...]:
         """Return what a report must say beside numbers from this file; None is a file of unknown content."""

@@ -165,6 +165,39 @@ def test_an_unknown_category_is_counted(tmp_path: Path) -> None:
     assert [question.id for question in data.conversations[0].questions] == [f"conv-26/{n}" for n in range(1, 7)]
 
 
+def test_data_of_ones_own_is_one_split_and_needs_no_hash(tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps([SAMPLE, {**SAMPLE, "sample_id": "Ann and Bob"}]), "utf-8")
+    data = benchmark("locomo").load(file)
+    assert [chat.id for chat in data.conversations] == ["conv-1", "Ann and Bob"]
+    assert (data.split, data.modified) == ("full", True) and "compare with nobody's" in data.notes[0]
+    assert len(data.conversations[0].questions) == 6  # the adversarial ones too
+    assert benchmark("locomo").load(file, "full", allow_modified=True).conversations == data.conversations
+    for split in ("test", "train", "memory-r2/test", "nonsense"):
+        with pytest.raises(InputError, match="of your own in locomo's shape, and has no split"):
+            benchmark("locomo").load(file, split, allow_modified=True)
+
+
+def test_official_conversations_keep_the_rule_of_the_hash(tmp_path: Path) -> None:
+    file = tmp_path / "mixed.json"
+    file.write_text(json.dumps([SAMPLE, {**SAMPLE, "sample_id": "conv-41"}]), "utf-8")
+    with pytest.raises(InputError, match="not locomo's published file"):
+        benchmark("locomo").load(file)
+    assert [chat.id for chat in benchmark("locomo").load(file, allow_modified=True).conversations] == ["conv-41"]
+    whole = benchmark("locomo").load(file, "full", allow_modified=True).conversations
+    assert [chat.id for chat in whole] == ["conv-1", "conv-41"]
+
+
+def test_times_and_categories_may_be_written_plainly(tmp_path: Path) -> None:
+    def change(sample: dict[str, Any]) -> None:
+        sample["conversation"]["session_2_date_time"] = "2023-05-08 12:30"
+        sample["qa"] = [{"question": "When?", "answer": 2022, "evidence": ["D2:1"], "category": "temporal"}]
+
+    (chat,), skipped = load(tmp_path, changed(change))
+    assert chat.turns[0].at == datetime(2023, 5, 8, 12, 30, tzinfo=UTC)
+    assert chat.questions[0].category == "temporal" and not skipped
+
+
 @needs_data
 @pytest.mark.parametrize(
     ("split", "counts"),
