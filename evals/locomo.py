@@ -110,7 +110,7 @@ class LoCoMo(Benchmark):
         return tuple(replace(each, questions=asked) for each, asked in zip(chosen, questions, strict=True))
 
     def own_split(self, content: bytes) -> str | None:
-        """Return `full` where no conversation has the name of one of LoCoMo's; a mixture is a changed file of LoCoMo."""
+        """Return `full` where no conversation has the name of one of LoCoMo's; a mixture is a changed file."""
         try:
             samples = json.loads(content)
         except (ValueError, RecursionError):
