@@ -6,12 +6,17 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from enum import Enum
 from pathlib import Path
+from uuid import UUID
 
 import lancedb
 import pyarrow as pa
 import pytest
 from langgraph.store.base import PutOp
+from langgraph.store.sqlite import SqliteStore
 
 from langgraph_memory_r1 import Add, LanceDBStore, MemoryBank, Noop, StoreError, StoreFormatError
 from support.stores import index, keys, slow
@@ -220,3 +225,56 @@ def test_what_was_written_before_the_damage_elsewhere_is_still_read(folder: Path
     use(folder)
     with LanceDBStore(str(folder)) as store:
         assert sorted(keys(store.search(()))) == ["0", "1", "2", "3", "4", "new"]
+
+
+class Plan(Enum):
+    PRO = "pro"
+
+
+@dataclass
+class Point:
+    x: int
+    when: date
+
+
+def test_values_of_other_stores_are_taken_as_they_take_them(tmp_path: Path) -> None:
+    value = {
+        "at": datetime(2024, 5, 20, 18, 30, 0, 5, tzinfo=UTC), "day": date(2024, 5, 20), "hour": time(18, 30),
+        "id": UUID(int=7), "plan": Plan.PRO, "point": Point(1, date(2024, 5, 20)), "pair": (1, 2.5, None),
+        "deep": [{"at": datetime(2024, 5, 20)}],
+    }  # fmt: skip
+    with LanceDBStore(str(tmp_path / "db"), index=index()) as store, SqliteStore.from_conn_string(":memory:") as sqlite:
+        sqlite.setup()
+        for each in (store, sqlite):
+            each.put(NS, "a", value)
+            each.put(NS, "b", {"at": datetime(2024, 5, 21, tzinfo=UTC), "plan": "free"})
+        item, expected = store.get(NS, "a"), sqlite.get(NS, "a")
+        assert item is not None and expected is not None and item.value == expected.value
+        assert item.value["at"] == "2024-05-20T18:30:00.000005+00:00"
+        assert keys(store.search(NS, filter={"at": {"$gt": datetime(2024, 5, 20, 20, tzinfo=UTC)}})) == ["b"]
+        assert keys(store.search(NS, filter={"at": value["at"]})) == ["a"]
+        assert keys(store.search(NS, filter={"plan": {"$in": [Plan.PRO]}})) == ["a"]
+    with LanceDBStore(str(tmp_path / "db"), index=index()) as store:
+        again = store.get(NS, "a")
+        assert again is not None and again.value == item.value
+
+
+@pytest.mark.parametrize("part", [object(), {1, 2}, b"bytes", 1j])
+def test_what_is_no_json_is_still_refused_with_its_key(tmp_path: Path, part: object) -> None:
+    with (
+        LanceDBStore(str(tmp_path / "db")) as store,
+        pytest.raises(ValueError, match=r"'a' in \('docs',\) is not JSON"),
+    ):
+        store.put(NS, "a", {"part": part})
+
+
+@pytest.mark.parametrize("ttl", [float("inf"), float("nan"), -float("inf"), 1e300, 1e12])
+def test_a_time_to_live_that_leads_nowhere_is_refused(tmp_path: Path, ttl: float) -> None:
+    with LanceDBStore(str(tmp_path / "db")) as store:
+        with pytest.raises(ValueError, match=r"The ttl of 'a' in \('docs',\) is .*; give minutes, or None"):
+            store.put(NS, "a", {"n": 1}, ttl=ttl)
+        with pytest.raises(ValueError, match="give minutes, or None"):
+            store.batch([PutOp(NS, "b", {"n": 1}), PutOp(NS, "a", {"n": 1}, ttl=ttl)])
+        assert store.search(NS) == []
+    with pytest.raises(ValueError, match="default_ttl"):
+        LanceDBStore(str(tmp_path / "db"), ttl={"default_ttl": ttl})

@@ -12,7 +12,7 @@ import numpy as np
 from langgraph.store.base import IndexConfig, PutOp, ensure_embeddings, get_text_at_path
 
 from langgraph_memory_r1.errors import EmbedderMismatchError
-from langgraph_memory_r1.store.rows import Vectors
+from langgraph_memory_r1.store.rows import Vectors, plain_value
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +119,11 @@ def texts_of(op: PutOp, fields: Sequence[str]) -> list[str]:
     if op.value is None or op.index is False:
         return []
     paths = fields if op.index is None else op.index
-    return [text for path in paths for text in get_text_at_path(op.value, path) if text.strip()]
+    try:
+        value = plain_value(op.value) if paths else None
+    except RecursionError:  # a value that holds itself, which is refused with its key when it is written
+        return []
+    return [text for path in paths for text in get_text_at_path(value, path) if text.strip()]
 
 
 def mismatch(uri: str, stored: dict[str, Any] | None, identity: dict[str, Any] | None) -> EmbedderMismatchError:

@@ -22,7 +22,7 @@ from langgraph_memory_r1.store.journal import Journal
 from langgraph_memory_r1.store.maintenance import Maintenance
 from langgraph_memory_r1.store.mirror import Mirror
 from langgraph_memory_r1.store.reader import Reader
-from langgraph_memory_r1.store.rows import TEXT_END, Row, Vectors, clean_value, encode_namespace, item_id
+from langgraph_memory_r1.store.rows import TEXT_END, Row, Vectors, check_ttl, clean_value, encode_namespace, item_id
 from langgraph_memory_r1.store.table import LanceTable, under, within
 from langgraph_memory_r1.store.writer import Address, CommitQueue, Expectation, ItemWrite, WriteRequest
 
@@ -166,6 +166,9 @@ class Engine:
                 stores, Windows) some of the other puts may have been.
         """
         self.require_open()
+        for put in puts:
+            if put.ttl is not None:
+                check_ttl(put.namespace, put.key, put.ttl)
         if vectors is None:
             vectors = self.embed(puts).documents
         if not puts and not expect:

@@ -32,7 +32,7 @@ from langgraph_memory_r1.errors import StoreError
 from langgraph_memory_r1.store.embedder import Embedded
 from langgraph_memory_r1.store.engine import SWEEP_MINUTES, Engine
 from langgraph_memory_r1.store.filters import compile_filter
-from langgraph_memory_r1.store.rows import Row, copy_value, decode_namespace, select_namespaces
+from langgraph_memory_r1.store.rows import Row, check_ttl, copy_value, decode_namespace, plain_value, select_namespaces
 
 
 class LanceDBStore(BaseStore):
@@ -64,6 +64,8 @@ class LanceDBStore(BaseStore):
         self.uri = os.fspath(uri)
         self.index_config = index
         self.ttl_config = ttl
+        if ttl is not None:
+            check_ttl((), "default_ttl", ttl.get("default_ttl"))
         sweep_minutes = None if ttl is None else ttl.get("sweep_interval_minutes") or SWEEP_MINUTES
         self.engine = Engine(self.uri, index, sweep_minutes, self.mirror_rows, self.mirror_total)
         """The table behind the store; for a bank's storage, not for applications."""
@@ -129,7 +131,7 @@ class LanceDBStore(BaseStore):
         query = vectors.queries[op.query] if op.query and self.engine.embedder else None
         if op.query and query is None:
             self.engine.warn_of_words_only()
-        test = compile_filter(op.filter)
+        test = compile_filter(plain_value(op.filter))
         limit, offset = max(op.limit, 0), max(op.offset, 0)
         page = self.engine.reader.search(tuple(op.namespace_prefix), query, test, limit, offset)
         if op.refresh_ttl:

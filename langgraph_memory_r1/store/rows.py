@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote, unquote
+from uuid import UUID
 
 import numpy as np
 from langgraph.store.base import ListNamespacesOp
@@ -132,6 +134,48 @@ def is_flat(value: Mapping[str, Any]) -> bool:
     return not any(isinstance(part, (dict, list)) for part in value.values())
 
 
+def plain_value(value: Any) -> Any:
+    """Return a value as JSON holds it: times and dates in ISO's form, UUIDs as text, enums and dataclasses by content.
+
+    What `SqliteStore` and `PostgresStore` take is taken here too, so that an application may change its store. Anything
+    else is returned as it is.
+    """
+    if isinstance(value, Mapping):
+        return {name: plain_value(part) for name, part in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain_value(part) for part in value]
+    if isinstance(value, Enum):
+        return plain_value(value.value)
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain_value(getattr(value, field.name)) for field in fields(value)}
+    return value
+
+
+def _encode_part(value: Any) -> Any:
+    plain = plain_value(value)
+    if plain is value or isinstance(value, set | frozenset):  # a set has no order that a copy could keep
+        raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+    return plain
+
+
+def check_ttl(namespace: Sequence[str], key: str, ttl: float | None) -> None:
+    """Refuse a time to live that leads to no moment.
+
+    Raises:
+        ValueError: it is infinite, no number, or too long for a calendar.
+    """
+    try:
+        datetime.now(UTC) + timedelta(minutes=ttl or 0)
+    except (OverflowError, TypeError, ValueError):
+        raise ValueError(
+            f"The ttl of {key!r} in {tuple(namespace)!r} is {ttl!r}; give minutes, or None to keep it for ever."
+        ) from None
+
+
 def clean_value(namespace: Sequence[str], key: str, value: Any) -> dict[str, Any]:
     """Return the value as it will be read back: a copy that went through JSON.
 
@@ -143,7 +187,7 @@ def clean_value(namespace: Sequence[str], key: str, value: Any) -> dict[str, Any
             f"The value of {key!r} in {tuple(namespace)!r} is a {type(value).__name__}; a store keeps mappings."
         )
     try:
-        copied: dict[str, Any] = json.loads(json.dumps(dict(value)))
+        copied: dict[str, Any] = json.loads(json.dumps(dict(value), default=_encode_part))
     except (TypeError, RecursionError, ValueError) as error:
         raise ValueError(f"The value of {key!r} in {tuple(namespace)!r} is not JSON: {error}.") from None
     return copied
