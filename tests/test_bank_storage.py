@@ -12,11 +12,12 @@ import lancedb.table
 import numpy as np
 import pytest
 from langchain_core.embeddings import Embeddings
-from langgraph.store.base import BaseStore, PutOp, SearchOp
+from langgraph.store.base import BaseStore, IndexConfig, PutOp, SearchOp
 from langgraph.store.memory import InMemoryStore
 
 from langgraph_memory_r1 import Add, ConflictError, LanceDBStore, MemoryBank, create_memory_graph
 from langgraph_memory_r1.bank.storage import BaseStoreStorage, LanceDBStorage, Storage, storage_of
+from langgraph_memory_r1.testing import HashEmbeddings
 from support.stores import index
 
 MEMORIES, HISTORY = ("ann", "memory"), ("ann", "history")
@@ -179,3 +180,49 @@ def test_from_the_graph_to_the_table_are_twelve_calls(tmp_path: Path, calls: lis
     graph.invoke({"messages": [("user", "My name is Ann and I have a dog called Buddy.")]})
     assert calls
     assert len(calls[0]) <= 12, calls[0]
+
+
+class Short(HashEmbeddings):
+    """An embedding model that takes no long texts, and may be away."""
+
+    away = False
+
+    def embed_query(self, text: str) -> list[float]:
+        if self.away or len(text) > 500:
+            raise ConnectionError("the server is away") if self.away else ValueError("maximum context length exceeded")
+        return super().embed_query(text)
+
+
+@pytest.mark.parametrize("mirrored", [True, False])
+def test_recall_falls_back_on_words_where_the_embedder_fails(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, mirrored: bool
+) -> None:
+    model = Short(32)
+    monkeypatch.setattr(LanceDBStore, "mirror_rows", 100 if mirrored else 1)
+    with LanceDBStore(str(tmp_path / "db"), index={"dims": 32, "embed": model, "fields": ["text"]}) as store:
+        bank = MemoryBank(store, "ann")
+        bank.apply([Add("Ann plays the cello."), Add("Ann likes tea.")])
+        for query in ("cello " * 500, "Who plays the cello? " + "x" * 600):
+            assert bank.search(query, k=1)[0].memory.text == "Ann plays the cello."
+        model.away = True
+        assert bank.search("cello", k=1)[0].memory.text == "Ann plays the cello."
+        assert [record.levelname for record in caplog.records] == ["WARNING"]  # one for a whole outage
+        assert "maximum context length exceeded" in caplog.text and "searched by words" in caplog.text
+        with pytest.raises(ConnectionError):
+            bank.apply([Add("Ann moved to Denver.")])
+        assert len(bank) == 2
+        model.away = False
+        assert len(bank.search("tea")) == 2
+        model.away = True
+        assert bank.search("tea", k=1)[0].memory.text == "Ann likes tea."
+        assert len(caplog.records) == 2
+
+
+def test_an_embedder_that_is_away_from_the_start_leaves_words(tmp_path: Path) -> None:
+    config: IndexConfig = {"dims": 32, "embed": HashEmbeddings(32), "fields": ["text"]}
+    with LanceDBStore(str(tmp_path / "db"), index=config) as store:
+        MemoryBank(store, "ann").apply([Add("Ann plays the cello.")])
+    model = Short(32)
+    model.away = True
+    with LanceDBStore(str(tmp_path / "db"), index={**config, "embed": model}) as store:
+        assert len(MemoryBank(store, "ann").search("cello")) == 1

@@ -322,6 +322,22 @@ def test_an_embedder_makes_a_folder_searchable_by_meaning(tmp_path: Path) -> Non
     assert hit.score > 0
 
 
+def test_a_pasted_document_is_answered_from_memories_that_its_words_find(tmp_path: Path) -> None:
+    class Short(HashEmbeddings):
+        def embed_query(self, text: str) -> list[float]:
+            if len(text) > 1_000:
+                raise ValueError("maximum context length exceeded")
+            return super().embed_query(text)
+
+    with LanceDBStore(tmp_path / "db", index={"dims": 32, "embed": Short(32), "fields": ["text"]}) as store:
+        graph = create_memory_graph(store, on_error="degrade")
+        graph.invoke({"messages": [("user", "I play the cello.")]})
+        question = "A pasted page. " * 200 + "Which instrument do I play, the cello?"
+        state = graph.invoke({"messages": [("user", question)], "question": question})
+    assert "User plays the cello." in [memory["text"] for memory in state["memories"]]
+    assert not [change for change in state["memory_ops"] if change["event"] == "ERROR"]
+
+
 def test_a_store_brings_its_own_embedder(store: BaseStore) -> None:
     with pytest.raises(InputError, match="index="):
         create_memory_graph(store, embedder="hash")

@@ -8,6 +8,7 @@ the bank's `LanceDBStorage`.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,10 @@ from langgraph_memory_r1.store.rows import TEXT_END, Row, Vectors, check_ttl, cl
 from langgraph_memory_r1.store.table import LanceTable, under, within
 from langgraph_memory_r1.store.writer import Address, CommitQueue, Expectation, ItemWrite, WriteRequest
 
+log = logging.getLogger(__name__)
+
+_SHOWN = 200
+"""Characters of an error in a warning."""
 _REFRESH_SHARE = 0.05
 """A read restarts a time to live once this share of it has passed: a busy item costs no commit per read."""
 SWEEP_MINUTES = 5
@@ -62,6 +67,8 @@ class Engine:
         self._checked = False
         """The embedder is known to fit the table."""
         self._warned = False
+        self._query_failed = False
+        """The embedder failed on the last query."""
         self._closed = False
 
     def require_open(self) -> None:
@@ -107,11 +114,25 @@ class Engine:
         return texts, queries, bool(texts or queries or (puts and not self._checked))
 
     def embed_query(self, query: str) -> Vectors | None:
-        """Return the unit vector of a query by the store's embedder; None without one."""
+        """Return the unit vector of a query by the store's embedder; None without one, and where it fails.
+
+        Words still find much, and an answer without memories looks like a memory without facts. What is written needs
+        its vector, so that a failure there is an error.
+        """
         if self.embedder is None:
             self.warn_of_words_only()
             return None
-        vectors = self.embedder.embed((), (query,))
+        try:
+            vectors = self.embedder.embed((), (query,))
+        except Exception as error:  # a model may fail in any way: it is away, or the query is too long for it
+            if not self._query_failed:  # once, until it answers again: an outage lasts for many queries
+                self._query_failed = True
+                log.warning(
+                    "The embedding model failed on a query of %d characters (%s: %s); where it does, memories are "
+                    "searched by words only.", len(query), type(error).__name__, str(error).partition("\n")[0][:_SHOWN],
+                )  # fmt: skip
+            return None
+        self._query_failed = False
         self.check_embedder(writing=False)
         return vectors.queries[query]
 
