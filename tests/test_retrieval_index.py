@@ -13,6 +13,7 @@ from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals import locomo
 from langgraph_memory_r1.retrieval import Hit, Index, Weights
 from langgraph_memory_r1.schemas import Memory
+from langgraph_memory_r1.tokenizer import terms
 
 LOCOMO = Path(__file__).resolve().parents[2] / "shared" / "data" / "locomo" / "locomo10.json"
 DAY = datetime(2023, 5, 7, 10, tzinfo=UTC)
@@ -126,6 +127,36 @@ def test_emoji_and_other_scripts_are_found(query: str, wanted: str) -> None:
     hits = index.rank(query)
     assert hits[0].memory.id == wanted
     assert hits[0].score > 0
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("cafe", "We met in the café."),
+        ("café", "We met in the cafe."),
+        ("Soren", "Søren likes tea."),
+        ("Zurich", "Ich wohne in Zürich."),
+        ("istanbul", "İSTANBUL is big."),
+        ("Da Nang", "Chúng tôi ở Đà Nẵng."),
+        ("커피", "나는 커피를 좋아해요"),
+        ("커피가", "커피를 마셨다"),
+        ("차", "매일 차를 마셔요"),
+        ("हिन्दी", "वह हिन्दी बोलता है"),
+        ("Москва", "Я живу в Москве."),
+        ("αθηνα", "Μένω στην Αθήνα"),
+        ("احمد", "أحمد يحب القهوة"),
+        ("שלום", "אמרתי שָׁלוֹם"),
+        ("デンマーク", "ﾃﾞﾝﾏｰｸに住んでいます"),
+        ("人々", "人々が来た"),
+    ],
+)
+def test_a_word_is_found_however_it_is_written(query: str, text: str) -> None:
+    hits = bank("nothing of it", text, "something else").rank(query)
+    assert hits[0].memory.id == "1" and hits[0].score > hits[1].score
+
+
+def test_a_vowel_sign_does_not_part_a_word() -> None:
+    assert len(terms("हिन्दी")) == 1 and terms("नमस्ते") != terms("नमसता")
 
 
 def test_huge_and_broken_texts_do_no_harm() -> None:

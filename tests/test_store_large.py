@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from langgraph.store.base import PutOp, SearchItem
 
-from langgraph_memory_r1 import LanceDBStore
+from langgraph_memory_r1 import Add, LanceDBStore, MemoryBank
 from support.stores import folder_bytes, index, keys, slow
 
 Pair = tuple[LanceDBStore, LanceDBStore]
@@ -121,3 +121,37 @@ def test_mirrors_make_room_for_each_other(tmp_path: Path) -> None:
         for n in range(60):
             owner = n * 7 % 10
             assert keys(store.search((f"owner{owner}",))) == [str(owner + 20), str(owner + 10), str(owner)]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("喝茶", "我每天早上喝茶"),
+        ("你住在哪里", "她住在东京"),
+        ("猫の名前", "飼い猫の名前はタマです"),
+        ("커피", "나는 커피를 좋아해요"),
+        ("แมว", "ฉันมีแมวสองตัว"),
+        ("cafe", "We met in the Café Rex."),
+        ("Soren", "Søren plays chess."),
+        ("Москва", "Я живу в Москве."),
+        ("हिन्दी", "वह हिन्दी बोलता है"),
+    ],
+)
+def test_a_large_bank_finds_words_of_every_script(tmp_path: Path, query: str, expected: str) -> None:
+    texts = [
+        "我每天早上喝茶", "她住在东京", "飼い猫の名前はタマです", "나는 커피를 좋아해요", "ฉันมีแมวสองตัว",
+        "We met in the Café Rex.", "Søren plays chess.", "Я живу в Москве.", "वह हिन्दी बोलता है", "Ann likes dogs.",
+    ]  # fmt: skip
+    with SmallMirrors(str(tmp_path / "db")) as store:
+        bank = MemoryBank(store, "ann")
+        bank.apply([Add(text) for text in texts])
+        hits = bank.search(query, k=1)
+        assert [hit.memory.text for hit in hits] == [expected] and hits[0].score > 0
+        assert bank.search("dog", k=1)[0].memory.text == "Ann likes dogs."
+
+
+@pytest.mark.parametrize("texts", [["a", "b"], ["我", "b\x1d"], ["\x1d"], [""], ["é\x1d\x1d", ""]])
+def test_texts_of_any_characters_come_back_to_be_embedded_anew(texts: list[str]) -> None:
+    from langgraph_memory_r1.store.rows import join_texts, split_texts
+
+    assert split_texts(join_texts(texts)) == texts

@@ -23,7 +23,16 @@ from langgraph_memory_r1.store.journal import Journal
 from langgraph_memory_r1.store.maintenance import Maintenance
 from langgraph_memory_r1.store.mirror import Mirror
 from langgraph_memory_r1.store.reader import Reader
-from langgraph_memory_r1.store.rows import TEXT_END, Row, Vectors, check_ttl, clean_value, encode_namespace, item_id
+from langgraph_memory_r1.store.rows import (
+    Row,
+    Vectors,
+    check_ttl,
+    clean_value,
+    encode_namespace,
+    item_id,
+    join_texts,
+    other_terms,
+)
 from langgraph_memory_r1.store.table import LanceTable, under, within
 from langgraph_memory_r1.store.writer import Address, CommitQueue, Expectation, ItemWrite, WriteRequest
 
@@ -206,7 +215,7 @@ class Engine:
             if put.value is not None:
                 texts = texts_of(put, self.embedder.fields if self.embedder else [])
                 matrix = np.stack([vectors[text] for text in texts]) if texts and self.embedder else None
-                text = None if put.index is False else TEXT_END.join(texts).encode("utf-8", "replace").decode()
+                text = None if put.index is False else join_texts(texts)
                 value = clean_value(namespace, put.key, put.value)
                 write = ItemWrite(write.id, namespace, put.key, value, put.ttl, matrix, text)
             self._expiring |= put.ttl is not None
@@ -283,7 +292,7 @@ class Engine:
         self.require_open()
         # No `sync`: mirrors take no part in it, and LanceDB looks for its newest version itself.
         where = f"{within('namespace', [encode_namespace(namespace)])} AND live"
-        ids = dict.fromkeys(self.table.full_text(query, where, limit))
+        ids = dict.fromkeys(self.table.full_text(f"{query} {other_terms(query)}".strip(), where, limit))
         if vector is not None:
             ids |= dict.fromkeys(row_id for row_id, _ in self.table.nearest(vector, where, limit))
         now = datetime.now(UTC)

@@ -20,7 +20,7 @@ from langgraph.store.base import PutOp
 from langgraph_memory_r1.errors import StoreError
 from langgraph_memory_r1.store.embedder import Embedder
 from langgraph_memory_r1.store.reader import Reader
-from langgraph_memory_r1.store.rows import TEXT_END, Row, item_id
+from langgraph_memory_r1.store.rows import Row, item_id, join_texts, split_texts
 from langgraph_memory_r1.store.table import BARRIER, LanceTable, literal
 
 logger = logging.getLogger(__name__)
@@ -187,10 +187,10 @@ def _reembed(rows: list[Row], embedder: Embedder | None) -> None:
         if row.text is None:  # Nothing of it shall be indexed.
             texts.append([])
         elif row.text:
-            texts.append(row.text.split(TEXT_END))
+            texts.append(split_texts(row.text))
         else:  # What would have been indexed if there had been an embedder.
             texts.append(embedder.texts(PutOp(row.namespace, row.key, row.value)))
     vectors = embedder.embed([text for of_row in texts for text in of_row], ()).documents
     for row, of_row in zip(rows, texts, strict=True):
         row.vectors = np.stack([vectors[text] for text in of_row]) if of_row else None
-        row.text = None if row.text is None else TEXT_END.join(of_row)
+        row.text = None if row.text is None else join_texts(of_row)

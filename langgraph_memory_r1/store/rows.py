@@ -17,11 +17,13 @@ import numpy as np
 from langgraph.store.base import ListNamespacesOp
 from numpy.typing import NDArray
 
+from langgraph_memory_r1.tokenizer import terms
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Vectors: TypeAlias = NDArray[np.float32]
-TEXT_END = "\x1e"
+_TEXT_END, _TERMS = "\x1e", "\x1d"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -51,7 +53,7 @@ class Row:
     vectors: Vectors | None = None
     """(n, dims) unit vectors, one per indexed text; a view into the matrix of the mirror that holds the row."""
     text: str | None = None
-    """The indexed texts, for full-text search, with `TEXT_END` between them; None where nothing shall be indexed."""
+    """The indexed texts, for full-text search, as `join_texts` writes them; None where nothing shall be indexed."""
     flat: bool = True
     """The value holds no list or mapping, so that a shallow copy isolates it."""
 
@@ -117,6 +119,29 @@ def item_id(namespace: Sequence[str], key: str) -> str:
     except UnicodeEncodeError as error:
         raise ValueError(f"Key {key!r} holds a lone surrogate, which is not text.") from error
     return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
+def join_texts(texts: Sequence[str]) -> str:
+    """Return the indexed texts of an item as one, for LanceDB's full-text index.
+
+    Its tokenizer parts English words and takes a Chinese sentence for one of them: the index terms of other scripts
+    stand behind the texts.
+    """
+    text = _TEXT_END.join(texts).encode("utf-8", "replace").decode()
+    if text.isascii() and _TERMS not in text:
+        return text
+    return f"{text}{_TERMS}{other_terms(text)}"
+
+
+def split_texts(text: str) -> list[str]:
+    """Return the indexed texts of an item: the inverse of `join_texts`."""
+    head, separator, last = text.rpartition(_TERMS)
+    return (head if separator else last).split(_TEXT_END)
+
+
+def other_terms(text: str) -> str:
+    """Return the index terms of a text that hold other letters than English has, with spaces between them."""
+    return "" if text.isascii() else " ".join(term for term in terms(text) if not term.isascii())
 
 
 def dump_value(value: Mapping[str, Any]) -> str:
