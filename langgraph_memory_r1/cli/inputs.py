@@ -80,17 +80,32 @@ def read_conversations(
 ) -> list[Conversation]:
     """Read the conversations of an input, their turns with ids that no other conversation has.
 
+    A folder of notes is one conversation, each file a session; hidden files are passed over.
+
     Raises:
         InputError: It cannot be read, or a chosen conversation is not in it.
     """
     from langgraph_memory_r1.schemas import Conversation
     from langgraph_memory_r1.turns import with_ids
 
-    at = at or datetime.now(UTC)
+    at = datetime.now(UTC) if at is None else at.replace(tzinfo=at.tzinfo or UTC)
     if source.path is None:
         return [Conversation("text", tuple(_turns([source.text or ""], speaker, at, new_each_time=True)))]
     if source.path.is_dir():
-        return [_notes_in(source.path, source.name, speaker, at)]
+        notes: list[Turn] = []
+        files = [path for path in sorted(source.path.rglob("*")) if path.is_file()]
+        files = [path for path in files if not re.search(r"(?:^|/)\.", path.relative_to(source.path).as_posix())]
+        for path in files:
+            if path.suffix.lower() in _NOTES:
+                session = path.relative_to(source.path).as_posix()
+                notes += _turns(_lines(path), speaker, at, about=path.stem, session=session, new_each_time=False)
+        if not notes:
+            raise InputError(
+                f"There are no notes in {source.path}; it needs files that end with {' or '.join(_NOTES)}."
+            )
+        if others := sum(path.suffix.lower() not in _NOTES for path in files):
+            note(f"Passed over in {plain(source.name)}: {others:,} that end with none of {', '.join(_NOTES)}.")
+        return [Conversation(source.name, tuple(notes))]
     if source.format is Format.text:
         piped = source.name == _STDIN
         lines, about = _lines(source.path), "" if piped else source.path.stem
@@ -160,50 +175,6 @@ def _lines(path: Path) -> list[str]:
     return [line.strip() for line in text.split("\n") if line.strip()]
 
 
-def _notes_in(folder: Path, name: str, speaker: str, at: datetime) -> Conversation:
-    """Read a folder of notes as one conversation, each file a session; hidden files and other kinds are passed over.
-
-    Raises:
-        InputError: There are none.
-    """
-    from langgraph_memory_r1.schemas import Conversation
-
-    turns: list[Turn] = []
-    others = 0
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        relative = path.relative_to(folder)
-        if any(part.startswith(".") for part in relative.parts):
-            continue
-        if path.suffix.lower() not in _NOTES:
-            others += 1
-            continue
-        session = relative.as_posix()
-        turns += _turns(_lines(path), speaker, at, about=path.stem, session=session, new_each_time=False)
-    if not turns:
-        raise InputError(f"There are no notes in {folder}; it needs files that end with {' or '.join(_NOTES)}.")
-    if others:
-        note(f"Passed over in {plain(str(folder))}: {others:,} that end with none of {', '.join(_NOTES)}.")
-    return Conversation(name, tuple(turns))
-
-
-def _notes(lines: Sequence[str], about: str) -> Iterator[str]:
-    """Yield the lines of notes, each short item of a list behind what the list is about: "Shopping: milk".
-
-    That is the line before it that ends with a colon, else the heading above, else the name of the file.
-    """
-    heading, opening = about, ""
-    for line in lines:
-        if item := _ITEM.fullmatch(line):
-            text, topic = item["text"], opening or heading
-            alone = not topic or len(text.split()) > _SHORT_ITEM or _FIRST_PERSON.search(text)
-            yield text if alone else f"{topic}: {text}"
-            continue
-        if title := _HEADING.fullmatch(line):
-            heading = title["text"]
-        opening = line.rstrip(": ") if line.endswith(":") else ""
-        yield line
-
-
 def _turns(
     lines: Sequence[str],
     speaker: str,
@@ -215,8 +186,9 @@ def _turns(
 ) -> list[Turn]:
     """Return a turn for each line; where every line of several begins with a name, that is its speaker.
 
-    A file that is read again brings the same ids, whenever that is; what is typed or piped in is new each time.
-    `about` is what a list is about that does not say it.
+    A file that is read again brings the same ids, whenever that is; what is typed or piped in is new each time. A short
+    item of a list comes behind what the list is about ("Shopping: milk"): the line before it that ends with a colon,
+    else the heading above, else `about`.
     """
     from langgraph_memory_r1.schemas import Turn
     from langgraph_memory_r1.turns import with_ids
@@ -224,7 +196,17 @@ def _turns(
     matches = [_NAMED_LINE.fullmatch(line) for line in lines]
     pairs = [(match[1], match[2]) for match in matches if match]
     if len(pairs) < max(len(lines), 2):
-        pairs = [(speaker, line) for line in _notes(lines, about)]
+        heading, opening, pairs = about, "", []
+        for line in lines:
+            text = line
+            if item := _ITEM.fullmatch(line):
+                text, topic = item["text"], opening or heading
+                if topic and len(text.split()) <= _SHORT_ITEM and not _FIRST_PERSON.search(text):
+                    text = f"{topic}: {text}"
+            else:
+                heading = title["text"] if (title := _HEADING.fullmatch(line)) else heading
+                opening = line.rstrip(": ") if line.endswith(":") else ""
+            pairs.append((speaker, text))
     # An id is made of what a turn holds; with its time in it, the same words at another time are another turn.
     turns = [Turn(name, text, at if new_each_time else None, session=session) for name, text in pairs]
     return [replace(turn, at=at) for turn in with_ids(turns)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,8 +36,7 @@ if TYPE_CHECKING:
 
 def remember(
     source: Annotated[
-        str | None,
-        typer.Argument(metavar="TEXT|FILE|FOLDER|-", help="A sentence, a file, a folder of notes, or - for stdin."),
+        str | None, typer.Argument(metavar="TEXT|FILE|FOLDER|-", help="Words, a file, a folder of notes, - for stdin.")
     ] = None,
     db: Db = DEFAULT_DB,
     user: User = None,
@@ -56,16 +55,14 @@ def remember(
 ) -> None:
     """Turn words, notes or conversations into memories.
 
-    A file of text is one turn a line ("Ann: I moved to Denver" on all lines names the speakers); a folder is read with
-    all its notes (.md, .txt), and of a list each item with what it is about. One conversation is
-    remembered for --user; several, without --user, each for an owner of its own name. Run it again to go on where it
-    stopped: turns that were dealt with are passed over.
+    A file of text is one turn a line ("Ann: I moved to Denver" on all lines names the speakers), a folder all its notes
+    (.md, .txt). One conversation is remembered for --user; several, without --user, each for an owner of its own name.
+    Run it again to go on where it stopped: turns that were dealt with are passed over.
     """
     from tempfile import TemporaryDirectory
 
     from langgraph_memory_r1.bank import MemoryBank
 
-    at = at.replace(tzinfo=UTC) if at and at.tzinfo is None else at
     with TemporaryDirectory(prefix="memory-r1-") as scratch:
         source_input = find_input(source, file_format, scratch, folders=True)
         conversations = read_conversations(source_input, conversation or (), strict=strict, speaker=speaker, at=at)
@@ -73,9 +70,8 @@ def remember(
     by_name = user is None and len(conversations) > 1
     owners = [checked_user(each.id if by_name else user) for each in conversations]
     words = source_input.path is None
-    show = (verbose or words) and not as_data
+    show, changes = (verbose or words) and not as_data, list[dict[str, Any]]()
     models, recorder, tally = load_role_models(model, trained), open_recorder(traces), Tally()
-    changes: list[dict[str, Any]] = []
     turns = sum(len(each.turns) for each in conversations)
     with open_store(db, embedder) as store, progress(turns, "turns", shown=not show and not words) as advance:
         try:
@@ -91,9 +87,9 @@ def remember(
         except KeyboardInterrupt:
             tally.interrupted = True
     if as_data:
-        owner_of = {each.id: owner for owner, each in zip(owners, conversations, strict=True)}
-        head = {"db": db, "model": models.manager, "interrupted": tally.interrupted, "owners": owner_of}
-        print_json(head | tally.as_json() | {"changes": changes})
+        by_id = dict(zip((each.id for each in conversations), owners, strict=True))
+        head = {"db": db, "model": models.manager, "interrupted": tally.interrupted, "owners": by_id}
+        print_json({**head, **tally.as_json(), "changes": changes})
     elif not words:
         _report(tally, conversations, owners, models.manager)
     if tally.exit_code:
