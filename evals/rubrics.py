@@ -18,7 +18,7 @@ from langgraph_memory_r1.errors import OutputError
 from langgraph_memory_r1.evals.longmemeval import ABSTENTION
 from langgraph_memory_r1.prompts import clean
 from langgraph_memory_r1.prompts.lines import escape
-from langgraph_memory_r1.prompts.replies import json_values, repair
+from langgraph_memory_r1.prompts.replies import json_values, repair, without_thoughts
 from langgraph_memory_r1.schemas import Question
 
 __all__ = ["JUDGE_VERSION", "KINDS", "JudgeKind", "is_unanswerable", "read_verdict", "render_verdict"]
@@ -113,7 +113,7 @@ def read_verdict(reply: str) -> tuple[bool, str]:
     Raises:
         OutputError: The reply says neither; its message is for the model.
     """
-    text = reply.rpartition("</think>")[2].strip()
+    text = without_thoughts(reply)
     # The last object counts: a model that thinks aloud may write down a verdict that it then takes back.
     for value in (*reversed(list(json_values(text))), repair(text, cut=True)):
         if isinstance(value, dict) and "label" in value:

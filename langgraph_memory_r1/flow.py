@@ -189,7 +189,7 @@ def redact_operation(operation: Operation, redact: Redact) -> Operation:
     """Take out of the texts of an operation what must not be kept."""
     if isinstance(operation, Add):
         speaker = None if operation.speaker is None else redact(operation.speaker)
-        return replace(operation, text=redact(operation.text), speaker=speaker)
+        return replace(operation, text=redact(operation.text), speaker=speaker, reason=redact(operation.reason))
     if isinstance(operation, Update):
         return replace(operation, text=redact(operation.text))
     return replace(operation, reason=redact(operation.reason))

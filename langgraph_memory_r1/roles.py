@@ -3,9 +3,10 @@
     turns ─► extract: facts ─► manage: related memories ─► operations ─► bank
     question ─► answer: memories in time order ─► the useful ones, a short answer
 
-Nothing is lost silently. A reply that cannot be read is asked for once more with what is wrong with it; then the
-turns are recorded with a NOOP that gives the reason. Every turn leaves a record, be it "nothing to remember", so that
-a turn that was dealt with is never dealt with again, and one that was not is taken up by the next run.
+Nothing is lost silently. What cannot be read of a reply is asked for once more, with what is wrong with it. Then a fact
+about which nothing can be read is added as it is, with a reason that begins with "undecided", and turns whose facts
+cannot be read are recorded with a NOOP that gives the reason. Every turn leaves a record, be it "nothing to remember",
+so that a turn that was dealt with is never dealt with again, and one that was not is taken up by the next run.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from langgraph_memory_r1.bank.history import in_order
 from langgraph_memory_r1.batches import NOTHING, Batch
 from langgraph_memory_r1.errors import ConflictError, UnknownMemoryError
 from langgraph_memory_r1.prompts import AnswerInput, ExtractInput, ManageInput, clean
-from langgraph_memory_r1.schemas import Answer, Change, Fact, Memory, Noop, Operation, Update
+from langgraph_memory_r1.prompts.salvage import KNOWN
+from langgraph_memory_r1.schemas import Add, Answer, Change, Fact, Memory, Noop, Operation, Update
 from langgraph_memory_r1.state import change_record
-from langgraph_memory_r1.steps import Agent, RunBlocking, RunMonitor, Unreadable, call_role
+from langgraph_memory_r1.steps import Agent, RunBlocking, RunMonitor, Unreadable, call_for_parts, call_role
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,8 @@ CONFLICTS = 3
 """So many times a decision is made anew because somebody else changed what it was based on."""
 MOST_RELATED = 40
 """A decision looks at no more memories than this, however many facts there are."""
+UNDECIDED = "undecided"
+"""Begins the reason of an addition that no model decided."""
 _LONGEST_RAW = 2_000
 
 
@@ -46,15 +50,24 @@ async def extract(agent: Agent, batch: Batch, monitor: RunMonitor) -> Batch:
     """
     if not any(turn.text for turn in batch.turns):
         return batch
-    output = await call_role(agent, ExtractInput(batch.turns), monitor)
-    if isinstance(output, Unreadable):
-        return replace(batch, reason=f"the extraction could not be read: {output.problem}")
-    monitor.emit("facts", {"facts": [fact.text for fact in output], "source": list(batch.source)})
-    return replace(batch, facts=output)
+    reading = await call_for_parts(agent, ExtractInput(batch.turns), monitor)
+    if reading.complaint is not None:
+        part = "a part of the extraction" if reading.facts else "the extraction"
+        batch = replace(batch, reason=f"{part} could not be read: {reading.problem}")
+    if reading.facts or reading.complaint is None:
+        monitor.emit("facts", {"facts": [fact.text for fact in reading.facts], "source": list(batch.source)})
+    return replace(batch, facts=reading.facts)
 
 
 async def manage(
-    bank: Memories, agent: Agent, batch: Batch, k: int, monitor: RunMonitor, redact: RedactOperation | None = None
+    bank: Memories,
+    agent: Agent,
+    batch: Batch,
+    k: int,
+    monitor: RunMonitor,
+    redact: RedactOperation | None = None,
+    *,
+    salvage: bool = True,
 ) -> list[Change]:
     """Decide what the facts of a batch mean for a bank (Memory-R1, section 3), and apply it: one call, one commit.
 
@@ -65,13 +78,19 @@ async def manage(
         k: Memories that are looked up for each fact.
         monitor: Counts and emits.
         redact: Applied to each operation before it is written: a model may say what it was not told.
+        salvage: Keep the good items of a reply, and add the facts that it leaves open. Training does not, or a reply
+            that cannot be read would be rewarded for what was made of it.
     """
+    decide = _decide if salvage else _decide_strictly
 
     async def apply(operations: Sequence[Operation], expect: dict[str, int] | None = None) -> list[Change]:
         redacted = [redact(operation) for operation in operations] if redact is not None else operations
         changes = await RunBlocking(lambda: bank.apply(redacted, expect=expect, model=agent.label))
         for change in changes:
             monitor.emit("operation", {"operation": change_record(change)})
+        monitor.count_undecided(
+            sum(change.event == "ADD" and change.reason.startswith(UNDECIDED) for change in changes)
+        )
         return changes
 
     if not batch.facts:
@@ -80,12 +99,7 @@ async def manage(
     conflict = ""
     for _ in range(CONFLICTS):
         memories = await RunBlocking(lambda: related(bank, batch.facts, k))
-        output = await call_role(agent, ManageInput(batch.facts, tuple(memories)), monitor)
-        if isinstance(output, Unreadable):
-            reason = f"the decision could not be read: {output.problem} Facts: {texts}"
-            operations: list[Operation] = [Noop(reason, batch.source)]
-        else:
-            operations = _with_noops(output, memories, batch)
+        operations = await decide(agent, batch, memories, monitor)
         try:
             # All memories that the model saw, not only those that it changes: what it left alone because of a memory
             # that has changed since is as stale as what it changed.
@@ -132,18 +146,44 @@ def retrieve(bank: Memories, question: str, k: int) -> list[Memory]:
     return in_order([hit.memory for hit in hits])
 
 
-def _with_noops(decided: Sequence[Operation], memories: Sequence[Memory], batch: Batch) -> list[Operation]:
-    """Turn updates that change nothing into NOOPs, and record every turn that the decision left out with one."""
+async def _decide(agent: Agent, batch: Batch, memories: Sequence[Memory], monitor: RunMonitor) -> list[Operation]:
+    """Ask the manager what the facts of a batch mean; what stays open about a fact becomes an ADD of it.
+
+    An addition loses nothing and can be taken back; a NOOP would seal the turn, and the fact would be gone.
+    """
+    reading = await call_for_parts(agent, ManageInput(batch.facts, tuple(memories)), monitor)
+    reason = f"{UNDECIDED}: {reading.problem or 'the model decided nothing about it.'}"
+    facts = (batch.facts[number] for number in reading.undecided)
+    operations = [
+        *reading.operations,
+        *(Add(fact.text, fact.speaker, fact.at, fact.source, fact.session, reason) for fact in facts),
+    ]
+    left_out = _left_out(operations, batch)
+    return [*operations, Noop(batch.reason, left_out)] if left_out else operations
+
+
+async def _decide_strictly(
+    agent: Agent, batch: Batch, memories: Sequence[Memory], monitor: RunMonitor
+) -> list[Operation]:
+    """Ask the manager what the facts of a batch mean; a reply that cannot be read as a whole changes nothing."""
+    output = await call_role(agent, ManageInput(batch.facts, tuple(memories)), monitor)
+    if isinstance(output, Unreadable):
+        return [Noop(f"the decision could not be read: {output.problem}", batch.source)]
     texts = {memory.id: memory.text for memory in memories}
     operations: list[Operation] = [
-        Noop("known already", operation.source)
+        Noop(KNOWN, operation.source)
         if isinstance(operation, Update) and operation.text == texts[operation.id]
         else operation
-        for operation in decided
+        for operation in output
     ]
-    covered = {turn for operation in operations for turn in operation.source}
-    left_out = tuple(turn for turn in batch.source if turn not in covered)
+    left_out = _left_out(operations, batch)
     if operations and not left_out:
         return operations
     with_facts = {turn for fact in batch.facts for turn in fact.source}
-    return [*operations, Noop("known already" if with_facts & set(left_out) else NOTHING, left_out)]
+    return [*operations, Noop(KNOWN if with_facts & set(left_out) else NOTHING, left_out)]
+
+
+def _left_out(operations: Sequence[Operation], batch: Batch) -> tuple[str, ...]:
+    """Return the turns of a batch that no operation comes from; without a record they would be dealt with again."""
+    covered = {turn for operation in operations for turn in operation.source}
+    return tuple(turn for turn in batch.source if turn not in covered)

@@ -98,6 +98,8 @@ class Add:
     at: datetime | None = None
     source: tuple[str, ...] = ()
     session: str | None = None
+    reason: str = ""
+    """Why, where that is not plain: a fact that is added because no decision about it could be read."""
     event: Literal["ADD"] = "ADD"
 
 

@@ -59,7 +59,9 @@ class Usage(TypedDict):
     input_tokens: int
     output_tokens: int
     unreadable: int
-    """Replies that could not be read, whether or not a second try could."""
+    """Replies that could not be read in full, whether or not a second try could."""
+    undecided: int
+    """Facts that were added as they are, because no decision about them could be read."""
     model_ms: float
     ms: float
     """Time in the memory nodes, models and bank included."""
@@ -67,7 +69,7 @@ class Usage(TypedDict):
 
 def no_usage() -> Usage:
     """Return what a run has cost before it begins."""
-    return Usage(calls=0, input_tokens=0, output_tokens=0, unreadable=0, model_ms=0.0, ms=0.0)
+    return Usage(calls=0, input_tokens=0, output_tokens=0, unreadable=0, undecided=0, model_ms=0.0, ms=0.0)
 
 
 def add_usage(first: Usage, second: Usage | None) -> Usage:
@@ -78,6 +80,7 @@ def add_usage(first: Usage, second: Usage | None) -> Usage:
         input_tokens=first["input_tokens"] + other["input_tokens"],
         output_tokens=first["output_tokens"] + other["output_tokens"],
         unreadable=first["unreadable"] + other["unreadable"],
+        undecided=first["undecided"] + other["undecided"],
         model_ms=round(first["model_ms"] + other["model_ms"], 3),
         ms=round(first["ms"] + other["ms"], 3),
     )

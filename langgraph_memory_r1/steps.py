@@ -34,13 +34,17 @@ from langgraph_memory_r1.prompts import (
     PROMPT_VERSION,
     AnswerInput,
     ExtractInput,
+    FactsRead,
     ManageInput,
+    OperationsRead,
     RoleInput,
     Style,
     parse,
     references,
     render,
     retry,
+    salvage_facts,
+    salvage_operations,
 )
 from langgraph_memory_r1.schemas import Fact, Operation
 from langgraph_memory_r1.state import Usage, no_usage
@@ -199,7 +203,7 @@ class RunMonitor:
         self.emit: Emit = emit or (lambda event, data: None)
         self.bank: str | None = None
         """Which bank the run works on; see `MemoryBank.key`."""
-        self.usage: Usage = usage or no_usage()
+        self.usage: Usage = {**no_usage(), **(usage or {})}  # type: ignore[typeddict-item]  # a checkpoint may lack one
 
     @contextmanager
     def timing(self) -> Iterator[None]:
@@ -227,6 +231,10 @@ class RunMonitor:
         log.warning("The %s model %r gave a reply that cannot be read: %s", agent.role, agent.label, problem)
         self.emit("unreadable", {"reason": problem})
 
+    def count_undecided(self, facts: int) -> None:
+        """Count facts that were added because no decision about them could be read."""
+        self.usage = {**self.usage, "undecided": self.usage["undecided"] + facts}
+
 
 @overload
 async def call_role(agent: Agent, role_input: ExtractInput, monitor: RunMonitor) -> tuple[Fact, ...] | Unreadable: ...
@@ -245,13 +253,9 @@ async def call_role(agent: Agent, role_input: RoleInput, monitor: RunMonitor) ->
         What `prompts.parse` returns for this input, or `Unreadable`; an `OutputError` never comes out.
     """
     prompt = messages = render(role_input, agent.style)
-    about = {"memory_bank": monitor.bank, "memory_refs": references(role_input)}
     unreadable = Unreadable("", "")
     for _ in range(TRIES):
-        start = time.perf_counter()
-        reply = await CallModel(agent, messages, about)
-        monitor.count_call(reply, start)
-        text, _skipped = text_of(reply.content)
+        text = await _ask(agent, messages, role_input, monitor)
         try:
             return parse(text, role_input)
         except OutputError as error:
@@ -259,6 +263,39 @@ async def call_role(agent: Agent, role_input: RoleInput, monitor: RunMonitor) ->
         monitor.count_unreadable(agent, unreadable.problem)
         messages = retry(prompt, text, unreadable.problem)
     return unreadable
+
+
+@overload
+async def call_for_parts(agent: Agent, role_input: ExtractInput, monitor: RunMonitor) -> FactsRead: ...
+@overload
+async def call_for_parts(agent: Agent, role_input: ManageInput, monitor: RunMonitor) -> OperationsRead: ...
+async def call_for_parts(agent: Agent, role_input: ExtractInput | ManageInput, monitor: RunMonitor) -> Any:
+    """Ask the model of a role and keep what can be read of its reply; it is asked once more for the rest alone.
+
+    Returns:
+        What both replies gave together, and what they left open.
+    """
+    prompt = messages = render(role_input, agent.style)
+    salvage: Callable[..., Any] = salvage_facts if isinstance(role_input, ExtractInput) else salvage_operations
+    reading: FactsRead | OperationsRead | None = None
+    for _ in range(TRIES):
+        text = await _ask(agent, messages, role_input, monitor)
+        reading = salvage(text, role_input, reading)
+        if reading.problem:
+            monitor.count_unreadable(agent, reading.problem)
+        if reading.complaint is None:
+            break
+        messages = retry(prompt, text, reading.complaint)
+    return reading
+
+
+async def _ask(agent: Agent, messages: Sequence[BaseMessage], role_input: RoleInput, monitor: RunMonitor) -> str:
+    """Call the model of a role once and return the text of its reply."""
+    start = time.perf_counter()
+    about = {"memory_bank": monitor.bank, "memory_refs": references(role_input)}
+    reply = await CallModel(agent, messages, about)
+    monitor.count_call(reply, start)
+    return text_of(reply.content)[0]
 
 
 def milliseconds_since(start: float) -> float:

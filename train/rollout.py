@@ -1,7 +1,8 @@
 """Many conversations at once through the very steps that the graph's nodes run, with one batch of model calls a step.
 
 A role asks its model by awaiting an effect (`steps.py`); `run_batched` runs many roles side by side, collects what they
-ask, and has it answered in one batch. So a rollout and an evaluation do exactly what the deployed graph does.
+ask, and has it answered in one batch. So a rollout and an evaluation do exactly what the deployed graph does, but for
+one thing: a reply of the manager that cannot be read decides nothing, where the graph keeps what it can of it.
 """
 
 from __future__ import annotations
@@ -173,7 +174,12 @@ def _take_step(rollouts: Sequence[Rollout], step: int, manager: RolePolicy) -> N
             rollouts[number].completions.append((sessions[number], completion))
         return {number: completion.text for number, completion in completions.items()}
 
-    run_batched([roles.manage(r.bank, agent, r.episode.steps[step], manager.k, RunMonitor()) for r in rollouts], reply)
+    run_batched(
+        [
+            roles.manage(r.bank, agent, r.episode.steps[step], manager.k, RunMonitor(), salvage=False) for r in rollouts
+        ],
+        reply,
+    )  # fmt: skip
 
 
 def final_banks(episodes: Sequence[Episode], manager: RolePolicy) -> list[MemoryFork]:

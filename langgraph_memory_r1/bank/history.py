@@ -129,6 +129,7 @@ def _change(operation: Operation, before: Memory | None, at: datetime, model: st
             reason = operation.reason or reason
         case Add():
             memory_id = secrets.token_hex(6)
+            reason = operation.reason or reason
             change_id, turn_at = f"{memory_id}.1", operation.at and aware(operation.at)
             after = Memory(memory_id, operation.text, operation.speaker, turn_at, operation.source, operation.session)
             after = replace(after, created_at=at, updated_at=at)

@@ -164,7 +164,7 @@ def operation_for(change: Change, refused: bool) -> Operation:
         return Delete(change.memory_id, change.source, change.reason)
     if change.before is None:
         after = change.after
-        return Add(after.text, after.speaker, after.at, after.source, after.session)
+        return Add(after.text, after.speaker, after.at, after.source, after.session, change.reason)
     return Update(change.memory_id, change.after.text, change.source, change.after.at)
 
 

@@ -7,6 +7,8 @@
 anything that can decide, such as a no-model baseline or a demonstration, can play a role behind an ordinary chat model.
 A model sees numbers in place of ids; what it cannot see (ids, sources, sessions, seconds) is not in what `read` returns
 either, and `parse` fills it in again.
+
+`parse` takes a reply whole or not at all; `salvage_facts` and `salvage_operations` keep what is good of it.
 """
 
 from langgraph_memory_r1.prompts.answer import AnswerInput
@@ -29,8 +31,10 @@ from langgraph_memory_r1.prompts.roles import (
     schema,
     write,
 )
+from langgraph_memory_r1.prompts.salvage import FactsRead, OperationsRead, salvage_facts, salvage_operations
 
 __all__ = [
     "PROMPT_VERSION", "Role", "Style", "RoleInput", "RoleOutput", "ExtractInput", "ManageInput", "AnswerInput",
     "render", "parse", "schema", "read", "write", "retry", "references", "restore", "role_of", "is_role", "clean",
+    "FactsRead", "OperationsRead", "salvage_facts", "salvage_operations",
 ]  # fmt: skip

@@ -20,7 +20,7 @@ from langgraph_memory_r1.prompts.lines import (
     show,
     unescape,
 )
-from langgraph_memory_r1.prompts.replies import NUMBER, TEXT, json_values, list_of, record, repair
+from langgraph_memory_r1.prompts.replies import NUMBER, TEXT, json_values, list_of, record, repair, without_thoughts
 from langgraph_memory_r1.schemas import Memory
 
 FULL = """\
@@ -111,7 +111,7 @@ def parse(completion: str, role_input: AnswerInput) -> tuple[str, tuple[int, ...
     Raises:
         OutputError: If there is no answer, or a text without any known shape is too long to be one.
     """
-    text = completion.rpartition("</think>")[2].strip()
+    text = without_thoughts(completion)
     shaped = _from_json(text) or _from_mark(text)
     answer, numbers = shaped or (text, [])
     if not clean(answer):

@@ -94,10 +94,15 @@ def parse(completion: str, role_input: ExtractInput) -> tuple[Fact, ...]:
     items = find_items(completion, ("facts",), ("text", "fact"))
     if len(items) > MOST_FACTS:
         raise OutputError(f"These are {len(items)} facts; keep the {MOST_FACTS} that matter most.")
-    return tuple(dict.fromkeys(_fact(item, role_input.turns) for item in items))
+    return tuple(dict.fromkeys(read_fact(item, role_input.turns) for item in items))
 
 
-def _fact(item: Any, turns: Sequence[Turn]) -> Fact:
+def read_fact(item: Any, turns: Sequence[Turn]) -> Fact:
+    """Read one item of a reply.
+
+    Raises:
+        OutputError: It has no text, or names a turn that was not shown.
+    """
     text = item.get("text", item.get("fact")) if isinstance(item, dict) else item
     if not isinstance(text, str) or not clean(text):
         raise OutputError('Every fact needs a "text" that is a non-empty string.')

@@ -89,6 +89,8 @@ therefore say."""
 
 DELETES_PER_FACT = 3
 """One fact cannot take back more memories than this: a model that was talked into clearing the bank is refused."""
+UPDATES_PER_FACT = 3
+"""Nor can it change more of them, where a reply is read item by item (`salvage.py`)."""
 
 _EVENTS = {"ADD": "ADD", "INSERT": "ADD", "UPDATE": "UPDATE", "DELETE": "DELETE", "NOOP": "NOOP", "NONE": "NOOP"}
 
@@ -146,7 +148,7 @@ def parse(completion: str, role_input: ManageInput) -> tuple[Operation, ...]:
             more than the facts can justify.
     """
     items = find_items(completion, ("operations", "memory"), ("event", "operation"))
-    decided = [_operation(item, role_input) for item in items]
+    decided = [read_operation(item, role_input) for item in items]
     operations = tuple(operation for operation in decided if operation is not None)
     touched = Counter(operation.id for operation in operations if isinstance(operation, Update | Delete))
     for number, memory in enumerate(role_input.memories):
@@ -158,13 +160,17 @@ def parse(completion: str, role_input: ManageInput) -> tuple[Operation, ...]:
     return operations
 
 
-def _operation(item: Any, role_input: ManageInput) -> Operation | None:
-    """Return the operation that one item of a reply asks for; None where it only repeats a memory that stays."""
+def read_operation(item: Any, role_input: ManageInput) -> Operation | None:
+    """Return the operation that one item of a reply asks for; None where it only repeats a memory that stays.
+
+    Raises:
+        OutputError: It is no operation, or names a fact or a memory that was not shown.
+    """
     if not isinstance(item, dict):
         raise OutputError('Every operation is an object like {"event":"ADD","fact":0,"text":"..."}.')
-    name = item.get("event", item.get("operation"))
-    event = _EVENTS.get(name.strip().upper()) if isinstance(name, str) else None
+    event = event_of(item)
     if event is None:
+        name = item.get("event", item.get("operation"))
         raise OutputError(f'There is no event {str(name)[:40]!r}; "event" is ADD, UPDATE, DELETE or NOOP.')
     facts, memories = role_input.facts, role_input.memories
     reason = clean(str(item.get("reason", "")))
@@ -183,6 +189,12 @@ def _operation(item: Any, role_input: ManageInput) -> Operation | None:
     text = _text(item)
     origin = _origin(item, text, facts)
     return Update(memory.id, text, origin.source, origin.at)
+
+
+def event_of(item: dict[str, Any]) -> str | None:
+    """Return the event that an item of a reply names, None where it is none."""
+    name = item.get("event", item.get("operation"))
+    return _EVENTS.get(name.strip().upper()) if isinstance(name, str) else None
 
 
 def _text(item: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -29,6 +30,10 @@ _OPENING = re.compile(r"[{\[]")
 _NUMBER = re.compile(r"\[?(?:(?:fact|turn|memory) )?(\d{1,6})\]?")
 _STRUCTURE = re.compile(r'\\.|["{}\[\]]', re.DOTALL)
 _WORD = re.compile(r"\w+")
+_THOUGHTS = re.compile(r"\s*<think>.*?</think>", re.IGNORECASE | re.DOTALL)
+_END_ALONE = re.compile(r"^[ \t]*</think>[ \t]*$", re.IGNORECASE | re.MULTILINE)
+_MARK = re.compile(r'\\.|["\n{\[]|</think>', re.IGNORECASE | re.DOTALL)
+_REPLY_BEGINS = re.compile(r"\s*(?:\{|\[\s*[{\[\"\]]|```)")
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -59,7 +64,7 @@ def find_items(completion: str, keys: Sequence[str], item_keys: Sequence[str]) -
     Raises:
         OutputError: If no such list can be read.
     """
-    text = completion.rpartition("</think>")[2].strip()  # thoughts may hold drafts of the reply
+    text = without_thoughts(completion)
     opening = _OPENING.search(text)
     # In a reply that stops half-way, its complete objects are only a part of what was decided.
     complete = opening is None or _extent(text, opening.start()).closed
@@ -69,6 +74,34 @@ def find_items(completion: str, keys: Sequence[str], item_keys: Sequence[str]) -
     if items is None:
         raise OutputError(f'The reply holds no JSON object with "{keys[0]}"; reply with that object and nothing else.')
     return items
+
+
+def find_parts(completion: str, keys: Sequence[str], item_keys: Sequence[str]) -> tuple[list[Any], str | None]:
+    """Find the list that the model was asked for, or as many of its items as are whole.
+
+    Returns:
+        The items, and why these are not all; None where they are.
+    """
+    try:
+        return find_items(completion, keys, item_keys), None
+    except OutputError as error:
+        return _last_list(json_values(without_thoughts(completion)), keys, item_keys, bare=True) or [], str(error)
+
+
+def without_thoughts(completion: str) -> str:
+    """Return a reply without the thoughts before it, which may hold drafts of it.
+
+    A tag that the reply itself quotes ("I wrote a parser for the </think> tag.") stays where it is.
+    """
+    if _REPLY_BEGINS.match(completion):
+        return completion.strip()
+    # Thoughts may quote the tag too: the one that counts has the reply behind it.
+    before_json = [end for end in _unquoted_ends(completion) if _REPLY_BEGINS.match(completion, end)]
+    first = _THOUGHTS.match(completion)
+    # Some chat templates open the thoughts in the prompt: the reply shows only their end, on a line of its own.
+    alone = [match.end() for match in _END_ALONE.finditer(completion)]
+    ends = before_json[-1:] or ([first.end()] if first else alone[-1:])
+    return completion[ends[0] if ends else 0 :].strip()
 
 
 def json_values(text: str) -> Iterator[Any]:
@@ -123,6 +156,15 @@ def number_of(value: Any, shown: int, noun: str) -> int:
     raise OutputError(f"There is no {noun} {str(value)[:40]!r}; {allowed}.")
 
 
+def shown_numbers(value: Any, shown: int, noun: str) -> list[int]:
+    """Return the numbers of shown entries in a value, given as one or a list; what names none is passed over."""
+    numbers: set[int] = set()
+    for each in value if isinstance(value, list) else [value]:
+        with suppress(OutputError):
+            numbers.add(number_of(each, shown, noun))
+    return sorted(numbers)
+
+
 def closest(text: str, candidates: Sequence[str]) -> list[int]:
     """Return which of the shown texts a model meant when it did not say.
 
@@ -136,6 +178,19 @@ def closest(text: str, candidates: Sequence[str]) -> list[int]:
         overlaps.append(2 * len(words & other) / max(1, len(words) + len(other)))
     best = max(overlaps, default=0.0)
     return [overlaps.index(best)] if best > 0 else list(range(len(candidates)))
+
+
+def _unquoted_ends(text: str) -> Iterator[int]:
+    """Yield where thoughts may end: behind every closing tag that does not stand between the quotes of JSON."""
+    opened = in_text = False
+    for match in _MARK.finditer(text):
+        sign = match[0]
+        if sign in "{[":
+            opened = True
+        elif sign in '"\n':  # a quote that prose leaves open ends with its line
+            in_text = sign == '"' and opened and not in_text
+        elif sign[0] == "<" and not in_text:
+            yield match.end()
 
 
 def _last_list(values: Iterator[Any], keys: Sequence[str], item_keys: Sequence[str], *, bare: bool) -> list[Any] | None:
