@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 RECALLED = "memory_r1_recalled"
 """Key in a message's `additional_kwargs`, or in a content block, that marks recalled memories."""
 
+_TEXT_BLOCKS = ("text", "input_text", "output_text", "refusal")
+"""What the providers call a block of words: Anthropic, and OpenAI in its chat, Responses and Assistants APIs."""
 _WRITTEN_BY = "lc_source"
 """LangChain's mark on human messages that no human wrote, such as summaries of earlier ones."""
 _LONE_ID = 16
@@ -72,11 +74,16 @@ def text_of(content: object) -> tuple[str, list[str]]:
             skipped.append(type(block).__name__)
         elif block.get(RECALLED):
             skipped.append("recalled")
-        elif block.get("type") == "text" and isinstance(block.get("text"), str):
-            texts.append(block["text"])
+        elif block.get("type") in _TEXT_BLOCKS and isinstance(text := _text_of_block(block), str):
+            texts.append(text)
         else:
             skipped.append(str(block.get("type", "block"))[:40])
     return clean("\n".join(text for text in texts if text)), skipped
+
+
+def _text_of_block(block: Mapping[str, Any]) -> Any:
+    text = block.get("text", block.get("refusal"))
+    return text.get("value") if isinstance(text, dict) else text  # as the Assistants API has it
 
 
 def is_recalled(message: BaseMessage) -> bool:

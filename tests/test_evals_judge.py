@@ -38,6 +38,7 @@ async def test_it_judges_asynchronously_too() -> None:
         (RIGHT, True, "the same day"),
         (f"```json\n{WRONG}\n```", False, "another day"),
         (f"<think>CORRECT, or is it</think>{WRONG}", False, "another day"),
+        ('{"label":"WRONG","reason":"it quotes </think> tags"}', False, "it quotes </think> tags"),
         (f"First I thought {RIGHT}, but: {WRONG}", False, "another day"),
         ('{"reason":"it says "May"","label":"wrong"', False, None),
         ('{"label": true}', True, ""),

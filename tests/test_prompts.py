@@ -318,6 +318,42 @@ def test_100_kb_of_anything_is_read_or_refused_quickly(unit: str) -> None:
     assert time.perf_counter() - start < 5
 
 
+QUOTED = "Ana wrote a parser for the </think> tag."
+
+
+@pytest.mark.parametrize(
+    "around",
+    ["{}", "<think>Hm.</think>{}", "<think>It quotes </think>, hm.</think>\n{}", "Thoughts.\n</think>\n\n{}",
+     "Done:\n{}", '<think>A draft: {{"facts":["x"]}}</think>```json\n{}\n```', "</think>{}", "<THINK>Hm.</THINK> {}"],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "quoted", [QUOTED, "</think>", "<think>a</think> b", "x </think>\n\ny", "</think> {", '</think> "{']
+)
+def test_a_quoted_tag_of_thoughts_stays_in_its_text(around: str, quoted: str) -> None:
+    turns = ExtractInput((Turn("Ana", "x", id="t"),))
+    facts = parse(around.format(json.dumps({"facts": ["Ana is tall.", quoted]})), turns)
+    assert [fact.text for fact in facts] == ["Ana is tall.", quoted]
+    added = {"operations": [{"event": "ADD", "fact": 0, "text": quoted}]}
+    assert [operation.text for operation in parse(around.format(json.dumps(added)), SHOWN)] == [quoted]  # type: ignore[union-attr]
+    for ascii_only in (True, False):
+        answered = json.dumps({"selected": [], "answer": quoted}, ensure_ascii=ascii_only)
+        assert parse(around.format(answered), AnswerInput("What?", ())) == (quoted, ())
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer"),
+    [
+        (QUOTED, QUOTED),
+        (f"<think>Hm.</think>{QUOTED}", QUOTED),
+        (f"Okay, so it quotes a tag.\n</think>\n\n{QUOTED}", QUOTED),
+        (f"Answer: {QUOTED}", QUOTED),
+        ("It ends with </think>", "It ends with </think>"),
+    ],
+)
+def test_an_answer_in_prose_may_quote_the_tag(reply: str, answer: str) -> None:
+    assert parse(reply, AnswerInput("What?", ())) == (answer, ())
+
+
 shards = ['{"operations":[', '{"event":"', "UPDATE", '","id":', "0", '"text":"', '"}', "]}", ",", "\\", "'", "\n"]
 
 

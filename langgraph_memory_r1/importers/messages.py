@@ -30,7 +30,6 @@ _SPEAKERS = {
     "assistant": "assistant", "ai": "assistant", "model": "assistant", "AIMessage": "assistant",
     "AIMessageChunk": "assistant",
 }  # fmt: skip
-_TEXTS = ("text", "input_text", "output_text", "refusal")
 _TIMES = ("at", "created_at", "create_time", "timestamp", "created", "date")
 _IDS = ("id", "conversation_id", "thread_id", "session_id", "title")
 _OWN_ID = 16
@@ -121,15 +120,7 @@ def _turn(message: Any, session: str | None, export: Export) -> Turn | None:
     if role not in _SPEAKERS or extra.get(RECALLED):
         export.skipped["recalled" if extra.get(RECALLED) else role[:40]] += 1
         return None
-    content = fields.get("content")
-    if isinstance(content, list):  # with the text blocks of all providers under one name
-        content = [
-            {"type": "text", "text": block.get("text", block.get("refusal"))}
-            if isinstance(block, dict) and block.get("type") in _TEXTS and not block.get(RECALLED)
-            else block
-            for block in content
-        ]
-    text, other_kinds = text_of(content)
+    text, other_kinds = text_of(fields.get("content"))
     export.skipped.update(other_kinds)
     if fields.get("tool_calls"):
         export.skipped["tool call"] += 1
