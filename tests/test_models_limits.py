@@ -16,6 +16,7 @@ from langgraph_memory_r1 import InputError, ModelError, load_chat_model
 from langgraph_memory_r1.models import model_name, with_limits
 from langgraph_memory_r1.models.limits import SharedSemaphore, is_temporary, retry_after
 from langgraph_memory_r1.testing import ScriptedChatModel
+from support.openai_server import Says, serving
 
 QUICK = {"first_wait": 0.001, "longest_wait": 0.002}
 
@@ -38,6 +39,10 @@ class APITimeoutError(Exception):
     """As they name theirs."""
 
 
+class APIConnectionError(Exception):
+    """As they name theirs, and try again themselves."""
+
+
 def caused_by(cause: Exception) -> ModelError:
     error = ModelError("told differently")
     error.__cause__ = cause
@@ -49,6 +54,7 @@ def caused_by(cause: Exception) -> ModelError:
     [
         *(refused(status) for status in (408, 429, 502, 503, 504, 529)), StatusError(429), TimeoutError(),
         TimeoutError(), httpx.ReadTimeout("late"), httpx.ConnectTimeout("late"), APITimeoutError(),
+        APIConnectionError(),
         caused_by(refused(429)), caused_by(httpx.ReadTimeout("late")),
     ],
     ids=repr,
@@ -240,3 +246,46 @@ async def test_callbacks_and_agents_see_one_call() -> None:
 def test_specs_take_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     model = load_chat_model("vllm:base@http://localhost:8000", retries=1, max_concurrency=2)
     assert (model.retries, model.max_concurrency) == (1, 2)  # type: ignore[attr-defined]
+
+
+class RetryingChatModel(ScriptedChatModel):
+    """As the packages of the providers are: each call is tried again by the client that it is given to."""
+
+    max_retries: int = 2
+
+    def _generate(self, *args: Any, **kwargs: Any) -> Any:
+        for _ in range(self.max_retries):
+            try:
+                return super()._generate(*args, **kwargs)
+            except StatusError:
+                continue
+        return super()._generate(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("settings", "requests"), [({}, 5), ({"max_retries": 1}, 2), ({"retries": 1}, 2), ({"retries": 0}, 1)]
+)
+def test_a_rate_limited_call_is_tried_again_by_one_layer_alone(
+    settings: dict[str, int], requests: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[RetryingChatModel] = []
+
+    def make(spec: str, **given: Any) -> RetryingChatModel:
+        made.append(RetryingChatModel([StatusError(429)] * 20, **given))
+        return made[-1]
+
+    monkeypatch.setattr("langchain.chat_models.init_chat_model", make)
+    monkeypatch.setattr("langgraph_memory_r1.models.limits._pause", lambda error, wait: 0.0)
+    with pytest.raises(StatusError):
+        load_chat_model("openai:gpt-5-mini", **settings).invoke("Hi")  # type: ignore[arg-type]
+    assert len(made[-1].calls) == requests
+
+
+def test_a_rate_limited_call_of_openai_makes_five_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    openai = pytest.importorskip("langchain_openai") and __import__("openai")
+    monkeypatch.setattr("langgraph_memory_r1.models.limits._pause", lambda error, wait: 0.0)
+    with serving(Says("{}", 429)) as server:
+        model = load_chat_model("openai:gpt-5-mini", base_url=f"{server.url}/v1", api_key="none")
+        with pytest.raises(openai.RateLimitError):
+            model.invoke("Hi")
+    assert len(server.asked) == 5

@@ -5,7 +5,8 @@
 What is tried again (`is_temporary`), by the error or what caused it:
     rate limits   HTTP 429 and 529
     time-outs     HTTP 408 and 504, `TimeoutError`, and every error whose class is called ...Timeout...
-    brief outages HTTP 502 and 503
+    brief outages HTTP 502 and 503, and what the clients of OpenAI, Anthropic and others call an `APIConnectionError` or
+                  an `InternalServerError`: they try these again themselves, and their own tries are switched off
 Everything else is raised at once: a server that is gone, a key that is wrong and a prompt that is too long do not get
 better by waiting. The waits double from `first_wait` to `longest_wait`, each shortened by chance to spread those who
 wait, and are never shorter than what the server asks for in `Retry-After`.
@@ -33,6 +34,7 @@ from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.models.delegating import DelegatingChatModel
 
 TEMPORARY = frozenset({408, 429, 502, 503, 504, 529})
+_TEMPORARY_CLASSES = ("Timeout", "APIConnectionError", "InternalServerError")
 LONGEST_PAUSE = 300.0
 """A server that asks for a longer pause than this, in seconds, is not waited for."""
 
@@ -129,7 +131,8 @@ def is_temporary(error: BaseException) -> bool:
             getattr(cause, "status_code", None), getattr(cause, "code", None), getattr(response, "status_code", None),
         )  # fmt: skip
         status = next((code for code in codes if isinstance(code, int)), None)
-        if status in TEMPORARY or any("Timeout" in kind.__name__ for kind in type(cause).__mro__):
+        names = [kind.__name__ for kind in type(cause).__mro__]
+        if status in TEMPORARY or any(part in name for part in _TEMPORARY_CLASSES for name in names):
             return True
     return False
 

@@ -40,8 +40,9 @@ def load_chat_model(
             its manifest is checked, also against the base that the server, which has to be up, has below NAME.
         role: What the model is for: an adapter for something else is refused, and a server behind `vllm:` holds the
             model to the JSON of this role, greedily unless `temperature=` is given.
-        retries: Further tries, with growing waits, after a rate limit or a time-out; for models behind a network, on
-            top of what their packages try themselves.
+        retries: Further tries, with growing waits, after a rate limit or a time-out, for models behind a network. Their
+            packages' own tries are switched off, or each of ours would be several; `max_retries=` among the settings
+            leaves them to the package instead.
         max_concurrency: Most calls at the same time, sync and async together.
         **kwargs: Settings of the model, such as `temperature=0`; for `hf:` also `four_bit=True`.
 
@@ -72,6 +73,7 @@ def load_chat_model(
         raise InputError(f"{spec!r} takes no adapter; give 'hf:NAME_OR_FOLDER', or 'vllm:NAME@http://HOST:PORT'")
     else:
         model = _load_from_provider(spec, kwargs)
+        retries = 0 if "max_retries" in kwargs else retries
     return with_limits(model, retries=retries, max_concurrency=max_concurrency)
 
 
@@ -109,6 +111,10 @@ def _load_from_provider(spec: str, settings: dict[str, Any]) -> BaseChatModel:
 
     try:
         model: BaseChatModel = init_chat_model(spec, **settings)
+        if "max_retries" in type(model).model_fields and "max_retries" not in settings:
+            # Anew: a package hands the number to its client when the model is made. 3 tries of OpenAI's client for each
+            # of our 5 were 15 requests for one call, just when the server asks for fewer.
+            model = init_chat_model(spec, **settings, max_retries=0)
     except ImportError as error:
         raise missing_package(spec, str(error)) from error
     except ValueError as error:
