@@ -8,9 +8,10 @@ owner. A tool's docstring is what the assistant reads. Errors are one sentence, 
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -21,20 +22,30 @@ from langgraph_memory_r1.graph import Model, create_memory_graph
 from langgraph_memory_r1.schemas import Delete, Turn
 from langgraph_memory_r1.state import ChangeRecord, change_record
 
-try:
+if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
     from mcp.server.mcpserver.exceptions import ToolError
-    from mcp_types import ToolAnnotations
-except ImportError as error:
-    raise MissingDependencyError("pip install 'langgraph-memory-r1[mcp]' to serve the memory over MCP") from error
+else:
+    try:  # Agents' frameworks pin either of the two majors of the SDK, so that both have to do.
+        from mcp.server.mcpserver import MCPServer
+        from mcp.server.mcpserver.exceptions import ToolError
+    except ImportError:
+        try:
+            from mcp.server.fastmcp import FastMCP as MCPServer
+            from mcp.server.fastmcp.exceptions import ToolError
+        except ImportError as error:
+            raise MissingDependencyError(
+                "pip install 'langgraph-memory-r1[mcp]' to serve the memory over MCP"
+            ) from error
 
 INSTRUCTIONS = (
     "The long-term memory of {owner!r}. Search it before answering what may depend on earlier conversations; remember "
     "what the user says about themselves, their plans and their wishes, in their own words."
 )
-_READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
-_WRITES = ToolAnnotations(read_only_hint=False, destructive_hint=False, open_world_hint=False)
-_REMOVES = ToolAnnotations(read_only_hint=False, destructive_hint=True, open_world_hint=False)
+# As the protocol spells them: the SDK's own names for them differ between its majors.
+_READS = {"readOnlyHint": True, "openWorldHint": False}
+_WRITES = {"readOnlyHint": False, "destructiveHint": False, "openWorldHint": False}
+_REMOVES = {"readOnlyHint": False, "destructiveHint": True, "openWorldHint": False}
 
 Count = Annotated[int, Field(ge=1, le=200, description="At most so many.")]
 
@@ -68,13 +79,13 @@ class Forgotten(Changes):
     removed_for_good: int = Field(default=0, description="Memories that were removed with their history.")
 
 
-class MemoryServer(MCPServer[Any]):
+class MemoryServer(MCPServer):
     """Says every error in one sentence; the SDK would hide ours, and quote a traceback of the arguments."""
 
-    async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
+    async def call_tool(self, name: str, arguments: dict[str, Any], *context: Any) -> Any:
         """Run a tool."""
         try:
-            return await super().call_tool(name, arguments, context)
+            return await super().call_tool(name, arguments, *context)
         except ToolError as error:
             raise ToolError(_sentence(error)) from error.__cause__
 
@@ -197,10 +208,12 @@ def create_mcp_server(
         debug: Log every request to standard error.
     """
     tools = MemoryTools(bank, owner, model)
+    about = {"version": __version__, "instructions": INSTRUCTIONS.format(owner=owner)}
     server = MemoryServer(
-        "langgraph-memory-r1", version=__version__, instructions=INSTRUCTIONS.format(owner=owner),
-        log_level="DEBUG" if debug else "CRITICAL",
-    )  # fmt: skip
+        "langgraph-memory-r1", log_level="DEBUG" if debug else "CRITICAL", **_supported(MCPServer.__init__, about)
+    )
+    if hasattr(server, "_mcp_server"):  # of the 1.x SDK, which would give its own version for ours
+        server._mcp_server.version = __version__
     for tool, title, hints in (
         (tools.search, "Search the memory", _READS),
         (tools.remember, "Remember", _WRITES),
@@ -208,8 +221,21 @@ def create_mcp_server(
         (tools.undo, "Take an operation back", _WRITES),
         (tools.forget, "Forget", _REMOVES),
     ):
-        server.add_tool(tool, title=title, description=inspect.getdoc(tool), annotations=hints)
+        more = _supported(server.add_tool, {"title": title, "annotations": _annotations(hints)})
+        server.add_tool(tool, description=inspect.getdoc(tool), **more)
     return server
+
+
+def _supported(function: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return those of the arguments that a function of this version of the SDK has."""
+    parameters = inspect.signature(function).parameters
+    return {name: value for name, value in arguments.items() if name in parameters}
+
+
+def _annotations(hints: dict[str, bool]) -> Any:
+    """Return hints as the SDK wants them; None before 1.7, which has none."""
+    annotations = getattr(importlib.import_module("mcp.types"), "ToolAnnotations", None)
+    return annotations and annotations.model_validate(hints)
 
 
 def _sentence(error: ToolError) -> str:
