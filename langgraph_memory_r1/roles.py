@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 from langgraph_memory_r1.bank.base import Memories
 from langgraph_memory_r1.bank.history import in_order
-from langgraph_memory_r1.batches import NOTHING, Batch
+from langgraph_memory_r1.batches import Batch
 from langgraph_memory_r1.errors import ConflictError, UnknownMemoryError
 from langgraph_memory_r1.prompts import AnswerInput, ExtractInput, ManageInput, clean
 from langgraph_memory_r1.prompts.salvage import KNOWN
@@ -81,7 +81,7 @@ async def manage(
         salvage: Keep the good items of a reply, and add the facts that it leaves open. Training does not, or a reply
             that cannot be read would be rewarded for what was made of it.
     """
-    decide = _decide if salvage else _decide_strictly
+    ask = ask_manager if salvage else ask_manager_strictly
 
     async def apply(operations: Sequence[Operation], expect: dict[str, int] | None = None) -> list[Change]:
         redacted = [redact(operation) for operation in operations] if redact is not None else operations
@@ -99,7 +99,7 @@ async def manage(
     conflict = ""
     for _ in range(CONFLICTS):
         memories = await RunBlocking(lambda: related(bank, batch.facts, k))
-        operations = await decide(agent, batch, memories, monitor)
+        operations = with_all_turns(await ask(agent, batch, memories, monitor), batch)
         try:
             # All memories that the model saw, not only those that it changes: what it left alone because of a memory
             # that has changed since is as stale as what it changed.
@@ -146,7 +146,7 @@ def retrieve(bank: Memories, question: str, k: int) -> list[Memory]:
     return in_order([hit.memory for hit in hits])
 
 
-async def _decide(agent: Agent, batch: Batch, memories: Sequence[Memory], monitor: RunMonitor) -> list[Operation]:
+async def ask_manager(agent: Agent, batch: Batch, memories: Sequence[Memory], monitor: RunMonitor) -> list[Operation]:
     """Ask the manager what the facts of a batch mean; what stays open about a fact becomes an ADD of it.
 
     An addition loses nothing and can be taken back; a NOOP would seal the turn, and the fact would be gone.
@@ -154,15 +154,13 @@ async def _decide(agent: Agent, batch: Batch, memories: Sequence[Memory], monito
     reading = await call_for_parts(agent, ManageInput(batch.facts, tuple(memories)), monitor)
     reason = f"{UNDECIDED}: {reading.problem or 'the model decided nothing about it.'}"
     facts = (batch.facts[number] for number in reading.undecided)
-    operations = [
+    return [
         *reading.operations,
         *(Add(fact.text, fact.speaker, fact.at, fact.source, fact.session, reason) for fact in facts),
     ]
-    left_out = _left_out(operations, batch)
-    return [*operations, Noop(batch.reason, left_out)] if left_out else operations
 
 
-async def _decide_strictly(
+async def ask_manager_strictly(
     agent: Agent, batch: Batch, memories: Sequence[Memory], monitor: RunMonitor
 ) -> list[Operation]:
     """Ask the manager what the facts of a batch mean; a reply that cannot be read as a whole changes nothing."""
@@ -170,20 +168,19 @@ async def _decide_strictly(
     if isinstance(output, Unreadable):
         return [Noop(f"the decision could not be read: {output.problem}", batch.source)]
     texts = {memory.id: memory.text for memory in memories}
-    operations: list[Operation] = [
+    return [
         Noop(KNOWN, operation.source)
         if isinstance(operation, Update) and operation.text == texts[operation.id]
         else operation
         for operation in output
     ]
-    left_out = _left_out(operations, batch)
-    if operations and not left_out:
-        return operations
-    with_facts = {turn for fact in batch.facts for turn in fact.source}
-    return [*operations, Noop(KNOWN if with_facts & set(left_out) else NOTHING, left_out)]
 
 
-def _left_out(operations: Sequence[Operation], batch: Batch) -> tuple[str, ...]:
-    """Return the turns of a batch that no operation comes from; without a record they would be dealt with again."""
+def with_all_turns(operations: Sequence[Operation], batch: Batch) -> list[Operation]:
+    """Return operations with a NOOP for the turns that none of them comes from: each has to leave a record."""
     covered = {turn for operation in operations for turn in operation.source}
-    return tuple(turn for turn in batch.source if turn not in covered)
+    left_out = tuple(turn for turn in batch.source if turn not in covered)
+    if operations and not left_out:
+        return list(operations)
+    with_facts = {turn for fact in batch.facts for turn in fact.source}
+    return [*operations, Noop(KNOWN if with_facts & set(left_out) else batch.reason, left_out)]

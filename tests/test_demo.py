@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from langchain_core.messages import BaseMessage
 from langgraph.store.memory import InMemoryStore
 
 from langgraph_memory_r1 import LanceDBStore, MemoryBank
 from langgraph_memory_r1.demo import AnswerScene, BankScene, Scene, TurnScene, UndoScene, conversation, play
+from langgraph_memory_r1.models import RulesChatModel
+from langgraph_memory_r1.prompts import ManageInput, read
+from langgraph_memory_r1.testing import ScriptedChatModel
 
 
 @pytest.fixture(params=["lancedb", "in-memory"], scope="module")
@@ -25,6 +29,24 @@ def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def scenes(played: MemoryBank) -> list[Scene]:
     """The whole play; the tests look at it, and change nothing."""
     return list(play(played))
+
+
+def test_with_a_model_that_copies_its_prompt_the_demo_ends_with_every_fact() -> None:
+    extractor = RulesChatModel()
+
+    def small(messages: list[BaseMessage]) -> str:
+        # As a model of half a billion parameters did: whatever the facts are, a line of the prompt.
+        if isinstance(read(messages), ManageInput):
+            return '{"operations":[{"event":"UPDATE","fact":0,"id":0,"text":"..."}]}'
+        return str(extractor.invoke(messages).text)
+
+    bank = MemoryBank(InMemoryStore(), "demo")
+    play_through = list(play(bank, ScriptedChatModel(small)))
+    texts = " ".join(memory.text for memory in bank.all())
+    assert all(word in texts for word in ("Buddy", "Scout", "Denver", "guitar", "marathon")), texts
+    operations = [op for scene in play_through if isinstance(scene, TurnScene) for op in scene.operations]
+    assert {op["event"] for op in operations} == {"ADD", "NOOP"}
+    assert {op["reason"].partition(":")[0] for op in operations if op["event"] == "ADD"} == {"undecided"}
 
 
 def said(scenes: list[Scene], words: str) -> list[dict[str, Any]]:

@@ -37,7 +37,9 @@ class Tally:
     operations: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     unreadable: int = 0
-    """Replies of the model that could not be read, whether or not the second try could."""
+    """Replies of the model that could not be read in full, whether or not the second try could."""
+    undecided: int = 0
+    """Facts that were added as they are, because no decision about them could be read."""
     seconds: float = 0.0
     interrupted: bool = False
     """By Ctrl-C, before all turns were dealt with."""
@@ -61,6 +63,7 @@ class Tally:
             "operations": {event: self.operations[event] for event in EVENTS},
             "failures": self.failures,
             "unreadable": self.unreadable,
+            "undecided": self.undecided,
             "seconds": round(self.seconds, 3),
             "turns_per_second": round(self.rate, 1),
         }
@@ -112,7 +115,7 @@ def ingest(bank: MemoryBank, graph: MemoryGraph, turns: Sequence[Turn], tally: T
         start = time.perf_counter()
         # Of a turn too long for one call some pieces may be missing yet; the graph knows which.
         new = tuple(turn for turn in batch if turn.id not in seen or len(turn.text) > limits.batch_chars)
-        state: Any = {"memory_ops": (), "usage": {"unreadable": 0}}
+        state: Any = {"memory_ops": (), "usage": {"unreadable": 0, "undecided": 0}}
         chunk: Any
         for mode, chunk in graph.stream({"turns": new}, stream_mode=["custom", "values"]) if new else ():
             if mode == "values":
@@ -125,6 +128,7 @@ def ingest(bank: MemoryBank, graph: MemoryGraph, turns: Sequence[Turn], tally: T
             failures_in_a_row = failures_in_a_row + 1 if failed else 0
         tally.operations.update(operation["event"] for operation in operations)
         tally.unreadable += state["usage"]["unreadable"]
+        tally.undecided += state["usage"]["undecided"]
         tally.failures += failed
         tally.turns += 0 if failed else len(new)
         tally.known += len(batch) - len(new)

@@ -119,6 +119,8 @@ def _report(tally: Tally, conversations: Sequence[Conversation], owners: Sequenc
     several = f"{len(names):,} owners, one for each conversation: {plain(', '.join(names))}"
     summary_line("facts", f"{tally.facts:,}")
     tally.show_operations()
+    if tally.undecided:
+        summary_line("undecided", f"{counted(tally.undecided, 'fact')} added as found, no decision could be read")
     summary_line("failures", f"{len(tally.failures):,}")
     summary_line("owner", plain(names[0]) if len(names) == 1 else several)
     summary_line("model", decided_by(manager))

@@ -156,10 +156,10 @@ def salvage_operations(
         source = _source(undecided, role_input.facts)
         decided.append(Decided(Noop(reasons[0] if reasons else KNOWN, source), undecided))
         undecided = ()
-    known = {
+    in_memory = {
         number for each in decided if each.operation == Noop(KNOWN, each.operation.source) for number in each.facts
     }
-    asked = tuple(sorted({*undecided, *(failed - known)}))
+    asked = tuple(sorted({*undecided, *(failed - in_memory)}))
     complaint = _complaint(problems, asked, kept=bool(decided)) if asked else None
     return OperationsRead(tuple(decided), undecided, asked, problems[0] if problems else None, complaint)
 
@@ -324,8 +324,8 @@ def _with_all_it_says(decided: Decided, facts: Sequence[Fact]) -> Decided:
     if not isinstance(decided.operation, Add | Update):
         return decided
     words = _words(decided.operation.text)
-    said = (number for number, fact in enumerate(facts) if _says(words, fact))
-    numbers = tuple(dict.fromkeys([*decided.facts, *said]))
+    more = (number for number, fact in enumerate(facts) if _says(words, fact))
+    numbers = tuple(dict.fromkeys([*decided.facts, *more]))
     if numbers == decided.facts:
         return decided
     return Decided(replace(decided.operation, source=_source(numbers, facts)), numbers)
