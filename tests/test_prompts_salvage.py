@@ -250,6 +250,11 @@ def test_many_facts_of_one_reply() -> None:
     turns = ExtractInput((Turn("Ana", "I own books.", id="t"),))
     same = json.dumps({"facts": ["Ana owns a book."] * 500})
     assert [len(read_.facts) for read_ in [salvage_facts(same, turns)]] == [1]
+    both = ExtractInput((Turn("Ana", "I like tea.", id="a"), Turn("Ben", "I like tea.", id="b")))
+    likes = salvage_facts('{"facts":[{"text":"likes tea","turns":[0]},{"text":"likes tea","turns":[1]}]}', both)
+    assert [fact.speaker for fact in likes.facts] == ["Ana", "Ben"]
+    copied = salvage_facts('{"facts":[{"text":"...","turns":[0]}]}', turns)  # from the instructions
+    assert copied.facts == () and copied.complaint
     many = salvage_facts(json.dumps({"facts": [f"Ana owns book {number}." for number in range(500)]}), turns)
     assert len(many.facts) == 100 and "500 facts" in str(many.problem)
 

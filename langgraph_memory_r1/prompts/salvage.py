@@ -31,6 +31,7 @@ KNOWN = "known already"
 """The reason of a NOOP where the bank says already what an operation or a fact says."""
 
 _WORD = re.compile(r"\w+")
+_PLACEHOLDER = re.compile(r"[.\u2026\s]+")
 _SENTENCE_END = re.compile(r"[.!?;\u3002\uff01\uff1f\uff1b\n]+")
 _STAYS = "a memory that stays as it is"
 _MOST_NAMED = 20
@@ -85,10 +86,14 @@ def salvage_facts(completion: str, role_input: ExtractInput, earlier: FactsRead 
     """
     items, problem = find_parts(completion, ("facts",), ("text", "fact"))
     missing = problem is not None
-    facts = {fact.text: fact for fact in earlier.facts} if earlier else {}
+    facts = dict.fromkeys(earlier.facts if earlier else ())
+    earlier_texts = {fact.text for fact in facts}
+    fact: Fact | None
     for item in items:
         try:
             fact = read_fact(item, role_input.turns)
+            if _PLACEHOLDER.fullmatch(fact.text):
+                raise OutputError('"..." stands for the text of a fact; write the fact itself.')
         except OutputError as error:
             problem = problem or str(error)
             try:  # The text is good, which turn says it was not: it is found by its words.
@@ -96,13 +101,15 @@ def salvage_facts(completion: str, role_input: ExtractInput, earlier: FactsRead 
                 numbers = shown_numbers(turns, len(role_input.turns), "turn")
                 fact = read_fact({"text": text, "turns": numbers}, role_input.turns)
             except (OutputError, AttributeError):
-                missing = True
-                continue
-        facts.setdefault(fact.text, fact)
+                fact = None
+        if fact is None or _PLACEHOLDER.fullmatch(fact.text):
+            missing = True
+        elif fact.text not in earlier_texts:
+            facts[fact] = None
     if len(facts) > MOST_FACTS:
         # Each is counted once, so this is no loop over the same few; asking again would not end it.
         problem = f"These are {len(facts)} facts; the first {MOST_FACTS} of them are kept."
-    kept = tuple(facts.values())[:MOST_FACTS]
+    kept = tuple(facts)[:MOST_FACTS]
     complaint = problem if missing else None
     if complaint and kept:
         complaint += f" The facts that can be read are kept, {len(kept)} in all: reply with the others alone."
