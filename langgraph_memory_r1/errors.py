@@ -9,6 +9,7 @@ MemoryR1Error
 ├── ModelError (RuntimeError)       a model's server is away, refuses a request or does not answer in its time
 ├── OutputError (ValueError)        a model's output cannot be read; the message says why, for the model to retry
 ├── InputError (ValueError)         a file, a line, an option or a message that cannot be used
+│   └── IdentityError               a run asks for the memories of another user than its own
 └── MissingDependencyError (ImportError)  an extra is not installed; the message is the command that installs it
 """
 
@@ -56,6 +57,10 @@ class OutputError(MemoryR1Error, ValueError):
 
 class InputError(MemoryR1Error, ValueError):
     """Input from a user (file, line, option, message) that cannot be used."""
+
+
+class IdentityError(InputError):
+    """A run asks for the memories of another user than its own; raised also where a memory may fail silently."""
 
 
 class MissingDependencyError(MemoryR1Error, ImportError):

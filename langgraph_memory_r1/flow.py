@@ -23,11 +23,12 @@ from langgraph.runtime import Runtime
 from langgraph_memory_r1.bank import MemoryBank
 from langgraph_memory_r1.bank.base import Memories
 from langgraph_memory_r1.batches import Batch, Limits, batch_turns, new_turns
-from langgraph_memory_r1.errors import InputError, MemoryR1Error
-from langgraph_memory_r1.owners import BankPool, context_value
+from langgraph_memory_r1.errors import IdentityError, InputError, MemoryR1Error
+from langgraph_memory_r1.identity import context_value
+from langgraph_memory_r1.owners import BankPool
 from langgraph_memory_r1.roles import extract, manage
 from langgraph_memory_r1.schemas import Add, Change, Operation, Update
-from langgraph_memory_r1.state import ChangeRecord, failure
+from langgraph_memory_r1.state import ChangeRecord, OwnerRecord, failure
 from langgraph_memory_r1.steps import Agent, RunBlocking, RunMonitor
 from langgraph_memory_r1.turns import NewTurns, Speakers
 
@@ -99,13 +100,15 @@ class Run:
     runtime: Runtime[Any]
     config: RunnableConfig
     monitor: RunMonitor
+    begun: OwnerRecord | None = None
+    """What the first step of the run kept of its owner."""
 
     async def bank(self) -> MemoryBank:
         """Return the bank of the run's owner."""
         # A bank that is open already needs no thread; in `ainvoke` that is one hop less in every step of every turn.
-        bank = self.options.banks.opened(self.runtime, self.config)
+        bank = self.options.banks.opened(self.runtime, self.config, self.begun)
         if bank is None:
-            bank = await RunBlocking(lambda: self.options.banks.bank(self.runtime, self.config))
+            bank = await RunBlocking(lambda: self.options.banks.bank(self.runtime, self.config, self.begun))
         self.monitor.bank = bank.key
         return bank
 
@@ -122,6 +125,8 @@ class Run:
             try:
                 yield
             except GraphBubbleUp:  # an interrupt or a command to a parent graph: control flow, no failure
+                raise
+            except IdentityError:  # who asks for another's memories is refused, not served without them
                 raise
             except Exception as error:  # a model's, a disk's, anybody's: who chats must not lose the answer by it
                 if self.options.on_error == "raise":

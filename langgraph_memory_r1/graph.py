@@ -58,6 +58,8 @@ def create_memory_nodes(
     answerer: Model | None = None,
     embedder: str | Embeddings | None = None,
     namespace: Namespace | None = None,
+    require_user: bool | None = None,
+    trust_client_user: bool = False,
     k: int = 60,
     related_k: int = 10,
     style: Style = "full",
@@ -75,10 +77,12 @@ def create_memory_nodes(
         builder.add_edge(START, "extract").add_edge("extract", "manage")
         ```
     """
+    banks = BankPool(
+        store, namespace, load_embeddings(embedder), require_user=require_user, trust_client_user=trust_client_user
+    )
     options = MemoryOptions(
-        banks=BankPool(store, namespace, load_embeddings(embedder)), on_error=on_error, clock=clock,
-        limits=limits or Limits(), related_k=related_k, k=k,
-    )  # fmt: skip
+        banks=banks, on_error=on_error, clock=clock, limits=limits or Limits(), related_k=related_k, k=k
+    )
     agents = create_role_agents(
         {"extract": extractor, "manage": manager, "answer": answerer}, "rules" if model is None else model, style
     )
@@ -98,6 +102,8 @@ def create_memory_graph(
     answerer: Model | None = None,
     embedder: str | Embeddings | None = None,
     namespace: Namespace | None = None,
+    require_user: bool | None = None,
+    trust_client_user: bool = False,
     k: int = 60,
     related_k: int = 10,
     style: Style = "full",
@@ -113,8 +119,9 @@ def create_memory_graph(
     to the bank, the answer with the memories that it rests on, and what that cost. Stands alone, or is a node of a
     bigger graph.
 
-    Whose memories: a `namespace` function, else `user_id` in the run's context, else the server's login, else
-    `configurable["user_id"]`, else the user "default".
+    Whose memories: a `namespace` function, else the server's login, else `user_id` in the run's context, else
+    `configurable["user_id"]`, else the user "default", if `require_user` allows that. A client that asks for another
+    user than its login is refused. A run that is resumed goes on for the user for whom it began.
 
     Already known turns are passed over: messages up to `memory_cursor` (kept by a checkpointer), and turns whose id
     stands in the bank's history. Messages get random ids when they have none; give ids if you send a history again
@@ -128,6 +135,10 @@ def create_memory_graph(
         answerer: Another model for answering.
         embedder: Adds semantic search to a folder's or URI's lexical one: an embedding model or `"provider:model"`.
         namespace: Labels of a bank; "{user_id}", or another value of the run's context; or a function of its `Runtime`.
+        require_user: Refuse runs that name no user. By default on stores and object storage; a folder takes them for
+            the user "default" and warns once, which False turns off.
+        trust_client_user: The app acts for its users: the `user_id` of a run counts before the server's login, which
+            otherwise refuses another one.
         k: Memories that an answer may be chosen from.
         related_k: Memories that are compared with each new fact.
         style: Prompts with explanations, or `"compact"` ones for models that were tuned with them.
@@ -140,7 +151,8 @@ def create_memory_graph(
     """
     nodes = create_memory_nodes(
         store, model=model, extractor=extractor, manager=manager, answerer=answerer, embedder=embedder,
-        namespace=namespace, k=k, related_k=related_k, style=style, on_error=on_error, limits=limits, clock=clock,
+        namespace=namespace, require_user=require_user, trust_client_user=trust_client_user, k=k, related_k=related_k,
+        style=style, on_error=on_error, limits=limits, clock=clock,
     )  # fmt: skip
     return wire(nodes).compile(checkpointer=checkpointer, name=name)
 

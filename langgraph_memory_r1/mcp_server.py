@@ -19,6 +19,7 @@ from langgraph_memory_r1 import __version__
 from langgraph_memory_r1.bank import MemoryBank
 from langgraph_memory_r1.errors import InputError, MemoryR1Error, MissingDependencyError, UnknownMemoryError
 from langgraph_memory_r1.graph import Model, create_memory_graph
+from langgraph_memory_r1.identity import DEFAULT_USER
 from langgraph_memory_r1.schemas import Delete, Turn
 from langgraph_memory_r1.state import ChangeRecord, change_record
 
@@ -197,7 +198,7 @@ class MemoryTools:
 
 
 def create_mcp_server(
-    bank: MemoryBank, owner: str = "default", *, model: Model = "rules", debug: bool = False
+    bank: MemoryBank, owner: str = DEFAULT_USER, *, model: Model = "rules", debug: bool = False
 ) -> MemoryServer:
     """Create a server of one owner's memory; `run("stdio")` serves it.
 

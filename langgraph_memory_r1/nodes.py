@@ -11,6 +11,7 @@ graph is ignored once that graph becomes a part of another one.
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
@@ -19,7 +20,7 @@ from langgraph_memory_r1 import roles
 from langgraph_memory_r1.batches import as_batch, batch_as_dict
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.flow import MemoryOptions, Outcome, Run, manage_batch, new_batches
-from langgraph_memory_r1.owners import current_runtime
+from langgraph_memory_r1.owners import current_runtime, end_run
 from langgraph_memory_r1.prompts import clean
 from langgraph_memory_r1.state import ChangeRecord, MemoryState, change_record, memory_as_dict, no_usage
 from langgraph_memory_r1.steps import Agent, RunMonitor, run_async, run_sync
@@ -63,13 +64,17 @@ class MemoryNode(Runnable[MemoryState, StateUpdate]):
             # On the custom stream of the graph; outside a graph it goes nowhere.
             runtime.stream_writer({"memory": self.agent.role, "event": event, **data})
 
-        run = Run(self.options, runtime, config, RunMonitor(emit, state.get("usage")))
+        begun = (state.get("memory_owner") or {}).get(self.options.name)
+        run = Run(self.options, runtime, config, RunMonitor(emit, state.get("usage")), begun)
         update: StateUpdate = {}
         failures: list[ChangeRecord] = []
         with run.guarded(self.agent.role, failures):
             await self.update(state, run, update)
         if failures:
             update["memory_ops"] = [*update.get("memory_ops", []), *failures]
+        after = {**state, **update}
+        if not (after.get("pending") or after.get("question")):
+            update["memory_owner"] = end_run(after.get("memory_owner"), self.options.name)
         return {**update, "usage": run.monitor.usage}
 
 
@@ -81,6 +86,11 @@ class ExtractNode(MemoryNode):
         run.monitor.usage = no_usage()  # a run begins; what a checkpointer kept is the one before
         pending: list[dict[str, Any]] = []
         update.update(pending=pending, turns=[], memory_ops=[], answer=None, selected=[], memories=[])
+        # What another run kept must not serve this one, not even where it cannot begin and the graph goes on.
+        banks, name, records = self.options.banks, self.options.name, state.get("memory_owner")
+        update["memory_owner"] = end_run(records, name)
+        run = replace(run, begun=banks.owner(run.runtime, run.config, earlier=run.begun).record())
+        update["memory_owner"] = {**(records or {}), name: run.begun}
         cursor = state.get("memory_cursor")
         messages = turns_from_messages(state.get("messages", []), cursor, run.speakers(), self.options.clock())
         turns = concatenate(turns_from_input(state.get("turns") or [], cursor), messages)

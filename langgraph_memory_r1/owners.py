@@ -1,18 +1,20 @@
 """Whose memories a run reads and writes, and the bank that holds them.
 
-    context, server's login, config ─► user_of ─► namespace ─► BankPool ─► MemoryBank
+    run ─► RunIdentity ─► OwnerResolver: namespace, filled in ─► BankPool ─► MemoryBank
 
-One resolver for the graph, the middleware and the tools: a placeholder in a namespace means the same everywhere.
+What a run began with goes on with it: its first step keeps an `OwnerRecord` in the state, so that a run that is
+resumed, or forked from a checkpoint, without its context goes on with the same bank.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import RunnableConfig
@@ -21,8 +23,12 @@ from langgraph.store.base import BaseStore
 
 from langgraph_memory_r1.bank import MemoryBank
 from langgraph_memory_r1.bank.storage import memory_index
-from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.errors import IdentityError, InputError
+from langgraph_memory_r1.identity import DEFAULT_USER, USER, USER_KEYS, RunIdentity
+from langgraph_memory_r1.state import OwnerRecord
 from langgraph_memory_r1.store import LanceDBStore
+
+log = logging.getLogger(__name__)
 
 StoreLike: TypeAlias = str | os.PathLike[str] | BaseStore | MemoryBank
 """Where memories are kept: a folder or URI for LanceDB, any LangGraph store, or one owner's bank."""
@@ -33,12 +39,9 @@ Labels: TypeAlias = str | tuple[str, ...]
 Namespace: TypeAlias = str | Sequence[str] | Callable[[Runtime[Any]], str | Sequence[str]]
 """Labels with placeholders such as "{user_id}", or a function that tells them from the run."""
 
-DEFAULT_USER = "default"
-"""Owns the memories of runs that name nobody."""
-
-_USER_KEYS = ("user_id", "langgraph_user_id")  # the second is what langmem calls it
 _OPEN_BANKS = 256
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_LOCAL_SCHEMES = ("file://", "memory://")
 
 
 def current_runtime() -> Runtime[Any]:
@@ -49,63 +52,153 @@ def current_runtime() -> Runtime[Any]:
         return Runtime()
 
 
-def context_value(context: object, key: str) -> object:
-    """Return a value of a run's context, which an app may give as a dictionary, a dataclass, a model or not at all."""
-    return context.get(key) if isinstance(context, Mapping) else getattr(context, key, None)
+class Owner(NamedTuple):
+    """Whose memories a run works on."""
+
+    labels: Labels
+    """The namespace of the bank."""
+    values: dict[str, str]
+    """What the placeholders of the namespace stand for; none where a function told the labels."""
+
+    def record(self) -> OwnerRecord:
+        """Return the owner as the state keeps it."""
+        labels = self.labels if isinstance(self.labels, str) else list(self.labels)
+        return OwnerRecord(values=self.values, labels=labels, over=False)
 
 
-def user_of(runtime: Runtime[Any], config: RunnableConfig) -> str:
-    """Return the user of a run: from its context, else the server's login, else the config, else `DEFAULT_USER`.
+def end_run(records: Mapping[str, OwnerRecord] | None, name: str) -> dict[str, OwnerRecord]:
+    """Return the owners of a thread's runs, with that of one memory marked: its run is over."""
+    kept = dict(records or {})
+    if name in kept:
+        kept[name] = {**kept[name], "over": True}
+    return kept
+
+
+class OwnerResolver:
+    """Tells the owner of a run: the one place where this is decided.
+
+    Args:
+        namespace: Labels with placeholders, or a function of the run's `Runtime`; the user's id alone without one.
+        require_user: Refuse a run that names nobody. False gives it to `DEFAULT_USER`; None too, and warns of it.
+        trust_client_user: The app acts for its users: an id that a run gives counts before the server's login.
 
     Raises:
-        InputError: If the user id is blank; pooling such users would mix their memories.
+        InputError: The namespace cannot be used.
     """
-    in_context = (context_value(runtime.context, key) for key in _USER_KEYS)
-    user = next((value for value in in_context if value is not None), None)
-    if user is None and runtime.server_info is not None and runtime.server_info.user is not None:
-        user = runtime.server_info.user.identity
-    if user is None:
-        configurable = config.get("configurable", {})
-        user = next((configurable[key] for key in _USER_KEYS if configurable.get(key) is not None), None)
-    if user is None:
-        return DEFAULT_USER
-    if not str(user).strip():
-        raise InputError("The user id is blank; give the run a user_id, or none at all to use the default user.")
-    return str(user)
 
+    def __init__(
+        self, namespace: Namespace | None, *, require_user: bool | None = None, trust_client_user: bool = False
+    ) -> None:
+        self.namespace = namespace
+        self._require_user = require_user
+        self._trust_client_user = trust_client_user
+        self._warned = False
+        self._labels: Labels = () if callable(namespace) else _labels("{user_id}" if namespace is None else namespace)
+        for label in [self._labels] if isinstance(self._labels, str) else self._labels:
+            literals = _PLACEHOLDER.split(label)[::2]
+            if any("{" in literal or "}" in literal for literal in literals):
+                raise InputError(
+                    f"The namespace label {label!r} has braces that name nothing; write {{user_id}} or another "
+                    "{name} of letters, digits and _."
+                )
+            if any(not _separators(literal) for literal in literals[1:-1]):
+                raise InputError(
+                    f"The values in the namespace label {label!r} could not be told apart; give each a label of its "
+                    'own, as in ("{org}", "{user_id}").'
+                )
 
-def resolve_namespace(namespace: Namespace | None, runtime: Runtime[Any], config: RunnableConfig) -> Labels:
-    """Return the namespace of a run's bank; the user's id alone where none was configured.
+    def resolve(
+        self,
+        runtime: Runtime[Any],
+        config: RunnableConfig,
+        begun: OwnerRecord | None = None,
+        earlier: OwnerRecord | None = None,
+    ) -> Owner:
+        """Return the owner of a run.
 
-    "{user_id}" and "{langgraph_user_id}" stand for the user of the run, any other "{name}" for a value of its context,
-    else of its `configurable`. What a function returns is taken as it is.
+        "{user_id}" and "{langgraph_user_id}" stand for the user of the run; any other "{name}" for a value of its
+        login, else of its context, else of its `configurable`. What a function returns is taken as it is.
 
-    Raises:
-        InputError: A placeholder has no value in this run, the user id is blank, or a function returned no namespace.
-    """
-    if namespace is None:
-        return user_of(runtime, config)
-    if callable(namespace):
-        return _labels(namespace(runtime))
+        Args:
+            runtime: Of the run.
+            config: Of the run.
+            begun: What the first step of this run kept.
+            earlier: What the last run of the thread kept, where this is the first step of a run.
 
-    def value_of(placeholder: re.Match[str]) -> str:
-        key = placeholder[1]
-        if key in _USER_KEYS:
-            return user_of(runtime, config)
-        value = context_value(runtime.context, key)
-        if value is None:
-            value = config.get("configurable", {}).get(key)
-        if value is None or not str(value).strip():
+        Raises:
+            IdentityError: A client asks for another user than the login, or than the one for whom the run began.
+            InputError: A placeholder has no value in this run, or one that cannot be used; the run names no user and
+                has to; or a function returned no namespace.
+        """
+        identity = RunIdentity(runtime, config, trust_client_user=self._trust_client_user)
+        if begun is not None and begun["over"]:  # whoever had the thread before, another run has begun
+            begun, earlier = None, begun
+        if callable(self.namespace):
+            if begun is not None and not identity.says_anything():
+                return Owner(_labels(begun["labels"]), {})
+            owner = Owner(_labels(self.namespace(runtime)), {})
+            if begun is not None and _labels(begun["labels"]) != owner.labels:
+                raise IdentityError(
+                    "This run began with another namespace than it goes on with; resume it as it began."
+                )
+            return owner
+        values: dict[str, str] = {}
+        for key in self._placeholders():
+            value = identity.user() if key == USER else identity.value(key)
+            before = begun["values"].get(key) if begun is not None else None
+            if value is not None and before is not None and value != before:
+                raise IdentityError(
+                    f"This run began with another {key} than {value!r}, with which it goes on; resume it with the one "
+                    "it began with, or begin a new run."
+                )
+            value = value if value is not None else before
+            if value is None and key == USER:
+                value = self._nobody(identity, earlier)
+            if value is None:
+                raise InputError(
+                    f"The namespace of the memory names {{{key}}}, which this run does not give; "
+                    f"run with context={{{key!r}: ...}}."
+                )
+            values[key] = value
+        if isinstance(self._labels, str):
+            return Owner(_filled(self._labels, values), values)
+        return Owner(tuple(_filled(label, values) for label in self._labels), values)
+
+    def _placeholders(self) -> list[str]:
+        names = _PLACEHOLDER.findall(self._labels if isinstance(self._labels, str) else "".join(self._labels))
+        return list(dict.fromkeys(USER if name in USER_KEYS else name for name in names))
+
+    def _nobody(self, identity: RunIdentity, earlier: OwnerRecord | None) -> str:
+        """Return the owner of a run that names no user, where there is one.
+
+        Raises:
+            InputError: The run has to name one.
+        """
+        if (where := identity.misspelt()) is not None:
             raise InputError(
-                f"The namespace of the memory names {{{key}}}, which this run does not give; "
-                f"run with context={{{key!r}: ...}}."
+                f"This run names no user: the memory reads {USER}, and {where} is another name; rename it."
             )
-        return str(value)
-
-    labels = _labels(namespace)
-    if isinstance(labels, str):
-        return _PLACEHOLDER.sub(value_of, labels)
-    return tuple(_PLACEHOLDER.sub(value_of, label) for label in labels)
+        hint = f" ({where} is another name.)" if (where := identity.alike()) is not None else ""
+        if self._require_user:
+            raise InputError(
+                f'This run names no user; run it with context={{"{USER}": ...}}, or create the memory with '
+                f"require_user=False, for one user {DEFAULT_USER!r} whom all such runs share.{hint}"
+            )
+        # An interrupt before the memory's first step leaves no record of this run, and a resume often has no context.
+        if earlier is not None and earlier["values"].get(USER, DEFAULT_USER) != DEFAULT_USER:
+            raise InputError(
+                f'This run names no user, and the last one of its thread did; run it with context={{"{USER}": ...}}, '
+                f"also where it is resumed.{hint}"
+            )
+        if self._require_user is None and not self._warned:
+            self._warned = True
+            log.warning(
+                "A run names no user: its memories go to the user %r, whom all such runs share. Run with "
+                'context={"%s": ...}, or create the memory with require_user=True to refuse such runs, or False to say '
+                "nothing.%s",
+                DEFAULT_USER, USER, hint,
+            )  # fmt: skip
+        return DEFAULT_USER
 
 
 class BankPool:
@@ -113,9 +206,12 @@ class BankPool:
 
     Args:
         store: Where memories are kept.
-        namespace: Where a user's memories stand in it; see `resolve_namespace`.
+        namespace: Where a user's memories stand in it; see `OwnerResolver`.
         embedder: Adds semantic search to a folder or URI.
         of_graph: No store stands for the store of the graph in which a run happens.
+        require_user: See `OwnerResolver`. None refuses a run that names nobody where several users are likely: on
+            stores and on object storage.
+        trust_client_user: See `OwnerResolver`.
 
     Raises:
         InputError: One of them cannot be used.
@@ -128,6 +224,8 @@ class BankPool:
         embedder: Embeddings | None = None,
         *,
         of_graph: bool = False,
+        require_user: bool | None = None,
+        trust_client_user: bool = False,
     ) -> None:
         if embedder is not None and isinstance(store, BaseStore | MemoryBank):
             raise InputError(
@@ -136,15 +234,10 @@ class BankPool:
         none = store is None and of_graph
         if not (none or isinstance(store, str | os.PathLike | BaseStore | MemoryBank)) or store == "":
             raise InputError(f"{store!r} is no store for memories; give a folder, a URI, a store or a bank.")
-        if namespace is not None and not callable(namespace):
-            for label in [labels] if isinstance(labels := _labels(namespace), str) else labels:
-                if "{" in (rest := _PLACEHOLDER.sub("", label)) or "}" in rest:
-                    raise InputError(
-                        f"The namespace label {label!r} has braces that name nothing; write {{user_id}} or another "
-                        "{name} of letters, digits and _."
-                    )
+        if require_user is None and (store is None or isinstance(store, BaseStore) or _is_remote(store)):
+            require_user = True
+        self._resolver = OwnerResolver(namespace, require_user=require_user, trust_client_user=trust_client_user)
         self.store = store
-        self.namespace = namespace
         self._embedder = embedder
         self._store = store if isinstance(store, BaseStore) else None
         self._banks: OrderedDict[Labels, MemoryBank] = OrderedDict()
@@ -152,24 +245,38 @@ class BankPool:
 
     def __repr__(self) -> str:
         store = os.fspath(self.store) if isinstance(self.store, os.PathLike) else self.store
-        return f"BankPool({store!r}, namespace={self.namespace!r})"
+        return f"BankPool({store!r}, namespace={self._resolver.namespace!r})"
 
-    def opened(self, runtime: Runtime[Any], config: RunnableConfig) -> MemoryBank | None:
+    def owner(
+        self,
+        runtime: Runtime[Any],
+        config: RunnableConfig,
+        begun: OwnerRecord | None = None,
+        earlier: OwnerRecord | None = None,
+    ) -> Owner:
+        """Return the owner of a run: see `OwnerResolver.resolve`. A single bank serves every run, whoever it is for."""
+        if isinstance(self.store, MemoryBank):
+            return Owner(self.store.namespace, {})
+        return self._resolver.resolve(runtime, config, begun, earlier)
+
+    def opened(
+        self, runtime: Runtime[Any], config: RunnableConfig, begun: OwnerRecord | None = None
+    ) -> MemoryBank | None:
         """Return the bank of a run if it is open already; never blocks."""
-        labels = resolve_namespace(self.namespace, runtime, config)
+        labels = self.owner(runtime, config, begun).labels
         if isinstance(self.store, MemoryBank):
             return self.store
         if self.store is None and runtime.store is not self._store:
             return None
         return self._banks.get(labels)
 
-    def bank(self, runtime: Runtime[Any], config: RunnableConfig) -> MemoryBank:
+    def bank(self, runtime: Runtime[Any], config: RunnableConfig, begun: OwnerRecord | None = None) -> MemoryBank:
         """Return the bank of a run; may block, because the store may have to be opened.
 
         Raises:
-            InputError: As `resolve_namespace`, or there is no store.
+            InputError: As `OwnerResolver.resolve`, or there is no store.
         """
-        labels = resolve_namespace(self.namespace, runtime, config)
+        labels = self.owner(runtime, config, begun).labels
         if isinstance(self.store, MemoryBank):
             return self.store
         # Two runs of a new owner would make two banks, each of which reads all memories into its own index.
@@ -202,3 +309,26 @@ def _labels(namespace: str | Sequence[str]) -> Labels:
     if not labels or not all(isinstance(label, str) and label for label in labels):
         raise InputError(f"{namespace!r} is no namespace; give a name or several, none of them empty.")
     return labels
+
+
+def _is_remote(store: object) -> bool:
+    return isinstance(store, str) and "://" in store and not store.startswith(_LOCAL_SCHEMES)
+
+
+def _separators(literal: str) -> str:
+    return "".join(sorted({char for char in literal if not char.isalnum() and char != "%"}))
+
+
+def _filled(label: str, values: Mapping[str, str]) -> str:
+    """Fill in a label. Where it holds several values, "a-b" and "c" must not give the same label as "a" and "b-c"."""
+    literals = _PLACEHOLDER.split(label)[2:-1:2]
+    escaped = "%" + "".join(map(_separators, literals)) if literals else ""
+
+    def value_of(placeholder: re.Match[str]) -> str:
+        value = values[USER if placeholder[1] in USER_KEYS else placeholder[1]]
+        return "".join(
+            "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogatepass")) if char in escaped else char
+            for char in value
+        )
+
+    return _PLACEHOLDER.sub(value_of, label)

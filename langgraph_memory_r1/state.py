@@ -67,6 +67,17 @@ class Usage(TypedDict):
     """Time in the memory nodes, models and bank included."""
 
 
+class OwnerRecord(TypedDict):
+    """For whom a run began, as its later steps find it: a run that is resumed is often not told again."""
+
+    values: dict[str, str]
+    """What the placeholders of the namespace stand for, such as the user's id."""
+    labels: str | list[str]
+    """The namespace, filled in."""
+    over: bool
+    """The memory's work for the run is done, or could not begin: what comes next is another run."""
+
+
 def no_usage() -> Usage:
     """Return what a run has cost before it begins."""
     return Usage(calls=0, input_tokens=0, output_tokens=0, unreadable=0, undecided=0, model_ms=0.0, ms=0.0)
@@ -121,6 +132,8 @@ class MemoryState(MemoryInput, MemoryOutput, total=False):
 
     pending: list[dict[str, Any]]
     """Facts on their way from extract to manage, in batches; empty between runs."""
+    memory_owner: dict[str, OwnerRecord]
+    """For each memory, for whom the run began; a login counts before what a client may put here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +141,7 @@ class MemoryContext:
     """What a run is given from outside: `graph.invoke(..., context=MemoryContext(user_id="ana@example.com"))`."""
 
     user_id: str | None = None
-    """Whose memories these are; any characters."""
+    """Whose memories these are; any characters. The login of a LangGraph server counts before it."""
     user_name: str | None = None
     """How the memories call the person behind human messages that carry no name of their own."""
 

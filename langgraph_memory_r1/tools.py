@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
+from langgraph.prebuilt import ToolRuntime
 from langgraph.runtime import Runtime
 from langgraph.store.base import SearchItem
 from pydantic import BaseModel, Field, TypeAdapter, create_model
@@ -24,15 +25,17 @@ from pydantic import BaseModel, Field, TypeAdapter, create_model
 from langgraph_memory_r1.bank import MemoryBank
 from langgraph_memory_r1.bank.records import memory_to_record
 from langgraph_memory_r1.errors import InputError, UnknownMemoryError
+from langgraph_memory_r1.identity import DEFAULT_USER, context_value
 from langgraph_memory_r1.owners import BankPool, Namespace, StoreLike, current_runtime
 from langgraph_memory_r1.retrieval import Hit
 from langgraph_memory_r1.schemas import Add, Change, Delete, Operation, Update
+from langgraph_memory_r1.state import OwnerRecord
 from langgraph_memory_r1.store.filters import compile_filter
 
 Action: TypeAlias = Literal["create", "update", "delete"]
 ToolName: TypeAlias = Literal["search_memory", "manage_memory"]
-BankOf: TypeAlias = Callable[[Runtime[Any], RunnableConfig], MemoryBank]
-"""Returns the bank of a run; may block."""
+BankOf: TypeAlias = Callable[[Runtime[Any], RunnableConfig, Mapping[str, Any]], MemoryBank]
+"""Returns the bank of a run with this state; may block."""
 Apply: TypeAlias = Callable[[MemoryBank, Operation], Change]
 
 SEARCH: ToolName = "search_memory"
@@ -51,6 +54,8 @@ def create_manage_memory_tool(
     instructions: str = INSTRUCTIONS,
     schema: type = str,
     actions_permitted: tuple[Action, ...] = ACTIONS,
+    require_user: bool | None = None,
+    trust_client_user: bool = False,
     name: str = "manage_memory",
 ) -> BaseTool:
     """Create a tool with which an agent creates, updates and deletes memories.
@@ -62,14 +67,15 @@ def create_manage_memory_tool(
         instructions: When to use it; a part of the tool's description.
         schema: What a memory holds: text, or anything that pydantic can check, which is kept as JSON.
         actions_permitted: What the tool can do.
+        require_user: As for `create_memory_graph`.
+        trust_client_user: As for `create_memory_graph`.
         name: Name of the tool.
 
     Raises:
         InputError: The store, the namespace or an action cannot be used.
     """
-    return manage_tool(
-        _bank_of(store, namespace), instructions=instructions, schema=schema, actions=actions_permitted, name=name
-    )
+    bank_of = _bank_of(store, namespace, require_user, trust_client_user)
+    return manage_tool(bank_of, instructions=instructions, schema=schema, actions=actions_permitted, name=name)
 
 
 def create_search_memory_tool(
@@ -78,6 +84,8 @@ def create_search_memory_tool(
     *,
     instructions: str = "",
     response_format: Literal["content", "content_and_artifact"] = "content",
+    require_user: bool | None = None,
+    trust_client_user: bool = False,
     name: str = "search_memory",
 ) -> BaseTool:
     """Create a tool with which an agent searches memories; its result is JSON, best match first.
@@ -87,20 +95,33 @@ def create_search_memory_tool(
         namespace: As for `create_manage_memory_tool`.
         instructions: When to use it; a part of the tool's description.
         response_format: `"content_and_artifact"` gives the hits to the app as well.
+        require_user: As for `create_memory_graph`.
+        trust_client_user: As for `create_memory_graph`.
         name: Name of the tool.
 
     Raises:
         InputError: The store or the namespace cannot be used.
     """
-    return search_tool(
-        _bank_of(store, namespace), instructions=instructions, response_format=response_format, name=name
-    )
+    bank_of = _bank_of(store, namespace, require_user, trust_client_user)
+    return search_tool(bank_of, instructions=instructions, response_format=response_format, name=name)
 
 
-def _bank_of(store: StoreLike | None, namespace: Namespace) -> BankOf:
+def _bank_of(
+    store: StoreLike | None, namespace: Namespace, require_user: bool | None, trust_client_user: bool
+) -> BankOf:
     if isinstance(store, tuple | list):  # langmem's tools take the namespace first
         raise InputError(f"{store!r} is no store; give the namespace by its name: namespace={store!r}.")
-    return BankPool(store, namespace, of_graph=True).bank
+    banks = BankPool(store, namespace, of_graph=True, require_user=require_user, trust_client_user=trust_client_user)
+
+    def bank_of(runtime: Runtime[Any], config: RunnableConfig, state: Mapping[str, Any]) -> MemoryBank:
+        # Where a middleware of ours remembers in the same agent, it knows for whom the run began.
+        kept: Any = context_value(state, "memory_owner")
+        records = [each for each in (kept or {}).values() if not each["over"]]
+        values = {key: value for each in records for key, value in each["values"].items() if value != DEFAULT_USER}
+        known = values and not callable(namespace)
+        return banks.bank(runtime, config, OwnerRecord(values=values, labels=[], over=False) if known else None)
+
+    return bank_of
 
 
 def tools_of(names: Sequence[str], bank_of: BankOf, apply: Apply, ending: str = "") -> list[BaseTool]:
@@ -142,8 +163,14 @@ def manage_tool(
         raise InputError(f"The actions {actions!r} are not possible; give some of {', '.join(ACTIONS)}.")
     contents: TypeAdapter[Any] = TypeAdapter(schema)
 
-    def manage(config: RunnableConfig, content: Any = None, action: str = actions[0], id: str | None = None) -> str:
-        bank = bank_of(current_runtime(), config)
+    def manage(
+        config: RunnableConfig,
+        content: Any = None,
+        action: str = actions[0],
+        id: str | None = None,
+        runtime: ToolRuntime = None,  # type: ignore[assignment]  # LangGraph's tool node gives it, nobody else
+    ) -> str:
+        bank = bank_of(current_runtime(), config, runtime.state if runtime else {})
         try:
             change = apply(bank, _operation(contents, action, content, id))
         except UnknownMemoryError as error:
@@ -155,9 +182,13 @@ def manage_tool(
         return f"{'Deleted' if action == 'delete' else action + 'd'} memory {change.memory_id}"
 
     async def amanage(
-        config: RunnableConfig, content: Any = None, action: str = actions[0], id: str | None = None
+        config: RunnableConfig,
+        content: Any = None,
+        action: str = actions[0],
+        id: str | None = None,
+        runtime: ToolRuntime = None,  # type: ignore[assignment]
     ) -> str:
-        return await asyncio.to_thread(manage, config, content, action, id)
+        return await asyncio.to_thread(manage, config, content, action, id, runtime)
 
     fields: dict[str, Any] = {
         "content": (schema | None, Field(None, description="What to remember, able to stand alone.")),
@@ -186,9 +217,14 @@ def search_tool(
     """Create the tool of `create_search_memory_tool` on any bank."""
 
     def search(
-        config: RunnableConfig, query: str, limit: int = 10, offset: int = 0, filter: dict[str, Any] | None = None
+        config: RunnableConfig,
+        query: str,
+        limit: int = 10,
+        offset: int = 0,
+        filter: dict[str, Any] | None = None,
+        runtime: ToolRuntime = None,  # type: ignore[assignment]
     ) -> Any:
-        bank = bank_of(current_runtime(), config)
+        bank = bank_of(current_runtime(), config, runtime.state if runtime else {})
         try:
             matches = compile_filter(filter)
         except (TypeError, ValueError) as error:
@@ -209,9 +245,14 @@ def search_tool(
         return (content, items) if response_format == "content_and_artifact" else content
 
     async def asearch(
-        config: RunnableConfig, query: str, limit: int = 10, offset: int = 0, filter: dict[str, Any] | None = None
+        config: RunnableConfig,
+        query: str,
+        limit: int = 10,
+        offset: int = 0,
+        filter: dict[str, Any] | None = None,
+        runtime: ToolRuntime = None,  # type: ignore[assignment]
     ) -> Any:
-        return await asyncio.to_thread(search, config, query, limit, offset, filter)
+        return await asyncio.to_thread(search, config, query, limit, offset, filter, runtime)
 
     return StructuredTool.from_function(
         func=search,

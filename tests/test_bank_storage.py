@@ -177,7 +177,8 @@ def test_from_apply_to_the_table_are_seven_calls(tmp_path: Path, calls: list[lis
 def test_from_the_graph_to_the_table_are_twelve_calls(tmp_path: Path, calls: list[list[str]]) -> None:
     store: BaseStore = LanceDBStore(str(tmp_path / "db"))
     graph = create_memory_graph(store, model="rules")
-    graph.invoke({"messages": [("user", "My name is Ann and I have a dog called Buddy.")]})
+    said = {"messages": [("user", "My name is Ann and I have a dog called Buddy.")]}
+    graph.invoke(said, context={"user_id": "ann"})
     assert calls
     assert len(calls[0]) <= 12, calls[0]
 

@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,14 @@ pytestmark = [
 class Server:
     """A running server, over HTTP."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, login: str | None = None) -> None:
+        self.port = port
         self.url = f"http://127.0.0.1:{port}"
+        self.headers = {"Content-Type": "application/json"} | ({"Authorization": login} if login else {})
 
     def call(self, method: str, path: str, body: Any = None) -> str:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"}, method=method)
+        request = urllib.request.Request(self.url + path, data, self.headers, method=method)
         with urllib.request.urlopen(request, timeout=120) as reply:
             return str(reply.read().decode())
 
@@ -50,11 +53,29 @@ class Server:
         return self.call("POST", path, {"assistant_id": graph, "input": state, "context": context, **more})
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("dev")
+AUTH = """
+from langgraph_sdk import Auth
+
+auth = Auth()
+
+@auth.authenticate
+async def authenticate(headers: dict) -> dict:
+    login = headers.get(b"authorization") or headers.get("authorization")
+    if not login:
+        raise Auth.exceptions.HTTPException(401, "no login")
+    name = login.decode() if isinstance(login, bytes) else login
+    return {"identity": f"{name}@example.com", "display_name": name.title(), "org": "acme"}
+"""
+
+
+@contextmanager
+def serving(folder: Path, auth: str = "") -> Iterator[Server]:
     shutil.copytree(ROOT / "graphs", folder / "graphs")
-    shutil.copy(ROOT / "langgraph.json", folder)
+    config = json.loads((ROOT / "langgraph.json").read_text())
+    if auth:
+        (folder / "auth.py").write_text(auth)
+        config["auth"] = {"path": "./auth.py:auth"}
+    (folder / "langgraph.json").write_text(json.dumps(config))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -69,6 +90,23 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     finally:
         process.terminate()
         process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def server_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("dev")
+
+
+@pytest.fixture(scope="module")
+def server(server_folder: Path) -> Iterator[Server]:
+    with serving(server_folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server_with_logins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("logins"), AUTH) as running:
+        yield running
 
 
 def _until_up(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:

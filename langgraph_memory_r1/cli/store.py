@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from langgraph_memory_r1.cli.output import note, plain
 from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.identity import DEFAULT_USER
 
 if TYPE_CHECKING:
     from langgraph.store.base import IndexConfig
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from langgraph_memory_r1.schemas import Memory
     from langgraph_memory_r1.store import LanceDBStore
 
-DEFAULT_USER = "default"
 _MOST_LISTED = 20
 _NEAREST = 10
 """As many memories are shown that are near in meaning only: an embedder finds every memory near to some degree."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -40,6 +40,7 @@ from langgraph_memory_r1.flow import (
     utc_now,
 )
 from langgraph_memory_r1.graph import Model, agent_for, create_role_agents
+from langgraph_memory_r1.identity import DEFAULT_USER
 from langgraph_memory_r1.middleware.background import BackgroundMemory, PendingTurns, detached_config
 from langgraph_memory_r1.middleware.recall import query_of, with_memories
 from langgraph_memory_r1.middleware.review import Proposal, Review, apply_approved, approve, propose, review_rule
@@ -49,10 +50,11 @@ from langgraph_memory_r1.middleware.turn import (
     ModelCalls,
     ModelCallsByRun,
     append_unseen,
+    begun_owner,
     waiting_turns,
 )
 from langgraph_memory_r1.models import load_embeddings
-from langgraph_memory_r1.owners import DEFAULT_USER, BankPool, Namespace, StoreLike
+from langgraph_memory_r1.owners import BankPool, Namespace, StoreLike
 from langgraph_memory_r1.prompts import Style
 from langgraph_memory_r1.schemas import Change, Operation
 from langgraph_memory_r1.state import no_usage
@@ -67,8 +69,8 @@ Called: TypeAlias = ModelResponse[Any] | AIMessage
 class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
     """Recalls before the model is called, remembers after the agent has answered.
 
-    Whose memories: a `namespace` function, else `user_id` in the run's context, else the server's login, else
-    `configurable["user_id"]`, else the user "default".
+    Whose memories: a `namespace` function, else the server's login, else `user_id` in the run's context, else
+    `configurable["user_id"]`, else the user "default", if `require_user` allows that.
 
     Args:
         store: A folder or URI (LanceDB), a LangGraph store, or one owner's `MemoryBank`, which then serves every run.
@@ -78,6 +80,10 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         manager: Another model for deciding what they mean for the bank.
         embedder: Adds semantic search to a folder's or URI's lexical one.
         namespace: Labels of a bank; "{user_id}", or another value of the run's context; or a function of its `Runtime`.
+        require_user: Refuse runs that name no user. By default on stores and object storage; a folder takes them for
+            the user "default" and warns once, which False turns off.
+        trust_client_user: The app acts for its users: the `user_id` of a run counts before the server's login, which
+            otherwise refuses another one.
         recall_k: At most so many memories are put into the system message; 0 recalls nothing.
         related_k: Memories that are compared with each new fact.
         style: Prompts with explanations, or `"compact"` ones for models that were tuned with them.
@@ -118,6 +124,8 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         manager: Model | None = None,
         embedder: str | Embeddings | None = None,
         namespace: Namespace | None = None,
+        require_user: bool | None = None,
+        trust_client_user: bool = False,
         recall_k: int = 20,
         related_k: int = 10,
         style: Style = "full",
@@ -142,9 +150,12 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         if not name or not name.replace("_", "").replace("-", "").isalnum():
             raise InputError(f"The name {name!r} cannot be a part of a tool's name; give letters, digits, - and _.")
         self._name = name
+        banks = BankPool(
+            store, namespace, load_embeddings(embedder), require_user=require_user, trust_client_user=trust_client_user
+        )
         self._options = MemoryOptions(
-            banks=BankPool(store, namespace, load_embeddings(embedder)), on_error=on_error, clock=clock,
-            limits=limits or Limits(), related_k=related_k, redact=redact, name=name,
+            banks=banks, on_error=on_error, clock=clock, limits=limits or Limits(), related_k=related_k, redact=redact,
+            name=name,
         )  # fmt: skip
         self._recall_k = recall_k
         self._style: Style = style
@@ -161,7 +172,7 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
             tools = (SEARCH, MANAGE) if tools else ()
         ending = "" if name == "memory" else f"_{name}"
         names = (tools,) if isinstance(tools, str) else tools
-        self.tools = tools_of(names, self._options.banks.bank, self._apply_one, ending)
+        self.tools = tools_of(names, self._bank_of, self._apply_one, ending)
 
     def __repr__(self) -> str:
         labels = {
@@ -203,8 +214,11 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
     # Recall. Both halves of each hook: LangChain runs a hook that is sync only on the event loop, or refuses it.
 
     def before_agent(self, state: MemoryAgentState, runtime: Runtime[Any]) -> dict[str, Any]:
-        """Begin a run: nothing is done yet."""
-        return {"memory_ops": [], "memory_usage": no_usage(), "memory_run": secrets.token_hex(8)}
+        """Begin a run: nothing is done yet, and whose memories it is about stays as it is now."""
+        owner = begun_owner(state, runtime, self._options)
+        return {
+            "memory_ops": [], "memory_usage": no_usage(), "memory_run": secrets.token_hex(8), "memory_owner": owner,
+        }  # fmt: skip
 
     async def abefore_agent(self, state: MemoryAgentState, runtime: Runtime[Any]) -> dict[str, Any]:
         """`before_agent`."""
@@ -225,7 +239,7 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         calls.model = request.model
         if not self._recall_k:
             return request
-        run = self._run(request.runtime, ensure_config(), "recall")
+        run = self._run(request.state, request.runtime, ensure_config(), "recall")
         with run.guarded("recall", calls.failures):
             start = time.perf_counter()
             bank = await run.bank()
@@ -289,7 +303,7 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
 
     def _turn(self, state: MemoryAgentState, runtime: Runtime[Any], config: RunnableConfig) -> AgentTurn:
         cursor = (state.get("memory_cursor") or {}).get(self.name)
-        run = self._run(runtime, config, "remember")
+        run = self._run(state, runtime, config, "remember")
         return AgentTurn(self.name, state, run, self._calls.of(state), Outcome(cursor))
 
     def _take_turns(self, turn: AgentTurn) -> None:
@@ -297,11 +311,15 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         new = turns_from_messages(messages, turn.outcome.cursor, turn.run.speakers(), now)
         turn.new = append_unseen(waiting_turns(turn.state, self.name), new)
 
-    def _run(self, runtime: Runtime[Any], config: RunnableConfig, step: str) -> Run:
+    def _run(self, state: Mapping[str, Any], runtime: Runtime[Any], config: RunnableConfig, step: str) -> Run:
         def emit(event: str, data: dict[str, Any]) -> None:
             runtime.stream_writer({"memory": step, "name": self.name, "event": event, **data})
 
-        return Run(self._options, runtime, config, RunMonitor(emit))
+        return Run(self._options, runtime, config, RunMonitor(emit), (state.get("memory_owner") or {}).get(self.name))
+
+    def _bank_of(self, runtime: Runtime[Any], config: RunnableConfig, state: Mapping[str, Any]) -> MemoryBank:
+        """Return the bank of the run in which a tool was called, which may have been resumed since."""
+        return self._options.banks.bank(runtime, config, (state.get("memory_owner") or {}).get(self.name))
 
     def _apply_one(self, bank: MemoryBank, operation: Operation) -> Change:
         """What the agent does with its tool is redacted and reviewed like what it says."""

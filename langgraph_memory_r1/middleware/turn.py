@@ -10,9 +10,13 @@ from typing import Annotated, Any, NotRequired
 
 from langchain.agents.middleware.types import AgentState, OmitFromInput, PrivateStateAttr
 from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import ensure_config
+from langgraph.runtime import Runtime
 
-from langgraph_memory_r1.flow import Outcome, Run
-from langgraph_memory_r1.state import ChangeRecord, Usage, add_usage, as_turn, change_record
+from langgraph_memory_r1.errors import IdentityError
+from langgraph_memory_r1.flow import MemoryOptions, Outcome, Run
+from langgraph_memory_r1.owners import end_run
+from langgraph_memory_r1.state import ChangeRecord, OwnerRecord, Usage, add_usage, as_turn, change_record
 from langgraph_memory_r1.turns import NewTurns, concatenate
 
 _RUNS = 4_096
@@ -33,6 +37,8 @@ class MemoryAgentState(AgentState[Any]):
     memory_waiting: NotRequired[Annotated[dict[str, list[dict[str, Any]]], PrivateStateAttr]]
     """For each middleware the turns that it failed to remember; their messages may be summarised away meanwhile."""
     memory_run: NotRequired[Annotated[str, PrivateStateAttr]]
+    memory_owner: NotRequired[Annotated[dict[str, OwnerRecord], PrivateStateAttr]]
+    """For each middleware for whom the run began: a run that is resumed is often given no context."""
 
 
 @dataclass(slots=True)
@@ -94,6 +100,25 @@ class AgentTurn:
         return {
             "memory_ops": memory_ops, "memory_cursor": cursors, "memory_usage": usage, "memory_waiting": waiting,
         }  # fmt: skip
+
+
+def begun_owner(state: Mapping[str, Any], runtime: Runtime[Any], options: MemoryOptions) -> dict[str, OwnerRecord]:
+    """Return for whom a run begins, beside those of the other middlewares.
+
+    Raises:
+        IdentityError: For somebody whom the client may not ask for.
+        InputError: For nobody, with `on_error="raise"`.
+    """
+    records = end_run(state.get("memory_owner"), options.name)
+    try:
+        owner = options.banks.owner(runtime, ensure_config(), earlier=records.get(options.name))
+    except IdentityError:
+        raise
+    except Exception:  # a namespace function may raise anything; the steps that need the bank say it again, and go on
+        if options.on_error == "raise":
+            raise
+        return records
+    return {**records, options.name: owner.record()}
 
 
 def waiting_turns(state: Mapping[str, Any], name: str) -> NewTurns:
