@@ -120,7 +120,7 @@ class RunIdentity:
     def misspelt(self) -> str | None:
         """Return where something stands that can only be a user's id under a mistyped name, such as `userid`."""
         for name, given in self._names():
-            plain = re.sub(r"[^a-z]", "", name.lower())
+            plain = re.sub(r"[^a-z]", "", name.lower()).removeprefix("langgraph")
             # One letter too many, too few, or two that changed places; another letter makes words of it (user_ip).
             shorter, longer = sorted((plain, _MISSPELT), key=len)
             dropped = {longer[:at] + longer[at + 1 :] for at in range(len(longer))}

@@ -136,14 +136,22 @@ class MemoryState(MemoryInput, MemoryOutput, total=False):
     """For each memory, for whom the run began; a login counts before what a client may put here."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, init=False)
 class MemoryContext:
-    """What a run is given from outside: `graph.invoke(..., context=MemoryContext(user_id="ana@example.com"))`."""
+    """What a run is given from outside: `graph.invoke(..., context=MemoryContext(user_id="ana@example.com"))`.
+
+    Takes other names too, for a namespace with placeholders: `context={"org": "acme", "user_id": "ana"}`.
+    """
 
     user_id: str | None = None
     """Whose memories these are; any characters. The login of a LangGraph server counts before it."""
     user_name: str | None = None
     """How the memories call the person behind human messages that carry no name of their own."""
+
+    def __init__(self, *, user_id: str | None = None, user_name: str | None = None, **more: object) -> None:
+        # LangGraph makes one of a run's context; what it did not take would be a TypeError instead of a placeholder.
+        for name, value in {**more, "user_id": user_id, "user_name": user_name}.items():
+            object.__setattr__(self, name, value)
 
 
 def turn_as_dict(turn: Turn | Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Embedder, Jso
 from langgraph_memory_r1.cli.output import FAINT, columns, counted, is_terminal, note, plain, print_json, say
 from langgraph_memory_r1.cli.progress import progress
 from langgraph_memory_r1.cli.store import (
-    DEFAULT_USER,
     index_config,
     list_owners,
     open_bank,
@@ -20,6 +19,7 @@ from langgraph_memory_r1.cli.store import (
 )
 from langgraph_memory_r1.cli.views import day, memory_as_json, show_change, show_history_entry, sources
 from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.identity import DEFAULT_USER
 
 _PERCENT = 100
 

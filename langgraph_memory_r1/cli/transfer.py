@@ -13,9 +13,10 @@ from langgraph_memory_r1.cli.ingestion import MOST_SHOWN, Tally, ingest, summary
 from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Embedder, Json, Model, User
 from langgraph_memory_r1.cli.output import counted, note, plain, print_json, say
 from langgraph_memory_r1.cli.progress import progress
-from langgraph_memory_r1.cli.store import DEFAULT_USER, checked_user, open_bank, open_store
+from langgraph_memory_r1.cli.store import checked_user, open_bank, open_store
 from langgraph_memory_r1.cli.views import decided_by
 from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.identity import DEFAULT_USER
 
 if TYPE_CHECKING:
     from langgraph_memory_r1.importers import Export
