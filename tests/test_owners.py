@@ -155,8 +155,6 @@ def test_the_login_owns_what_is_remembered(kind: str, invoke: Invoke) -> None:
     store = InMemoryStore()
     running = app(kind, store)
     for context, configurable in ((None, {}), (None, {"user_id": ""}), ({"user_id": "bob"}, {"user_id": "bob"})):
-        if kind == "entrypoint" and invoke.__code__.co_names[:1] == ("asyncio",):
-            return  # a sync task has no event loop to hand its graph to
         invoke(
             running, {"messages": [("user", SECRET)]}, {"configurable": login("bob", **configurable)}, context=context
         )
