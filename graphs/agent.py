@@ -5,7 +5,8 @@
     MEMORY_R1_DB     folder or URI of the bank; ./memory without it
     MEMORY_R1_MODEL  "provider:model"; without it "rules", the baseline that needs no model and no key
 
-Whose memories a run uses: `user_id` in its context, else the user who is logged in to the server, else "default".
+Whose memories a run uses: those of the user who is logged in to the server, else of `user_id` in its context, else of
+"default".
 """
 
 from __future__ import annotations

@@ -119,9 +119,8 @@ def create_memory_graph(
     to the bank, the answer with the memories that it rests on, and what that cost. Stands alone, or is a node of a
     bigger graph.
 
-    Whose memories: a `namespace` function, else the server's login, else `user_id` in the run's context, else
-    `configurable["user_id"]`, else the user "default", if `require_user` allows that. A client that asks for another
-    user than its login is refused. A run that is resumed goes on for the user for whom it began.
+    Whose memories: a `namespace` function, else the server's login (another id is refused), else `user_id` in the run's
+    context, else in `configurable`, else "default" (see `require_user`). A resumed run goes on for whom it began.
 
     Already known turns are passed over: messages up to `memory_cursor` (kept by a checkpointer), and turns whose id
     stands in the bank's history. Messages get random ids when they have none; give ids if you send a history again
@@ -135,10 +134,9 @@ def create_memory_graph(
         answerer: Another model for answering.
         embedder: Adds semantic search to a folder's or URI's lexical one: an embedding model or `"provider:model"`.
         namespace: Labels of a bank; "{user_id}", or another value of the run's context; or a function of its `Runtime`.
-        require_user: Refuse runs that name no user. By default on stores and object storage; a folder takes them for
-            the user "default" and warns once, which False turns off.
-        trust_client_user: The app acts for its users: the `user_id` of a run counts before the server's login, which
-            otherwise refuses another one.
+        require_user: Refuse runs that name no user: by default on stores and object storage. A folder takes them for
+            the user "default" and warns once; False means that.
+        trust_client_user: The app acts for its users: `user_id` counts before the server's login.
         k: Memories that an answer may be chosen from.
         related_k: Memories that are compared with each new fact.
         style: Prompts with explanations, or `"compact"` ones for models that were tuned with them.

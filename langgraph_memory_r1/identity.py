@@ -31,7 +31,7 @@ _ALIKE = frozenset("user uid username owner ownerid customerid accountid memberi
 """Names that other libraries give a user's id; too common for other things to be refused."""
 
 
-class Given(NamedTuple):
+class Claim(NamedTuple):
     """A value that a run was given, and where."""
 
     value: object
@@ -81,7 +81,7 @@ class RunIdentity:
             IdentityError: A client asks for another user than the one who is logged in.
             InputError: The user id is blank, or no id; pooling such users would mix their memories.
         """
-        login, claims = self.login(), list(self._given(USER_KEYS))
+        login, claims = self.login(), list(self._claims(USER_KEYS))
         if login is None or (self._trusts_client and claims):
             return _as_id(claims[0], "user id") if claims else login
         for claim in claims:
@@ -101,7 +101,7 @@ class RunIdentity:
             IdentityError: A client asks for another value than the login has.
             InputError: The value is blank, or nothing that can stand in a name.
         """
-        own, claims = self._of_login(key), list(self._given((key,)))
+        own, claims = self._of_login(key), list(self._claims((key,)))
         if own is None or (self._trusts_client and claims):
             return _as_id(claims[0], key) if claims else own
         for claim in claims:
@@ -119,36 +119,36 @@ class RunIdentity:
 
     def misspelt(self) -> str | None:
         """Return where something stands that can only be a user's id under a mistyped name, such as `userid`."""
-        for name, given in self._names():
+        for name, claim in self._names():
             plain = re.sub(r"[^a-z]", "", name.lower()).removeprefix("langgraph")
             # One letter too many, too few, or two that changed places; another letter makes words of it (user_ip).
             shorter, longer = sorted((plain, _MISSPELT), key=len)
             dropped = {longer[:at] + longer[at + 1 :] for at in range(len(longer))}
-            if (shorter in dropped or sorted(plain) == sorted(_MISSPELT)) and _is_id(given.value):
-                return given.where
+            if (shorter in dropped or sorted(plain) == sorted(_MISSPELT)) and _is_id(claim.value):
+                return claim.where
         return None
 
     def alike(self) -> str | None:
         """Return where something stands that may be meant as a user's id, such as `user`."""
-        return next((given.where for name, given in self._names() if re.sub(r"\W|_", "", name.lower()) in _ALIKE), None)
+        return next((claim.where for name, claim in self._names() if re.sub(r"\W|_", "", name.lower()) in _ALIKE), None)
 
-    def _given(self, keys: tuple[str, ...]) -> Iterator[Given]:
+    def _claims(self, keys: tuple[str, ...]) -> Iterator[Claim]:
         """Yield what the client says, the context before the config."""
         for key in keys:
             if (value := context_value(self.context, key)) is not None:
-                yield Given(value, f"context[{key!r}]")
+                yield Claim(value, f"context[{key!r}]")
         for key in keys:
             value = self.configurable.get(key)
             # The server writes user_id='' into every run without a login. An app that gives '' has a fault.
             if value is not None and not (value == "" and self._on_server):
-                yield Given(value, f"configurable[{key!r}]")
+                yield Claim(value, f"configurable[{key!r}]")
 
-    def _names(self) -> Iterator[tuple[str, Given]]:
+    def _names(self) -> Iterator[tuple[str, Claim]]:
         for name in context_names(self.context):
-            yield name, Given(context_value(self.context, name), f"context[{name!r}]")
+            yield name, Claim(context_value(self.context, name), f"context[{name!r}]")
         for name in self.configurable:
             if not name.startswith("__"):
-                yield name, Given(self.configurable[name], f"configurable[{name!r}]")
+                yield name, Claim(self.configurable[name], f"configurable[{name!r}]")
 
     def _of_login(self, key: str) -> str | None:
         """A value of the login, as an auth handler returns them beside the identity."""
@@ -166,10 +166,10 @@ def _is_id(value: object) -> bool:
     return isinstance(value, str | int | UUID) and not isinstance(value, bool) and bool(str(value).strip())
 
 
-def _as_id(given: Given, what: str) -> str:
-    value = given.value.value if isinstance(given.value, Enum) else given.value
+def _as_id(claim: Claim, what: str) -> str:
+    value = claim.value.value if isinstance(claim.value, Enum) else claim.value
     if isinstance(value, str) and not value.strip():
-        raise InputError(f"The {what} is blank ({given.where}); give the run a {USER}, or none at all.")
+        raise InputError(f"The {what} is blank ({claim.where}); give the run a {USER}, or none at all.")
     if not _is_id(value):
-        raise InputError(f"The {what} of {given.where} is a {type(value).__name__}; give a string or a whole number.")
+        raise InputError(f"The {what} of {claim.where} is a {type(value).__name__}; give a string or a whole number.")
     return str(value)

@@ -134,22 +134,20 @@ class OwnerResolver:
         if begun is not None and begun["over"]:  # whoever had the thread before, another run has begun
             begun, earlier = None, begun
         if callable(self.namespace):
-            if begun is not None and not identity.says_anything():
-                return Owner(_labels(begun["labels"]), {})
-            owner = Owner(_labels(self.namespace(runtime)), {})
-            if begun is not None and _labels(begun["labels"]) != owner.labels:
-                raise IdentityError(
-                    "This run began with another namespace than it goes on with; resume it as it began."
-                )
-            return owner
+            labels = None if begun is None else _labels(begun["labels"])
+            if labels is None or identity.says_anything():
+                chosen = _labels(self.namespace(runtime))
+                if labels not in (None, chosen):
+                    raise IdentityError("This run began with another namespace; resume it as it began.")
+                labels = chosen
+            return Owner(labels, {})
         values: dict[str, str] = {}
         for key in self._placeholders():
             value = identity.user() if key == USER else identity.value(key)
             before = begun["values"].get(key) if begun is not None else None
             if value is not None and before is not None and value != before:
                 raise IdentityError(
-                    f"This run began with another {key} than {value!r}, with which it goes on; resume it with the one "
-                    "it began with, or begin a new run."
+                    f"This run began with another {key} than {value!r}; resume it as it began, or begin a new run."
                 )
             value = value if value is not None else before
             if value is None and key == USER:

@@ -118,20 +118,26 @@ def _bank_of(
         kept: Any = context_value(state, "memory_owner")
         records = [each for each in (kept or {}).values() if not each["over"]]
         values = {key: value for each in records for key, value in each["values"].items() if value != DEFAULT_USER}
-        known = values and not callable(namespace)
-        return banks.bank(runtime, config, OwnerRecord(values=values, labels=[], over=False) if known else None)
+        begun = OwnerRecord(values=values, labels=[], over=False) if values and not callable(namespace) else None
+        return banks.bank(runtime, config, begun)
 
     return bank_of
 
 
-def tools_of(names: Sequence[str], bank_of: BankOf, apply: Apply, ending: str = "") -> list[BaseTool]:
-    """Return the tools with these names, on the bank that `bank_of` returns.
+def tools_of(names: Sequence[str], banks: BankPool, memory: str, apply: Apply) -> list[BaseTool]:
+    """Return the tools with these names for one memory of an agent; those of several memories end in their names.
 
     Raises:
         InputError: There is no such tool.
     """
     if unknown := [name for name in names if name not in (SEARCH, MANAGE)]:
         raise InputError(f"There is no tool {unknown[0]!r}; give {SEARCH!r}, {MANAGE!r}, or True for both.")
+    ending = "" if memory == "memory" else f"_{memory}"
+
+    def bank_of(runtime: Runtime[Any], config: RunnableConfig, state: Mapping[str, Any]) -> MemoryBank:
+        # The run in which a tool is called may have been resumed since it began, without its context.
+        return banks.bank(runtime, config, (state.get("memory_owner") or {}).get(memory))
+
     return [
         search_tool(bank_of, name=SEARCH + ending)
         if name == SEARCH

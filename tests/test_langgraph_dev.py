@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,6 +66,15 @@ async def authenticate(headers: dict) -> dict:
         raise Auth.exceptions.HTTPException(401, "no login")
     name = login.decode() if isinstance(login, bytes) else login
     return {"identity": f"{name}@example.com", "display_name": name.title(), "org": "acme"}
+"""
+# As docs/agents.md shows it.
+AUTH += """
+from langgraph_memory_r1.bank.records import encode_label
+
+@auth.on.store
+async def own_memories(ctx: Auth.types.AuthContext, value: dict) -> None:
+    if tuple(value["namespace"] or ())[:2] != ("memories", encode_label(ctx.user.identity)):
+        raise Auth.exceptions.HTTPException(status_code=403, detail="These memories are not yours.")
 """
 
 
@@ -156,3 +166,82 @@ def test_the_store_endpoints_show_the_memories(server: Server) -> None:
     server.call("DELETE", "/store/items", {"namespace": ["mine"], "key": "k"})
     left = json.loads(server.call("POST", "/store/items/search", {"namespace_prefix": ["mine"]}))["items"]
     assert left == []
+
+
+# ---- with logins, and without one
+
+
+@pytest.mark.parametrize("graph", ["chat", "agent", "memory"])
+def test_a_client_that_sends_anothers_id_is_refused(server_with_logins: Server, graph: str) -> None:
+    ann, bob = Server(server_with_logins.port, "ann"), Server(server_with_logins.port, "bob")
+    secret, question = f"I have a {graph} allergy.", "Which allergy do I have?"
+    asked = {"question": question} if graph == "memory" else {}
+    assert f"{graph} allergy" in ann.run(graph, secret, context={"user_id": "ann@example.com"})
+    ann.run(graph, "My favourite drink is tea.", context={})
+    for sent in (
+        {"context": {"user_id": "ann@example.com"}},
+        {"context": {}, "config": {"configurable": {"user_id": "ann@example.com"}}},
+        {"context": {}, "config": {"configurable": {"langgraph_user_id": "ann@example.com"}}},
+    ):
+        for text in (question, "Her favourite colour is red."):
+            refused = json.loads(bob.run(graph, text, state=asked, **sent))
+            assert refused["__error__"]["error"] == "IdentityError"
+            assert "'bob@example.com' is logged in" in refused["__error__"]["message"]
+        streamed = bob.run(graph, question, how="stream", state=asked, stream_mode=["values", "custom"], **sent)
+        assert "IdentityError" in streamed
+        assert f"{graph} allergy" not in streamed
+    # Names that the server's schema does not know, and keys that it reserves, do not reach a run: it is the login's.
+    for sent in (
+        {"context": {"langgraph_user_id": "ann@example.com"}},
+        {"context": {}, "config": {"configurable": {"langgraph_auth_user_id": "ann@example.com"}}},
+        {"context": {"user_id": ""}},
+        {"context": {}},
+    ):
+        assert f"{graph} allergy" not in bob.run(graph, question, state=asked, **sent)
+    space = {"namespace_prefix": ["memories", "ann@example%2Ecom"], "limit": 100}
+    remembered = ann.call("POST", "/store/items/search", space)
+    assert [word in remembered for word in (f"{graph} allergy", "tea", "colour")] == [True, True, False]
+
+
+def test_the_store_endpoints_show_a_login_its_own_memories_only(server_with_logins: Server) -> None:
+    ann, bob = Server(server_with_logins.port, "ann"), Server(server_with_logins.port, "bob")
+    ann.run("memory", "I play the cello.", context={})
+    space = ["memories", "ann@example%2Ecom", "memory"]
+    assert "cello" in ann.call("POST", "/store/items/search", {"namespace_prefix": space})
+    (key,) = [
+        item["key"]
+        for item in json.loads(ann.call("POST", "/store/items/search", {"namespace_prefix": space}))["items"]
+        if "cello" in item["value"]["text"]
+    ]
+    item = {"namespace": space, "key": key}
+    for path, body in (
+        ("/store/items/search", {"namespace_prefix": space}),
+        ("/store/items/search", {"namespace_prefix": ["memories"]}),
+        ("/store/items/search", {"namespace_prefix": []}),
+        ("/store/namespaces", {"prefix": ["memories"]}),
+        ("/store/namespaces", {}),
+    ):
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            bob.call("POST", path, body)
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        bob.call("PUT", "/store/items", {**item, "value": {"text": "Ann hates the cello."}})
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        bob.call("DELETE", "/store/items", item)
+    assert "hates" not in ann.call("POST", "/store/items/search", {"namespace_prefix": space})
+
+
+def test_a_thread_of_a_login_goes_on_after_its_state_was_changed_by_hand(server_with_logins: Server) -> None:
+    ann = Server(server_with_logins.port, "ann")
+    thread = json.loads(ann.call("POST", "/threads", {}))["thread_id"]
+    ann.run("memory", "I have a parrot.", thread, context={})
+    ann.call("POST", f"/threads/{thread}/state", {"values": {"question": "Which bird do I have?"}})
+    assert "__error__" not in ann.run("memory", "I have a canary, too.", thread, context={})
+
+
+@pytest.mark.parametrize("graph", ["chat", "agent", "memory"])
+def test_runs_without_a_login_are_remembered_and_warned_of(server: Server, server_folder: Path, graph: str) -> None:
+    result = json.loads(server.run(graph, f"I have a {graph} allergy.", context={}))
+    assert [operation["event"] for operation in result["memory_ops"]][:1] == ["ADD"]
+    space = {"namespace_prefix": ["memories", "default", "memory"]}
+    assert f"{graph} allergy" in server.call("POST", "/store/items/search", space)
+    assert "A run names no user" in (server_folder / "log").read_text()

@@ -80,10 +80,9 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         manager: Another model for deciding what they mean for the bank.
         embedder: Adds semantic search to a folder's or URI's lexical one.
         namespace: Labels of a bank; "{user_id}", or another value of the run's context; or a function of its `Runtime`.
-        require_user: Refuse runs that name no user. By default on stores and object storage; a folder takes them for
-            the user "default" and warns once, which False turns off.
-        trust_client_user: The app acts for its users: the `user_id` of a run counts before the server's login, which
-            otherwise refuses another one.
+        require_user: Refuse runs that name no user: by default on stores and object storage. A folder takes them for
+            the user "default" and warns once; False means that.
+        trust_client_user: The app acts for its users: `user_id` counts before the server's login.
         recall_k: At most so many memories are put into the system message; 0 recalls nothing.
         related_k: Memories that are compared with each new fact.
         style: Prompts with explanations, or `"compact"` ones for models that were tuned with them.
@@ -170,9 +169,8 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         self._background = BackgroundMemory(self._options, delay) if write == "background" else None
         if isinstance(tools, bool):
             tools = (SEARCH, MANAGE) if tools else ()
-        ending = "" if name == "memory" else f"_{name}"
         names = (tools,) if isinstance(tools, str) else tools
-        self.tools = tools_of(names, self._bank_of, self._apply_one, ending)
+        self.tools = tools_of(names, banks, name, self._apply_one)
 
     def __repr__(self) -> str:
         labels = {
@@ -316,10 +314,6 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
             runtime.stream_writer({"memory": step, "name": self.name, "event": event, **data})
 
         return Run(self._options, runtime, config, RunMonitor(emit), (state.get("memory_owner") or {}).get(self.name))
-
-    def _bank_of(self, runtime: Runtime[Any], config: RunnableConfig, state: Mapping[str, Any]) -> MemoryBank:
-        """Return the bank of the run in which a tool was called, which may have been resumed since."""
-        return self._options.banks.bank(runtime, config, (state.get("memory_owner") or {}).get(self.name))
 
     def _apply_one(self, bank: MemoryBank, operation: Operation) -> Change:
         """What the agent does with its tool is redacted and reviewed like what it says."""
