@@ -50,7 +50,7 @@ class MemoryNodes:
 
 
 def create_memory_nodes(
-    store: StoreLike,
+    store: StoreLike | None = None,
     *,
     model: Model | None = None,
     extractor: Model | None = None,
@@ -78,8 +78,9 @@ def create_memory_nodes(
         ```
     """
     banks = BankPool(
-        store, namespace, load_embeddings(embedder), require_user=require_user, trust_client_user=trust_client_user
-    )
+        store, namespace, load_embeddings(embedder), of_graph=True, require_user=require_user,
+        trust_client_user=trust_client_user,
+    )  # fmt: skip
     options = MemoryOptions(
         banks=banks, on_error=on_error, clock=clock, limits=limits or Limits(), related_k=related_k, k=k
     )
@@ -94,7 +95,7 @@ def create_memory_nodes(
 
 
 def create_memory_graph(
-    store: StoreLike,
+    store: StoreLike | None = None,
     *,
     model: Model | None = None,
     extractor: Model | None = None,
@@ -127,7 +128,8 @@ def create_memory_graph(
     without a checkpointer.
 
     Args:
-        store: A folder or URI (LanceDB), a LangGraph store, or one owner's `MemoryBank`, which then serves every run.
+        store: A folder or URI (LanceDB), a LangGraph store, or one owner's `MemoryBank`, which then serves every run;
+            without it the store of the graph that this one is a part of.
         model: A chat model, `"provider:model"` or `"rules"`, the baseline without a model, which it is by default.
         extractor: Another model for finding facts.
         manager: Another model for deciding what they mean for the bank.

@@ -225,7 +225,7 @@ class BankPool:
         require_user: bool | None = None,
         trust_client_user: bool = False,
     ) -> None:
-        if embedder is not None and isinstance(store, BaseStore | MemoryBank):
+        if embedder is not None and isinstance(store, BaseStore | MemoryBank | None):
             raise InputError(
                 'A store brings its own embedder; give it as index={"dims": ..., "embed": ...} to the store.'
             )
@@ -290,6 +290,18 @@ class BankPool:
             if len(self._banks) > _OPEN_BANKS:
                 self._banks.popitem(last=False)
             return self._banks[labels]
+
+    def open(self) -> BaseStore:
+        """Return the store outside of a run; may block, because it may have to be opened.
+
+        Raises:
+            InputError: It is the store of a graph, which only a run knows.
+        """
+        if isinstance(self.store, MemoryBank):
+            return self.store.store
+        with self._lock:
+            self._store = self._store_of(Runtime(store=self._store))
+            return self._store
 
     def _store_of(self, runtime: Runtime[Any]) -> BaseStore:
         if self.store is None:

@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from pydantic import TypeAdapter, ValidationError
 
 from langgraph_memory_r1.prompts import clean
 from langgraph_memory_r1.schemas import Turn
-from langgraph_memory_r1.state import as_turn
+from langgraph_memory_r1.state import as_turn, turn_as_dict
 
 log = logging.getLogger(__name__)
 
 RECALLED = "memory_r1_recalled"
 """Key in a message's `additional_kwargs`, or in a content block, that marks recalled memories."""
+
+Side: TypeAlias = Literal["user", "assistant"]
+"""A side of a chat."""
 
 _TEXT_BLOCKS = ("text", "input_text", "output_text", "refusal")
 """What the providers call a block of words: Anthropic, and OpenAI in its chat, Responses and Assistants APIs."""
@@ -109,8 +112,9 @@ def turns_from_messages(
     new = messages[seen:]
     skipped: Counter[str] = Counter()
     pairs: list[tuple[Turn, BaseMessage]] = []
+    delegated = _delegated(messages)
     for message in new:
-        turn, kinds = _turn(message, speakers, now)
+        turn, kinds = (None, ["delegated"]) if id(message) in delegated else _turn(message, speakers, now)
         skipped.update(kinds)
         if turn:
             pairs.append((turn, message))
@@ -139,6 +143,43 @@ def concatenate(first: NewTurns, second: NewTurns) -> NewTurns:
     )
 
 
+def merge_turns(older: NewTurns, newer: NewTurns) -> NewTurns:
+    """Put before newer turns the older ones that are not among them; a turn that is among both keeps its first time."""
+    first = {turn.id: turn.at for turn in older.turns}
+    refreshed = tuple(replace(turn, at=first.get(turn.id, turn.at)) for turn in newer.turns)
+    gone = select_turns(older, set(first) - {turn.id for turn in newer.turns})
+    return concatenate(gone, replace(newer, turns=refreshed))
+
+
+def select_turns(new: NewTurns, ids: Collection[str]) -> NewTurns:
+    """Return those of the turns that have these ids."""
+    pairs = [(turn, cursor) for turn, cursor in zip(new.turns, new.cursors, strict=True) if turn.id in ids]
+    return replace(new, turns=tuple(turn for turn, _ in pairs), cursors=tuple(cursor for _, cursor in pairs))
+
+
+def turns_of_sides(new: NewTurns, sides: Collection[Side]) -> NewTurns:
+    """Return those of the turns that these sides of the chat said."""
+    return select_turns(
+        new, {turn.id for turn in new.turns if ("assistant" if turn.id in new.own else "user") in sides}
+    )
+
+
+def turn_records(new: NewTurns) -> list[dict[str, Any]]:
+    """Return turns as plain values, for a state or a file."""
+    return [
+        {"turn": turn_as_dict(turn), "cursor": cursor, "own": turn.id in new.own}
+        for turn, cursor in zip(new.turns, new.cursors, strict=True)
+    ]
+
+
+def turns_from_records(records: Iterable[Mapping[str, Any]]) -> NewTurns:
+    """Return the turns behind plain values: the inverse of `turn_records`."""
+    records = list(records)
+    turns = tuple(as_turn(record["turn"]) for record in records)
+    own = frozenset(turn.id for turn, record in zip(turns, records, strict=True) if record["own"])
+    return NewTurns(turns, tuple(record["cursor"] for record in records), own=own)
+
+
 def with_ids(turns: Sequence[Turn]) -> list[Turn]:
     """Give an id to each turn that has none: a fingerprint of what was said, by whom and when.
 
@@ -156,6 +197,27 @@ def with_ids(turns: Sequence[Turn]) -> list[Turn]:
             turn = replace(turn, id=fingerprint if times == 1 else f"{fingerprint}-{times}")
         named.append(turn)
     return named
+
+
+def _delegated(messages: Sequence[BaseMessage]) -> set[int]:
+    """Which human messages, by `id()`, an agent wrote to another one: none of them is a person's speech.
+
+    They carry the name of somebody who speaks as an assistant elsewhere in the chat, or they follow upon a call of a
+    tool, with what that was called with as their text (a supervisor hands a task over).
+    """
+    agents = {message.name for message in messages if isinstance(message, AIMessage) and message.name}
+    delegated: set[int] = set()
+    args: set[str] = set()
+    for message in messages:
+        if isinstance(message, AIMessage):
+            args = {
+                text.strip() for call in message.tool_calls for text in call["args"].values() if isinstance(text, str)
+            }
+        elif isinstance(message, HumanMessage):
+            if message.name in agents or (args and text_of(message.content)[0] in args):
+                delegated.add(id(message))
+            args = set()
+    return delegated
 
 
 def _turn(message: BaseMessage, speakers: Speakers, now: datetime) -> tuple[Turn | None, list[str]]:

@@ -505,3 +505,14 @@ def test_a_bank_is_shared_with_what_the_app_does_itself(store: BaseStore) -> Non
     MemoryBank(store, "ana").apply([Add("Ana's dog is called Buddy.")])
     graph = create_memory_graph(store)
     assert graph.invoke({"question": "What is Ana's dog called?"}, context={"user_id": "ana"})["answer"] == "Buddy"
+
+
+def test_without_a_store_a_graph_uses_the_one_that_it_is_a_part_of(store: BaseStore) -> None:
+    class State(TypedDict):
+        messages: Annotated[list[AnyMessage], add_messages]
+
+    builder = StateGraph(State).add_node("memory", create_memory_graph()).add_edge(START, "memory")
+    builder.compile(store=store).invoke({"messages": [("user", "I have a dog, Buddy.")]}, context={"user_id": "ana"})
+    assert len(MemoryBank(store, "ana")) == 1
+    with pytest.raises(InputError, match="has no store"):
+        create_memory_graph().invoke({"messages": [("user", "I have a dog, Buddy.")]})

@@ -102,6 +102,11 @@ class MemoryBank(Memories):
         count = f", memories={len(self._index)}" if self._read else ""
         return f"MemoryBank({self.namespace!r}{count})"
 
+    @property
+    def space(self) -> tuple[str, ...]:
+        """Where the memories stand in the store."""
+        return self._memory_space
+
     def get(self, memory_id: str) -> Memory | None:
         """Return one memory by id."""
         if not self._storage.too_large():

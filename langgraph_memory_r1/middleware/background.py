@@ -3,7 +3,8 @@
     submit ─► wait for `delay` seconds of silence ─► remember ─► the conversation's next run collects what was done
 
 The threads are no daemons: a process that ends normally ends only after they are done. While they wait they watch the
-main thread, so that nobody waits for a delay that has no purpose any more.
+main thread, so that nobody waits for a delay that has no purpose any more. What a process that was killed has left
+stands in the journal, and is remembered here by another one.
 """
 
 from __future__ import annotations
@@ -14,25 +15,30 @@ import threading
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langgraph.store.base import BaseStore
 
 from langgraph_memory_r1.bank import MemoryBank
 from langgraph_memory_r1.flow import MemoryAgents, MemoryOptions, Outcome, remember
-from langgraph_memory_r1.middleware.turn import AgentTurn, append_unseen
+from langgraph_memory_r1.middleware.journal import NotedTurns, TurnJournal
+from langgraph_memory_r1.middleware.turn import AgentTurn
+from langgraph_memory_r1.owners import BankPool
 from langgraph_memory_r1.state import ChangeRecord, Usage, add_usage, change_record, failure, no_usage
 from langgraph_memory_r1.steps import RunMonitor, run_sync
-from langgraph_memory_r1.turns import NewTurns
+from langgraph_memory_r1.turns import NewTurns, merge_turns
 
 log = logging.getLogger(__name__)
 
 J = TypeVar("J")
 
 _THREADS = 8
+_LOOK = 60.0
+"""Seconds between two looks for what dead processes have left: one may die while this one goes on."""
 _POLL = 0.1
 """Seconds between two looks at whether the process is ending: nothing notifies a waiting thread of that."""
 _CONVERSATIONS = 4_096
@@ -48,7 +54,7 @@ class PendingTurns:
     agents: MemoryAgents
     thread: str | None
     config: RunnableConfig
-    """Whose handlers see the work: those of the conversation's newest run."""
+    """Whose handlers see the work: those of the conversation's newest run; empty where no run is known."""
 
     @property
     def key(self) -> Hashable:
@@ -75,6 +81,8 @@ class BackgroundMemory:
 
     def __init__(self, options: MemoryOptions, delay: float) -> None:
         self._options = options
+        self.journal = TurnJournal(options.name, options.redact)
+        self._next_look = 0.0
         self._jobs = DelayedJobs(self._remember, merge_pending, delay)
         self._reports: OrderedDict[Hashable, Report] = OrderedDict()
         self._error: Exception | None = None
@@ -93,13 +101,31 @@ class BackgroundMemory:
             turn.run.monitor.usage = add_usage(turn.run.monitor.usage, report.usage)
             turn.outcome.cursor = report.cursor or turn.outcome.cursor
 
-    def flush(self, timeout: float | None = None) -> None:
-        """Remember now all that waits, and what failed before.
+    def is_due(self) -> bool:
+        """Return whether it is time to look what other processes have left."""
+        return time.monotonic() >= self._next_look
+
+    def take_over(self, store: BaseStore, agents: MemoryAgents) -> None:
+        """Begin to remember what dead processes have left in a store."""
+        self._next_look = time.monotonic() + _LOOK
+        self._resume(self.journal.take_over(store), agents)
+
+    def flush(self, banks: BankPool, agents: MemoryAgents | None, timeout: float | None = None) -> None:
+        """Remember now all that waits and what failed before.
+
+        Args:
+            banks: Where dead processes may have left something.
+            agents: Remember that, and what failed runs left; without them that waits.
+            timeout: At most so many seconds.
 
         Raises:
             TimeoutError: It is not done yet.
             Exception: The first failure since the last flush, with `on_error="raise"`.
         """
+        if agents is not None:
+            if banks.store is not None:
+                self.take_over(banks.open(), agents)
+            self._resume(self.journal.pending(), agents)
         if not self._jobs.flush(timeout):
             raise TimeoutError(
                 f"After {timeout} s the memory still has turns to remember; flush again to wait for them."
@@ -109,8 +135,16 @@ class BackgroundMemory:
         if error is not None:
             raise error
 
+    def _resume(self, noted: Iterable[NotedTurns], agents: MemoryAgents) -> None:
+        for entry in noted:
+            pending = PendingTurns(entry.bank, entry.turns, agents, entry.thread, RunnableConfig())
+            self._jobs.submit(pending.key, pending, at_once=True)
+
     def _remember(self, pending: PendingTurns) -> PendingTurns | None:
         monitor, outcome, failed = RunMonitor(), Outcome(), None
+        pending = replace(pending, turns=self.journal.standing(pending.bank, pending.turns))
+        if not pending.turns.turns:
+            return None
 
         def work(_: object, config: RunnableConfig) -> dict[str, Any]:
             bank, turns = pending.bank, pending.turns
@@ -136,12 +170,15 @@ class BackgroundMemory:
             report.usage = add_usage(report.usage, monitor.usage)
             if self._options.on_error == "raise":
                 self._error = self._error or failed
-        return None if failed is None else pending
+        if failed is not None:
+            return pending
+        self.journal.done(pending.bank, pending.turns)
+        return None
 
 
 def merge_pending(older: PendingTurns, newer: PendingTurns) -> PendingTurns:
-    """Append to a conversation's pending turns those that are not among them."""
-    return replace(newer, turns=append_unseen(older.turns, newer.turns))
+    """Merge what a conversation has said at two times."""
+    return replace(newer, turns=merge_turns(older.turns, newer.turns), config=newer.config or older.config)
 
 
 def detached_config(config: RunnableConfig) -> RunnableConfig:
@@ -185,10 +222,10 @@ class DelayedJobs(Generic[J]):
 
         atexit.register(drain_at_exit)
 
-    def submit(self, key: Hashable, job: J) -> None:
-        """Do the job after the delay, together with what waits under the same key or failed before."""
+    def submit(self, key: Hashable, job: J, at_once: bool = False) -> None:
+        """Do the job after the delay, or at once, together with what waits under the same key or failed before."""
         with self._state:
-            self._put(key, job, time.monotonic() + self._delay)
+            self._put(key, job, 0.0 if at_once else time.monotonic() + self._delay)
             self._start_threads()
 
     def flush(self, timeout: float | None = None) -> bool:

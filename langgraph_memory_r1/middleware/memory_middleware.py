@@ -3,22 +3,25 @@
     agent = create_agent("openai:gpt-5-mini", middleware=[MemoryMiddleware("./memory")])
     agent.invoke({"messages": "I adopted a dog, Buddy."}, context={"user_id": "ann@example.com"})
 
-Before a model call the memories that fit what was said last are put into the system message, for that call only: they
-are never in the state's messages, so they cannot be remembered again. After the agent has answered, what is new in the
-conversation is dealt with as the memory graph does (`flow.py`).
+Before a model call the memories that fit what was said last are put into the system message, for that call only, and
+stay there where other middleware writes a prompt of its own; they are never in the state's messages, so they cannot be
+remembered again. What is said is noted before each model call, since a summary, a trim or a failure may take it out of
+the messages; after the agent has answered, it is dealt with as the memory graph does (`flow.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, TypeAlias
 
 from langchain.agents.middleware.types import AgentMiddleware, ModelRequest, ModelResponse
 from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig, ensure_config
 from langgraph.func import task
@@ -27,7 +30,7 @@ from langgraph.runtime import Runtime
 from langgraph_memory_r1.bank import MemoryBank
 from langgraph_memory_r1.bank.history import in_order
 from langgraph_memory_r1.batches import Limits
-from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.errors import IdentityError
 from langgraph_memory_r1.flow import (
     MemoryAgents,
     MemoryOptions,
@@ -42,16 +45,15 @@ from langgraph_memory_r1.flow import (
 from langgraph_memory_r1.graph import Model, agent_for, create_role_agents
 from langgraph_memory_r1.identity import DEFAULT_USER
 from langgraph_memory_r1.middleware.background import BackgroundMemory, PendingTurns, detached_config
-from langgraph_memory_r1.middleware.recall import query_of, with_memories
+from langgraph_memory_r1.middleware.options import Write, require_sense
+from langgraph_memory_r1.middleware.recall import query_of, recalling
 from langgraph_memory_r1.middleware.review import Proposal, Review, apply_approved, approve, propose, review_rule
 from langgraph_memory_r1.middleware.turn import (
     AgentTurn,
     MemoryAgentState,
-    ModelCalls,
     ModelCallsByRun,
-    append_unseen,
     begun_owner,
-    waiting_turns,
+    is_delegated,
 )
 from langgraph_memory_r1.models import load_embeddings
 from langgraph_memory_r1.owners import BankPool, Namespace, StoreLike
@@ -60,9 +62,10 @@ from langgraph_memory_r1.schemas import Change, Operation
 from langgraph_memory_r1.state import no_usage
 from langgraph_memory_r1.steps import RunBlocking, RunMonitor, milliseconds_since, run_async, run_sync
 from langgraph_memory_r1.tools import MANAGE, SEARCH, ToolName, apply_one, tools_of
-from langgraph_memory_r1.turns import turns_from_messages
+from langgraph_memory_r1.turns import Side, turns_from_messages, turns_of_sides
 
-Write: TypeAlias = Literal["inline", "background"]
+log = logging.getLogger(__name__)
+
 Called: TypeAlias = ModelResponse[Any] | AIMessage
 
 
@@ -73,7 +76,8 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
     `configurable["user_id"]`, else the user "default", if `require_user` allows that.
 
     Args:
-        store: A folder or URI (LanceDB), a LangGraph store, or one owner's `MemoryBank`, which then serves every run.
+        store: A folder or URI (LanceDB), a LangGraph store, or one owner's `MemoryBank`, which then serves every run;
+            without it the store of the graph that runs: `create_agent(..., store=...)`.
         model: Finds facts and decides about them: a chat model, `"provider:model"` or `"rules"`. Without one it is
             the agent's model; `"rules"` where that is not known (no model was called in the run).
         extractor: Another model for finding facts.
@@ -91,11 +95,19 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
             `flush` raises.
         limits: How many turns and characters one model call looks at.
         clock: The present, for messages without a time.
+        remember_from: Whose words become memories: `"user"`, `"assistant"` or both; `()` only recalls. An agent's words
+            repeat what its tools and its memory told it, so by default they do not. A task that an agent hands to
+            another one through a tool is nobody's words.
         write: `"inline"` remembers before the run returns. `"background"` returns at once and remembers after
-            `delay` seconds of silence, at `flush()`, or when the process ends.
+            `delay` seconds of silence, at `flush()`, or when the process ends by itself. What was heard and is not
+            remembered yet, because a run failed or the process was killed (SIGTERM, SIGKILL), stands in the bank's
+            folder, and the next process remembers it: after its first run, or at `flush()`. A bank without a local
+            folder (another store, an object store) has no such place: there a kill loses what waits, but for what the
+            agent's checkpointer keeps.
         delay: See `write`.
         review: Interrupts the run before a memory is deleted (`"delete"`), before one is changed or deleted
-            (`"update"`), or where a function of the operation says so. Needs a checkpointer.
+            (`"update"`), or where a function of the operation says so. The request has the shape of LangChain's
+            `HumanInTheLoopMiddleware`, and is answered like it. Needs a checkpointer.
         redact: Applied to all that was said, and to all that is written.
         tools: Tools for the agent: `"search_memory"`, `"manage_memory"`; True for both.
         name: Tells several of this kind on one agent apart; their tools end in it.
@@ -116,7 +128,7 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
 
     def __init__(
         self,
-        store: StoreLike,
+        store: StoreLike | None = None,
         *,
         model: Model | None = None,
         extractor: Model | None = None,
@@ -131,6 +143,7 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         on_error: OnError = "degrade",
         limits: Limits | None = None,
         clock: Callable[[], datetime] = utc_now,
+        remember_from: Side | Sequence[Side] = ("user",),
         write: Write = "inline",
         delay: float = 5.0,
         review: Review | None = None,
@@ -138,25 +151,19 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         tools: bool | ToolName | Sequence[ToolName] = False,
         name: str = "memory",
     ) -> None:
-        if write not in get_args(Write):
-            raise InputError(f"There is no write {write!r}; give one of {', '.join(get_args(Write))}.")
-        if write == "background" and review is not None:
-            raise InputError('A review interrupts the run, which is over in the background; give write="inline".')
-        if recall_k < 0:
-            raise InputError(f"recall_k={recall_k} counts memories; give 0 to recall none, or more.")
-        if delay < 0:
-            raise InputError(f"delay={delay} lies in the past; give seconds, 0 or more.")
-        if not name or not name.replace("_", "").replace("-", "").isalnum():
-            raise InputError(f"The name {name!r} cannot be a part of a tool's name; give letters, digits, - and _.")
+        sides = frozenset((remember_from,) if isinstance(remember_from, str) else remember_from)
+        require_sense(write, review, sides, recall_k, delay, name)
         self._name = name
         banks = BankPool(
-            store, namespace, load_embeddings(embedder), require_user=require_user, trust_client_user=trust_client_user
-        )
+            store, namespace, load_embeddings(embedder), of_graph=True, require_user=require_user,
+            trust_client_user=trust_client_user,
+        )  # fmt: skip
         self._options = MemoryOptions(
             banks=banks, on_error=on_error, clock=clock, limits=limits or Limits(), related_k=related_k, redact=redact,
             name=name,
         )  # fmt: skip
         self._recall_k = recall_k
+        self._sides = sides
         self._style: Style = style
         agents = create_role_agents(
             {"extract": extractor, "manage": manager}, "rules" if model is None else model, style
@@ -166,7 +173,10 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         self._manage_with_agents_model = model is None and manager is None
         self._needs_review = review_rule(review)
         self._calls = ModelCallsByRun()
-        self._background = BackgroundMemory(self._options, delay) if write == "background" else None
+        self._inline = write == "inline"
+        self._background = BackgroundMemory(self._options, delay)
+        self._model: BaseChatModel | None = None
+        """The agent's model, as it was called last: also for what is remembered outside of a run."""
         if isinstance(tools, bool):
             tools = (SEARCH, MANAGE) if tools else ()
         names = (tools,) if isinstance(tools, str) else tools
@@ -176,7 +186,7 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         labels = {
             "extractor": "the agent's" if self._extract_with_agents_model else self._agents.extract.label,
             "manager": "the agent's" if self._manage_with_agents_model else self._agents.manage.label,
-            "write": "inline" if self._background is None else "background",
+            "write": "inline" if self._inline else "background",
         }
         options = ", ".join(f"{name}={label!r}" for name, label in labels.items())
         return f"{type(self).__name__}({self._options.banks.store!r}, {options})"
@@ -196,45 +206,103 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         return self._options.banks.bank(Runtime(context={**context, "user_id": user_id}), {})
 
     def flush(self, timeout: float | None = None) -> None:
-        """Remember now what waits in the background, and what failed before; inline there is nothing to do.
+        """Remember now what waits: in the background, and what runs and processes that failed have left.
 
         Raises:
             TimeoutError: It is not done yet.
             Exception: With `on_error="raise"`, what went wrong in the background.
         """
-        if self._background is not None:
-            self._background.flush(timeout)
+        self._background.flush(self._options.banks, self._lasting_agents(), timeout)
 
     async def aflush(self, timeout: float | None = None) -> None:
         """`flush` without blocking the event loop."""
         await asyncio.to_thread(self.flush, timeout)
 
-    # Recall. Both halves of each hook: LangChain runs a hook that is sync only on the event loop, or refuses it.
+    # Listen. Both halves of each hook: LangChain runs a hook that is sync only on the event loop, or refuses it.
 
-    def before_agent(self, state: MemoryAgentState, runtime: Runtime[Any]) -> dict[str, Any]:
-        """Begin a run: nothing is done yet, and whose memories it is about stays as it is now."""
+    def before_agent(  # type: ignore[override]  # LangGraph hands a node its config by name
+        self, state: MemoryAgentState, runtime: Runtime[Any], config: RunnableConfig
+    ) -> dict[str, Any]:
+        """Begin a run: nothing is done yet, whose memories it is about stays, and what was said is noted."""
+        begun = self._begun(state, runtime)
+        return {**begun, **run_sync(self._listen({**state, **begun}, runtime, config), config)}
+
+    async def abefore_agent(  # type: ignore[override]
+        self, state: MemoryAgentState, runtime: Runtime[Any], config: RunnableConfig
+    ) -> dict[str, Any]:
+        """`before_agent`."""
+        begun = self._begun(state, runtime)
+        return {**begun, **await run_async(self._listen({**state, **begun}, runtime, config), config)}
+
+    def before_model(  # type: ignore[override]
+        self, state: MemoryAgentState, runtime: Runtime[Any], config: RunnableConfig
+    ) -> dict[str, Any] | None:
+        """Note what was said since."""
+        return run_sync(self._listen(state, runtime, config), config) or None
+
+    async def abefore_model(  # type: ignore[override]
+        self, state: MemoryAgentState, runtime: Runtime[Any], config: RunnableConfig
+    ) -> dict[str, Any] | None:
+        """`before_model`."""
+        return await run_async(self._listen(state, runtime, config), config) or None
+
+    def _begun(self, state: MemoryAgentState, runtime: Runtime[Any]) -> dict[str, Any]:
         owner = begun_owner(state, runtime, self._options)
         return {
             "memory_ops": [], "memory_usage": no_usage(), "memory_run": secrets.token_hex(8), "memory_owner": owner,
         }  # fmt: skip
 
-    async def abefore_agent(self, state: MemoryAgentState, runtime: Runtime[Any]) -> dict[str, Any]:
-        """`before_agent`."""
-        return self.before_agent(state, runtime)
+    async def _listen(self, state: Mapping[str, Any], runtime: Runtime[Any], config: RunnableConfig) -> dict[str, Any]:
+        turn = self._turn(state, runtime, config)
+        try:
+            await self._hear(turn)
+        except IdentityError:  # who speaks for another is refused, before anything is said for him
+            raise
+        except Exception as error:  # what it is will be said, and handled, when this is to be remembered
+            if self._options.on_error == "raise":
+                raise
+            log.debug("Memory %r could not listen: %r", self.name, error)
+            return {}
+        before = (state.get("memory_waiting") or {}).get(self.name, [])
+        return {} if turn.waiting == before else {"memory_waiting": {self.name: turn.waiting}}
+
+    async def _hear(self, turn: AgentTurn, at_end: bool = False) -> None:
+        """Take in what is new in the conversation, and note it where it outlives this run and this process."""
+        sides, speakers, now = self._sides, turn.run.speakers(), self._options.clock()
+        if is_delegated(turn.run.config):
+            sides = sides - {"user"}
+        bank, journal = await turn.run.bank(), self._background.journal
+        heard = [
+            turns_from_messages(turn.calls.reply, None, speakers, now),
+            turns_from_messages(turn.state["messages"], turn.outcome.cursor, speakers, now),
+        ]
+        if at_end:  # without a checkpointer the state knows nothing of the runs before
+            heard.insert(0, journal.left_over(bank, speakers.thread))
+        turn.take(bank.namespace, *(turns_of_sides(each, sides) for each in heard))
+        if turn.new.turns:
+            await RunBlocking(lambda: journal.note(bank, speakers.thread, turn.new))
+
+    # Recall
 
     def wrap_model_call(self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Called]) -> Called:
         """Call the model with what is recalled."""
-        return handler(run_sync(self._recall(request)))
+        return self._replied(request, handler(run_sync(self._recall(request))))
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[Called]]
     ) -> Called:
         """Call the model with what is recalled."""
-        return await handler(await run_async(self._recall(request)))
+        return self._replied(request, await handler(await run_async(self._recall(request))))
+
+    def _replied(self, request: ModelRequest[Any], response: Called) -> Called:
+        messages = response.result if isinstance(response, ModelResponse) else [response]
+        # Without an id of its own a message cannot be told from the one in the state, and would be heard twice.
+        self._calls.of(request.state).reply = [each for each in messages if each.id]
+        return response
 
     async def _recall(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         calls = self._calls.of(request.state)
-        calls.model = request.model
+        calls.model = self._model = request.model
         if not self._recall_k:
             return request
         run = self._run(request.state, request.runtime, ensure_config(), "recall")
@@ -247,7 +315,7 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
             ms = round(milliseconds_since(start), 3)
             run.monitor.emit("recalled", {"memories": [memory.id for memory in memories], "ms": ms})
             if memories:
-                request = request.override(system_message=with_memories(request.system_message, memories))
+                request = recalling(request, memories)
         calls.ms += run.monitor.usage["ms"]
         return request
 
@@ -259,7 +327,7 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         """Remember what is new in the conversation."""
         turn = self._turn(state, runtime, config)
         with turn.run.guarded("remember", turn.failures):
-            self._take_turns(turn)
+            run_sync(self._hear(turn, at_end=True), config)
             proposal = task(self._propose)(turn).result() if self._needs_review else None
             run_sync(self._remember(turn, proposal), config)
         self._calls.drop(state)
@@ -271,43 +339,43 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         """Remember what is new in the conversation."""
         turn = self._turn(state, runtime, config)
         with turn.run.guarded("remember", turn.failures):
-            self._take_turns(turn)
+            await run_async(self._hear(turn, at_end=True), config)
             proposal = await task(self._apropose)(turn) if self._needs_review else None
             await run_async(self._remember(turn, proposal), config)
         self._calls.drop(state)
         return turn.update()
 
     async def _remember(self, turn: AgentTurn, proposal: Proposal | None) -> None:
-        if proposal is not None and self._needs_review is not None:
-            return await apply_approved(turn, proposal, self._needs_review)
-        bank, agents = await turn.run.bank(), self._agents_of(turn.calls)
-        if self._background is None:
-            return await remember(bank, bank, turn.new, agents, self._options, turn.run.monitor, turn.outcome)
+        bank, agents = await turn.run.bank(), self._agents_of(turn.calls.model)
         config, background = detached_config(turn.run.config), self._background
         pending = PendingTurns(bank, turn.new, agents, turn.run.speakers().thread, config)
         background.collect(pending.key, turn)
-        if turn.new.turns:
+        if proposal is not None and self._needs_review is not None:
+            await apply_approved(turn, proposal, self._needs_review)
+        elif self._inline:
+            await remember(bank, bank, turn.new, agents, self._options, turn.run.monitor, turn.outcome)
+        elif turn.new.turns:
             await RunBlocking(lambda: background.submit(pending))  # it may have to start a thread
+        if self._inline and turn.new.turns:
+            await RunBlocking(lambda: background.journal.done(bank, turn.new))
+        lasting = self._lasting_agents()
+        if lasting is not None and background.is_due():
+            await RunBlocking(lambda: background.take_over(bank.store, lasting))
 
     # A task's result is kept by the checkpointer: the resumed run applies what was shown, and asks no model again
 
     def _propose(self, turn: AgentTurn) -> Proposal:
-        return run_sync(propose(turn, self._agents_of(turn.calls)), turn.run.config)
+        return run_sync(propose(turn, self._agents_of(turn.calls.model)), turn.run.config)
 
     async def _apropose(self, turn: AgentTurn) -> Proposal:
-        return await run_async(propose(turn, self._agents_of(turn.calls)), turn.run.config)
+        return await run_async(propose(turn, self._agents_of(turn.calls.model)), turn.run.config)
 
     # One run
 
-    def _turn(self, state: MemoryAgentState, runtime: Runtime[Any], config: RunnableConfig) -> AgentTurn:
+    def _turn(self, state: Mapping[str, Any], runtime: Runtime[Any], config: RunnableConfig) -> AgentTurn:
         cursor = (state.get("memory_cursor") or {}).get(self.name)
         run = self._run(state, runtime, config, "remember")
         return AgentTurn(self.name, state, run, self._calls.of(state), Outcome(cursor))
-
-    def _take_turns(self, turn: AgentTurn) -> None:
-        messages, now = turn.state["messages"], self._options.clock()
-        new = turns_from_messages(messages, turn.outcome.cursor, turn.run.speakers(), now)
-        turn.new = append_unseen(waiting_turns(turn.state, self.name), new)
 
     def _run(self, state: Mapping[str, Any], runtime: Runtime[Any], config: RunnableConfig, step: str) -> Run:
         def emit(event: str, data: dict[str, Any]) -> None:
@@ -322,13 +390,22 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         if self._needs_review is None:
             return apply_one(bank, redacted)
         allowed = approve(bank.fork().apply([redacted]), self._needs_review, self.name)
-        return bank.apply(allowed.operations, expect=allowed.expect or None, reason="tool")[0]
+        operations = [redact_operation(each, redact) if redact else each for each in allowed.operations]
+        return bank.apply(operations, expect=allowed.expect or None, reason="tool")[0]
 
-    def _agents_of(self, calls: ModelCalls) -> MemoryAgents:
+    def _agents_of(self, model: BaseChatModel | None) -> MemoryAgents:
         """Return the agents of a run: where no model was given, the one that answered in it."""
         extract, manage = self._agents
-        if calls.model is not None and self._extract_with_agents_model:
-            extract = agent_for("extract", calls.model, self._style)
-        if calls.model is not None and self._manage_with_agents_model:
-            manage = agent_for("manage", calls.model, self._style)
+        if model is not None and self._extract_with_agents_model:
+            extract = agent_for("extract", model, self._style)
+        if model is not None and self._manage_with_agents_model:
+            manage = agent_for("manage", model, self._style)
         return MemoryAgents(extract, manage)
+
+    def _lasting_agents(self) -> MemoryAgents | None:
+        """Return the agents for what earlier runs left; None while that takes the agent's model, and none was seen.
+
+        The baseline must not decide about it meanwhile: it can wait.
+        """
+        unknown = self._model is None and (self._extract_with_agents_model or self._manage_with_agents_model)
+        return None if unknown else self._agents_of(self._model)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from langgraph.runtime import get_runtime
 from langgraph.types import interrupt
@@ -32,8 +32,12 @@ Review: TypeAlias = Literal["delete", "update"] | NeedsReview
 """What is asked about: deletions, whatever changes or removes a memory, or what a function says."""
 
 _REVIEWED = {"delete": ("DELETE",), "update": ("DELETE", "UPDATE")}
-_VERDICTS = {"approve": True, "accept": True, "yes": True, "reject": False, "no": False}
-_HOW_TO_REPLY = 'resume with True, False, a list of the ids that are approved, or {"id": True, ...}'
+_ACTIONS = {"ADD": "add_memory", "UPDATE": "update_memory", "DELETE": "delete_memory"}
+_VERDICTS = {"approve": True, "accept": True, "yes": True, "reject": False, "ignore": False, "no": False}
+_HOW_TO_REPLY = (
+    'resume with {"decisions": [{"type": "approve"}, ...]}, one for each action in their order, each of them approve, '
+    'edit or reject; or with True, False, a list of the ids that are approved, or {"id": True, ...}'
+)
 
 
 class Proposal(TypedDict):
@@ -51,6 +55,16 @@ class Approved:
     operations: list[Operation]
     expect: dict[str, int]
     """Memory id → `rev` that the decision was based on."""
+
+
+class Verdict(NamedTuple):
+    """What a person said to one change."""
+
+    approved: bool
+    text: str | None = None
+    """What the memory shall say instead; in place of a deletion it then stays."""
+    message: str = ""
+    """Why it was turned down."""
 
 
 def review_rule(review: Review | None) -> NeedsReview | None:
@@ -108,22 +122,44 @@ def approve(changes: Sequence[Change], needs_review: NeedsReview, name: str) -> 
     proposed = net_changes(changes)
     records = [change_record(change) for change in proposed if change.memory_id]
     asked = [record for record in records if needs_review(record)]
-    refused: set[str] = set()
+    verdicts: dict[str, Verdict] = {}
     if asked:
         info = get_runtime().execution_info
         if info is None or info.thread_id is None:
             raise InputError(
                 "A memory review interrupts the run; give the agent a checkpointer, and the run a thread_id."
             )
-        request = {"type": "memory_review", "memory": name, "operations": asked, "reply": _HOW_TO_REPLY}
-        verdicts = read_verdicts(interrupt(request), {str(record["memory_id"]) for record in asked})
-        refused = {memory_id for memory_id, allowed in verdicts.items() if not allowed}
+        verdicts = read_verdicts(interrupt(review_request(name, asked)), asked)
+    refused = {memory_id for memory_id, verdict in verdicts.items() if not verdict.approved}
     expect = {
         change.memory_id: change.before.rev
         for change in proposed
         if change.memory_id and change.before and change.memory_id not in refused
     }
-    return Approved([operation_for(change, change.memory_id in refused) for change in proposed], expect)
+    everything = Verdict(True)
+    return Approved(
+        [operation_for(change, verdicts.get(str(change.memory_id), everything)) for change in proposed], expect
+    )
+
+
+def review_request(name: str, asked: Sequence[ChangeRecord]) -> dict[str, Any]:
+    """Return what a person is asked, in the shape of LangChain's `HITLRequest`, with the operations as they are."""
+    actions = [
+        {
+            "name": _ACTIONS[record["event"]],
+            "args": {"memory_id": record["memory_id"], "text": record["after"] or record["before"]},
+            "description": f"{record['event']} in the memory {name!r}: "
+            + " → ".join(repr(text) for text in (record["before"], record["after"]) if text),
+        }
+        for record in asked
+    ]
+    names = dict.fromkeys(action["name"] for action in actions)
+    allowed = ["approve", "edit", "reject"]
+    return {
+        "action_requests": actions,
+        "review_configs": [{"action_name": each, "allowed_decisions": allowed} for each in names],
+        "type": "memory_review", "memory": name, "operations": list(asked), "reply": _HOW_TO_REPLY,
+    }  # fmt: skip
 
 
 def net_changes(changes: Sequence[Change]) -> list[Change]:
@@ -153,33 +189,65 @@ def net_changes(changes: Sequence[Change]) -> list[Change]:
     return net
 
 
-def operation_for(change: Change, refused: bool) -> Operation:
-    """Return the operation that makes a change; a NOOP that says so where it was turned down."""
-    if refused:
-        text = change.before.text if change.before else ""
-        return Noop(f"turned down in review: {change.event} of {text!r}", change.source)
-    if change.memory_id is None or (change.before is None and change.after is None):
+def operation_for(change: Change, verdict: Verdict) -> Operation:
+    """Return the operation that makes a change, as it was edited; a NOOP that says so where it was turned down."""
+    before, after = change.before, change.after
+    if not verdict.approved:
+        why = f": {verdict.message}" if verdict.message else ""
+        return Noop(f"turned down in review: {change.event} of {before.text if before else ''!r}{why}", change.source)
+    if verdict.text is not None and (edited := after or before) is not None:
+        after = replace(edited, text=verdict.text)
+    if change.memory_id is None or (before is None and after is None):
         return Noop(change.reason, change.source)
-    if change.after is None:
+    if after is None:
         return Delete(change.memory_id, change.source, change.reason)
-    if change.before is None:
-        after = change.after
+    if before is None:
         return Add(after.text, after.speaker, after.at, after.source, after.session, change.reason)
-    return Update(change.memory_id, change.after.text, change.source, change.after.at)
+    return Update(change.memory_id, after.text, change.source, after.at)
 
 
-def read_verdicts(reply: object, ids: set[str]) -> dict[str, bool]:
-    """Read what a person replied to a review: for each memory whether its change is approved.
+def read_verdicts(reply: object, asked: Sequence[ChangeRecord]) -> dict[str, Verdict]:
+    """Read what a person replied to a review: for each memory whether its change is approved, and how it was edited.
 
     Raises:
         InputError: The reply cannot be understood.
     """
+    ids = [str(record["memory_id"]) for record in asked]
+    decisions = reply["decisions"] if isinstance(reply, Mapping) and set(reply) == {"decisions"} else reply
+    if isinstance(decisions, Mapping) and "type" in decisions and len(ids) == 1:
+        decisions = [decisions]
+    if isinstance(decisions, list) and decisions and all(isinstance(each, Mapping) for each in decisions):
+        if len(decisions) != len(ids):
+            raise InputError(
+                f"A memory review asked about {len(ids)} changes, and {len(decisions)} decisions came back; "
+                "give one for each, in their order."
+            )
+        return {key: _verdict(each, record) for key, each, record in zip(ids, decisions, asked, strict=True)}
     if isinstance(reply, str):
         reply = _VERDICTS.get(reply.lower(), reply)
     if isinstance(reply, bool):
-        return dict.fromkeys(ids, reply)
-    if isinstance(reply, Mapping) and set(reply) <= ids and all(isinstance(value, bool) for value in reply.values()):
-        return {key: bool(reply.get(key)) for key in ids}
-    if isinstance(reply, Sequence) and not isinstance(reply, str) and {str(key) for key in reply} <= ids:
-        return {key: key in {str(item) for item in reply} for key in ids}
+        return dict.fromkeys(ids, Verdict(reply))
+    if isinstance(reply, Mapping) and set(reply) <= set(ids) and all(isinstance(each, bool) for each in reply.values()):
+        return {key: Verdict(bool(reply.get(key))) for key in ids}
+    if isinstance(reply, Sequence) and not isinstance(reply, str) and {str(key) for key in reply} <= set(ids):
+        return {key: Verdict(key in {str(item) for item in reply}) for key in ids}
     raise InputError(f"The reply {reply!r:.80} to a memory review cannot be understood; {_HOW_TO_REPLY}.")
+
+
+def _verdict(decision: Mapping[str, Any], record: ChangeRecord) -> Verdict:
+    """One decision of LangChain's `HITLResponse`."""
+    kind = str(decision.get("type")).lower()
+    if kind in _VERDICTS:
+        return Verdict(_VERDICTS[kind], message=str(decision.get("message") or ""))
+    action = decision.get("edited_action")
+    args = action.get("args") if isinstance(action, Mapping) else None
+    text = args.get("text") if isinstance(args, Mapping) else None
+    if kind != "edit" or not isinstance(args, Mapping) or not isinstance(text, str) or not text.strip():
+        raise InputError(
+            f"The decision {decision!r:.80} about a memory cannot be understood; give the type approve, reject, or "
+            'edit with {"edited_action": {"name": ..., "args": {"memory_id": ..., "text": ...}}}.'
+        )
+    if args.get("memory_id", record["memory_id"]) != record["memory_id"]:
+        raise InputError(f"An edit cannot change which memory it is about; keep the id {record['memory_id']!r}.")
+    # An editor that changed nothing has approved.
+    return Verdict(True, None if text == (record["after"] or record["before"]) else text)

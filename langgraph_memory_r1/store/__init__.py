@@ -6,6 +6,7 @@ reader         mirrors in memory that follow the table   mirror  one of them
 writer         one commit for all that waits             embedder  texts to unit vectors
 maintenance    compaction, expiry, erasure               journal  lines that cost no commit
 table          the only file that imports lancedb        rows  its rows, its schema, their canonical texts
+pending        work that outlives its process
 filters, locks pure helpers with one job each
 """
 

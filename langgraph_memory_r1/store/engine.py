@@ -22,6 +22,7 @@ from langgraph_memory_r1.store.embedder import Embedded, Embedder, mismatch, tex
 from langgraph_memory_r1.store.journal import Journal
 from langgraph_memory_r1.store.maintenance import Maintenance
 from langgraph_memory_r1.store.mirror import Mirror
+from langgraph_memory_r1.store.pending import PendingFolder
 from langgraph_memory_r1.store.reader import Reader
 from langgraph_memory_r1.store.rows import (
     Row,
@@ -70,6 +71,8 @@ class Engine:
         self.maintenance = Maintenance(self.table, self.reader, sweep_minutes or SWEEP_MINUTES)
         self.journal = Journal(Path(uri) / "journal") if self.table.local else None
         """Lines that cost no commit; None on object stores, which cannot append to a file."""
+        self.pending = PendingFolder(Path(uri) / "pending") if self.table.local else None
+        """What is still to be done; None on object stores, where nobody can tell that a process is dead."""
         self._queue = CommitQueue(self.table, self.reader)
         self._expiring = sweep_minutes is not None
         """Commits look for expired items: the store was opened with a `ttl`, or a put has had one."""
@@ -242,6 +245,8 @@ class Engine:
         self.require_open()
         if self.journal is not None:
             self.journal.erase(namespace, below=below)
+        if self.pending is not None:
+            self.pending.erase(namespace, below=below)
         encoded = encode_namespace(namespace)
         return self.maintenance.erase(under(encoded) if below else within("namespace", [encoded]))
 
