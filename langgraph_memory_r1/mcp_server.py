@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
@@ -83,8 +84,23 @@ class Forgotten(Changes):
 class MemoryServer(MCPServer):
     """Says every error in one sentence; the SDK would hide ours, and quote a traceback of the arguments."""
 
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.parameters: dict[str, list[str]] = {}
+        """The arguments of each tool."""
+
+    def offer(self, tool: Callable[..., Any], title: str, hints: dict[str, bool]) -> None:
+        """Add a tool under its own name, as its docstring and its signature describe it, and no argument beside it."""
+        more = _supported(self.add_tool, {"title": title, "annotations": _annotations(hints)})
+        self.add_tool(tool, description=inspect.getdoc(tool), **more)
+        self.parameters[tool.__name__] = list(inspect.signature(tool).parameters)
+
     async def call_tool(self, name: str, arguments: dict[str, Any], *context: Any) -> Any:
         """Run a tool."""
+        # The SDK drops what it does not know: `undo` with a `memory_id` would take the newest operation back.
+        known = self.parameters.get(name)
+        if known is not None and (unknown := [argument for argument in arguments or {} if argument not in known]):
+            raise ToolError(f"{name} has no argument {unknown[0]!r}; it has: {', '.join(known)}.")
         try:
             return await super().call_tool(name, arguments, *context)
         except ToolError as error:
@@ -142,7 +158,7 @@ class MemoryTools:
         """
         if not text.strip():
             raise InputError("The text is empty; give what was said.")
-        at = said_at or datetime.now(UTC)
+        at = said_at or datetime.now().astimezone()
         state = self._graph.invoke({"turns": [Turn(speaker.strip() or "user", text, at)]})
         return Changes(operations=state["memory_ops"])
 
@@ -222,8 +238,7 @@ def create_mcp_server(
         (tools.undo, "Take an operation back", _WRITES),
         (tools.forget, "Forget", _REMOVES),
     ):
-        more = _supported(server.add_tool, {"title": title, "annotations": _annotations(hints)})
-        server.add_tool(tool, description=inspect.getdoc(tool), **more)
+        server.offer(tool, title, hints)
     return server
 
 

@@ -259,3 +259,24 @@ def test_without_the_sdk_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.
     assert isinstance(done.exception, MissingDependencyError)
     assert str(done.exception) == "pip install 'langgraph-memory-r1[mcp]' to serve the memory over MCP"
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "unknown"),
+    [
+        ("undo", {"memory_id": "zzz"}, "memory_id"),
+        ("forget", {"memory_id": "zzz"}, "memory_id"),
+        ("remember", {"text": "I like tea.", "user": "bob"}, "user"),
+        ("search", {"query": "dog", "user_id": "bob"}, "user_id"),
+        ("history", {"op_id": "zzz"}, "op_id"),
+    ],
+)
+async def test_an_argument_that_a_tool_does_not_have_is_refused(
+    tmp_path: Path, tool: str, arguments: dict[str, Any], unknown: str
+) -> None:
+    async with served(tmp_path) as client:
+        await told(client, "remember", text="I adopted a dog called Buddy.")
+        text = await refused(client, tool, **arguments)
+        assert f"{tool} has no argument {unknown!r}; it has: " in text
+        found = await told(client, "search")
+        assert [memory["text"] for memory in found["memories"]] == ["User adopted a dog called Buddy."]
