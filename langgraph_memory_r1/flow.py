@@ -12,9 +12,10 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphBubbleUp
@@ -116,7 +117,30 @@ class Run:
         """Return what the two sides of the chat are called."""
         thread = self.config.get("configurable", {}).get("thread_id")
         name = context_value(self.runtime.context, "user_name")
-        return Speakers(str(name or "user"), thread=None if thread is None else str(thread))
+        return Speakers(str(name or "user"), thread=None if thread is None else str(thread), zone=self.zone())
+
+    @property
+    def _timezone(self) -> object:
+        return context_value(self.runtime.context, "timezone") or self.config.get("configurable", {}).get("timezone")
+
+    def zone(self) -> tzinfo | None:
+        """Return where the user is, as `timezone` of the run's context says it, or of its config; None where it is not.
+
+        In an event loop `load_zone` comes first: the hours of a zone lie on the disk.
+        """
+        name = self._timezone
+        return name if name is None or isinstance(name, tzinfo) else zone_named(str(name))
+
+    async def load_zone(self) -> None:
+        """Make `zone` answer at once; a coroutine of effects."""
+        name = self._timezone
+        if isinstance(name, str) and name not in _zones:
+            await RunBlocking(lambda: zone_named(name))
+
+    def now(self) -> datetime:
+        """Return the present in the user's zone, if it is known, by the memory's clock."""
+        now, zone = self.options.clock(), self.zone()
+        return now if zone is None else now.astimezone(zone)
 
     @contextmanager
     def guarded(self, step: str, failures: list[ChangeRecord]) -> Iterator[None]:
@@ -136,6 +160,23 @@ class Run:
                 log.warning("Memory %r failed to %s, the run goes on: %r", name, step, error, exc_info=unexpected)
                 failures.append(failure(step, error))
                 self.monitor.emit("error", {"operation": failures[-1]})
+
+
+_zones: dict[str, tzinfo | None] = {}
+
+
+def zone_named(name: str) -> tzinfo | None:
+    """Return the zone of an IANA name such as "America/New_York"; None, with one warning, where there is none."""
+    if name not in _zones:
+        try:
+            _zones[name] = ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            _zones[name] = None
+            log.warning(
+                "There is no time zone %r, so that times stay as they are; give a name such as 'America/New_York'.",
+                name,
+            )
+    return _zones[name]
 
 
 async def new_batches(bank: MemoryBank, turns: NewTurns, options: MemoryOptions, monitor: RunMonitor) -> list[Batch]:

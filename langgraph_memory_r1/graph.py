@@ -29,7 +29,7 @@ from langgraph_memory_r1.batches import Limits
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.flow import MemoryOptions, OnError, utc_now
 from langgraph_memory_r1.models import for_role, load_chat_model, load_embeddings, model_name
-from langgraph_memory_r1.nodes import AnswerNode, ExtractNode, ManageNode, question_of
+from langgraph_memory_r1.nodes import AnswerNode, ExtractNode, ManageNode, question_of, state_values
 from langgraph_memory_r1.owners import BankPool, Namespace, StoreLike
 from langgraph_memory_r1.prompts import Role, Style
 from langgraph_memory_r1.state import MemoryContext, MemoryInput, MemoryOutput, MemoryState
@@ -188,7 +188,7 @@ class Route(Runnable[MemoryState, str]):
 
 def after_extract(state: MemoryState) -> str:
     """Where the graph goes once the facts are found."""
-    return "manage" if state.get("pending") else after_manage(state)
+    return "manage" if state_values(state).get("pending") else after_manage(state)
 
 
 def after_manage(state: MemoryState) -> str:

@@ -11,8 +11,9 @@ graph is ignored once that graph becomes a part of another one.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from langchain_core.runnables import Runnable, RunnableConfig, ensure_config
 
@@ -57,8 +58,8 @@ class MemoryNode(Runnable[MemoryState, StateUpdate]):
         config = ensure_config(config)
         return await run_async(self._run(input, config), config)
 
-    async def _run(self, state: MemoryState, config: RunnableConfig) -> StateUpdate:
-        runtime = current_runtime()
+    async def _run(self, input: MemoryState, config: RunnableConfig) -> StateUpdate:
+        state, runtime = state_values(input), current_runtime()
 
         def emit(event: str, data: dict[str, Any]) -> None:
             # On the custom stream of the graph; outside a graph it goes nowhere.
@@ -92,8 +93,9 @@ class ExtractNode(MemoryNode):
         run = replace(run, begun=banks.owner(run.runtime, run.config, earlier=run.begun).record())
         update["memory_owner"] = {**(records or {}), name: run.begun}
         cursor = state.get("memory_cursor")
+        await run.load_zone()
         messages = turns_from_messages(state.get("messages", []), cursor, run.speakers(), self.options.clock())
-        turns = concatenate(turns_from_input(state.get("turns") or [], cursor), messages)
+        turns = concatenate(turns_from_input(state.get("turns") or [], cursor, run.zone()), messages)
         batches = await new_batches(await run.bank(), turns, self.options, run.monitor) if turns.turns else []
         for batch in batches:
             pending.append(batch_as_dict(await roles.extract(self.agent, batch, run.monitor)))
@@ -124,8 +126,8 @@ class AnswerNode(MemoryNode):
         """Answer the question; it is taken out of the state, so that the next run does not ask it again."""
         update.update(question=None, memory_ops=state.get("memory_ops", []))
         bank = await run.bank()
-        now = self.options.clock()
-        answer = await roles.answer(bank, self.agent, question_of(state), self.options.k, now, run.monitor)
+        await run.load_zone()
+        answer = await roles.answer(bank, self.agent, question_of(state), self.options.k, run.now(), run.monitor)
         update.update(
             answer=answer.text,
             selected=[memory_as_dict(memory) for memory in answer.selected],
@@ -134,13 +136,21 @@ class AnswerNode(MemoryNode):
         run.monitor.emit("answer", {"answer": answer.text, "selected": [memory.id for memory in answer.selected]})
 
 
+def state_values(state: MemoryState | object) -> MemoryState:
+    """Return the state as a mapping: an app's own graph may hold it in a Pydantic model or a dataclass."""
+    if isinstance(state, Mapping):
+        return cast(MemoryState, state)
+    values = {name: getattr(state, name, None) for name in MemoryState.__annotations__}
+    return cast(MemoryState, {name: value for name, value in values.items() if value is not None})
+
+
 def question_of(state: MemoryState) -> str:
     """Return the question of a run, empty where there is none.
 
     Raises:
         InputError: If it is no text.
     """
-    question = state.get("question")
+    question = state_values(state).get("question")
     if question is not None and not isinstance(question, str):
         raise InputError(f"The question {question!r:.80} is no text; give a string.")
     return clean(question or "")

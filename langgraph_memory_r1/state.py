@@ -147,6 +147,8 @@ class MemoryContext:
     """Whose memories these are; any characters. The login of a LangGraph server counts before it."""
     user_name: str | None = None
     """How the memories call the person behind human messages that carry no name of their own."""
+    timezone: str | None = None
+    """Where the user is, as an IANA name ("America/New_York"): whose day "today" is."""
 
     def __init__(self, *, user_id: str | None = None, user_name: str | None = None, **more: object) -> None:
         # LangGraph makes one of a run's context; what it did not take would be a TypeError instead of a placeholder.

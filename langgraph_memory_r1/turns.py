@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from hashlib import blake2b
 from typing import Any, Literal, TypeAlias
 
@@ -60,6 +60,8 @@ class Speakers:
     human: str = "user"
     assistant: str = "assistant"
     thread: str | None = None
+    zone: tzinfo | None = None
+    """Where the people are: "today" is their day. Without it a time keeps the zone that it came with."""
 
 
 def text_of(content: object) -> tuple[str, list[str]]:
@@ -121,15 +123,17 @@ def turns_from_messages(
     turns = with_ids([turn for turn, _ in pairs])
     own = {turn.id for turn, (_, message) in zip(turns, pairs, strict=True) if isinstance(message, AIMessage)}
     cursors = tuple(message.id for _, message in pairs)
-    return NewTurns(tuple(turns), cursors, new[-1].id if new else cursor, skipped, frozenset(own))
+    return NewTurns(_in_zone(turns, speakers.zone), cursors, new[-1].id if new else cursor, skipped, frozenset(own))
 
 
-def turns_from_input(items: Iterable[Turn | Mapping[str, Any]], cursor: str | None) -> NewTurns:
-    """Read turns that were given as such; empty ones are passed over."""
+def turns_from_input(
+    items: Iterable[Turn | Mapping[str, Any]], cursor: str | None, zone: tzinfo | None = None
+) -> NewTurns:
+    """Read turns that were given as such, their times in the people's zone; empty ones are passed over."""
     read = [as_turn(turn) for turn in items]
     turns = [turn for turn in read if turn.text]
     skipped = {"empty": len(read) - len(turns)} if len(read) > len(turns) else {}
-    return NewTurns(tuple(with_ids(turns)), (cursor,) * len(turns), cursor, skipped)
+    return NewTurns(_in_zone(with_ids(turns), zone), (cursor,) * len(turns), cursor, skipped)
 
 
 def concatenate(first: NewTurns, second: NewTurns) -> NewTurns:
@@ -220,6 +224,13 @@ def _delegated(messages: Sequence[BaseMessage]) -> set[int]:
     return delegated
 
 
+def _in_zone(turns: Sequence[Turn], zone: tzinfo | None) -> tuple[Turn, ...]:
+    """Return turns with their times in a zone, if there is one; their ids stay, so that they are known in any zone."""
+    if zone is None:
+        return tuple(turns)
+    return tuple(turn if turn.at is None else replace(turn, at=turn.at.astimezone(zone)) for turn in turns)
+
+
 def _turn(message: BaseMessage, speakers: Speakers, now: datetime) -> tuple[Turn | None, list[str]]:
     """A message as a turn, or None, and the kinds of what in it is no text."""
     # What the memory itself put there must not be remembered: each round would make a memory of the one before.
@@ -237,16 +248,24 @@ def _turn(message: BaseMessage, speakers: Speakers, now: datetime) -> tuple[Turn
     if turn_id and speakers.thread is not None and len(turn_id) < _LONE_ID:
         # Ids from LangGraph and the providers are unique; short ones that an app counts up are so in their thread.
         turn_id = f"{speakers.thread}:{turn_id}"
-    at = _time_of(message) or now
+    noted = message.additional_kwargs.get("at")
+    at = now if noted is None else _time_of(message, speakers.zone)
+    if at is None:
+        skipped = [*skipped, "unreadable time"]
     return Turn(clean(message.name or "") or default, text, at, turn_id, speakers.thread), skipped
 
 
-def _time_of(message: BaseMessage) -> datetime | None:
-    """The time that an app noted in `additional_kwargs["at"]`, ISO text or a number of seconds."""
-    noted = message.additional_kwargs.get("at")
+def _time_of(message: BaseMessage, zone: tzinfo | None) -> datetime | None:
+    """The time that an app noted in `additional_kwargs["at"]`, ISO text or a number of seconds; None for another.
+
+    A message of unknown time stays without one: dated today, an old one would pass for the newest word.
+    """
     try:
-        at = None if noted is None else _MOMENT.validate_python(noted)
+        at = _MOMENT.validate_python(message.additional_kwargs["at"])
     except ValidationError:
-        log.warning('Message %r has no readable time in additional_kwargs["at"]; give ISO text.', message.id)
+        log.warning(
+            'Message %r has no readable time in additional_kwargs["at"] and stays without a date; give ISO text.',
+            message.id,
+        )
         return None
-    return at.replace(tzinfo=UTC) if at and not at.tzinfo else at
+    return at if at.tzinfo else at.replace(tzinfo=zone or UTC)

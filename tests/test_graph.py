@@ -7,7 +7,8 @@ import json
 import logging
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -40,6 +41,7 @@ from langgraph_memory_r1 import (
     create_search_memory_tool,
     load_chat_model,
 )
+from langgraph_memory_r1.graph import after_extract
 from langgraph_memory_r1.prompts import ExtractInput, ManageInput, read
 from langgraph_memory_r1.testing import HashEmbeddings, ScriptedChatModel
 
@@ -178,7 +180,7 @@ def test_a_server_can_show_what_goes_in_and_out(tmp_path: Path) -> None:
     graph = create_memory_graph(tmp_path)
     assert set(graph.get_input_jsonschema()["properties"]) == {"messages", "turns", "question", "memory_cursor"}
     assert set(graph.get_output_jsonschema()["properties"]) == set(KEYS)
-    assert set(graph.get_context_jsonschema()["properties"]) == {"user_id", "user_name"}
+    assert set(graph.get_context_jsonschema()["properties"]) == {"user_id", "user_name", "timezone"}
 
 
 # ---- whose memories
@@ -465,6 +467,89 @@ def test_nodes_can_be_wired_by_hand(store: BaseStore) -> None:
     builder.add_edge(START, "find").add_edge("find", "decide").add_edge("decide", "say")
     result = builder.compile().invoke({"messages": [BUDDY], "question": "What is the dog called?"})
     assert result["answer"] == "Buddy"
+
+
+class PydanticState(BaseModel):
+    """An app's own state, as a model."""
+
+    messages: Annotated[list[AnyMessage], add_messages] = []
+    question: str | None = None
+    pending: list[dict[str, Any]] = []
+    memory_ops: list[dict[str, Any]] = []
+    answer: str | None = None
+
+
+@dataclass
+class DataclassState:
+    """Another app's own state, as a dataclass."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+    question: str | None = None
+    pending: list[dict[str, Any]] = field(default_factory=list)
+    memory_ops: list[dict[str, Any]] = field(default_factory=list)
+    answer: str | None = None
+
+
+@pytest.mark.parametrize("schema", [PydanticState, DataclassState])
+def test_nodes_read_a_state_that_is_no_mapping(store: BaseStore, schema: type[Any]) -> None:
+    nodes = create_memory_nodes(store)
+    builder = StateGraph(schema)
+    builder.add_node("find", nodes.extract).add_node("decide", nodes.manage).add_node("say", nodes.answer)
+    builder.add_edge(START, "find").add_edge("decide", "say").add_edge("say", END)
+    builder.add_conditional_edges("find", after_extract, {"manage": "decide", "answer": "say", END: END})
+    graph = builder.compile()
+    question = "What is the dog called?"
+    result = graph.invoke({"messages": [BUDDY], "question": question})
+    assert [change["event"] for change in result["memory_ops"]] == ["ADD"] and result["answer"] == "Buddy"
+    asked = asyncio.run(graph.ainvoke({"messages": [("user", "Hello")], "question": question}))
+    assert asked["answer"] == "Buddy"
+
+
+@pytest.mark.parametrize("schema", [PydanticState, DataclassState])
+def test_a_graph_with_such_a_state_may_hold_the_memory_as_a_node(store: BaseStore, schema: type[Any]) -> None:
+    graph = StateGraph(schema).add_node("memory", create_memory_graph(store)).add_edge(START, "memory").compile()
+    result = graph.invoke({"messages": [BUDDY], "question": "What is the dog called?"})
+    assert result["answer"] == "Buddy"
+
+
+# ---- what day it is
+
+
+@pytest.mark.parametrize("given", ["context", "configurable"])
+def test_today_is_the_day_of_the_user(store: BaseStore, given: str) -> None:
+    graph = create_memory_graph(store, clock=lambda: datetime(2024, 5, 21, 2, tzinfo=UTC))
+    run: dict[str, Any] = {"context": {"timezone": "America/New_York"}}
+    if given == "configurable":
+        run = {"config": {"configurable": {"timezone": "America/New_York"}}}
+    graph.invoke({"messages": [("user", "I adopted a dog today.")]}, **run)
+    graph.invoke({"turns": [Turn("user", "I moved yesterday.", datetime(2024, 5, 21, 2, tzinfo=UTC))]}, **run)
+    memories = MemoryBank(store, "default").all()
+    assert {memory.text for memory in memories} == {
+        "User adopted a dog today (20 May 2024).",
+        "User moved yesterday (19 May 2024).",
+    }
+    assert {memory.at.isoformat() for memory in memories if memory.at} == {"2024-05-20T22:00:00-04:00"}
+
+
+async def test_the_middleware_and_the_event_loop_know_the_day_too(tmp_path: Path) -> None:
+    clock = lambda: datetime(2024, 5, 21, 2, tzinfo=UTC)  # noqa: E731
+    memory = MemoryMiddleware(tmp_path / "db", model="rules", clock=clock)
+    agent = create_agent(ScriptedChatModel(lambda _: "ok"), middleware=[memory])
+    graph = create_memory_graph(tmp_path / "db", clock=clock)
+    with blockbuster_ctx():
+        await agent.ainvoke({"messages": "I adopted a dog today."}, context={"timezone": "America/Lima"})
+        await graph.ainvoke({"messages": [("user", "I moved today.")]}, context={"timezone": "America/Bogota"})
+    with LanceDBStore(tmp_path / "db") as store:
+        texts = {memory.text for memory in MemoryBank(store, "default").all()}
+    assert texts >= {"User adopted a dog today (20 May 2024).", "User moved today (20 May 2024)."}
+
+
+def test_an_unknown_zone_is_said_once(store: BaseStore, caplog: pytest.LogCaptureFixture) -> None:
+    graph, zone = create_memory_graph(store), f"America/New{type(store).__name__}"  # said once in a process
+    for text in ("I have a dog.", "I have a cat."):
+        graph.invoke({"messages": [("user", text)]}, context={"timezone": zone})
+    assert caplog.text.count(f"There is no time zone {zone!r}") == 1
+    assert len(MemoryBank(store, "default")) == 2
 
 
 # ---- the event loop

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
@@ -149,3 +150,30 @@ def test_what_is_no_turn_is_refused(wrong: Any) -> None:
 def test_a_summary_that_langchain_wrote_in_the_name_of_the_user_is_no_turn() -> None:
     new = new_in([HumanMessage("Summary: has a dog.", id="m1", additional_kwargs={"lc_source": "summarization"})])
     assert (new.turns, new.last, dict(new.skipped)) == ((), "m1", {"summarization": 1})
+
+
+def test_a_time_that_cannot_be_read_is_said_and_not_taken_for_today(caplog: pytest.LogCaptureFixture) -> None:
+    messages = [
+        HumanMessage("I moved.", id="m1", additional_kwargs={"at": "last summer"}),
+        HumanMessage("I have a dog.", id="m2"),
+    ]
+    new = new_in(messages)
+    assert [turn.at for turn in new.turns] == [None, NOW]
+    assert new.skipped == {"unreadable time": 1}
+    assert "stays without a date" in caplog.text
+
+
+def test_times_are_in_the_zone_of_the_people() -> None:
+    zone = ZoneInfo("America/New_York")
+    messages = [
+        HumanMessage("a", id="m1"),
+        HumanMessage("b", id="m2", additional_kwargs={"at": "2024-05-21T02:00:00Z"}),
+        HumanMessage("c", id="m3", additional_kwargs={"at": "2024-05-20T22:00:00"}),
+    ]
+    now = datetime(2024, 5, 21, 2, tzinfo=UTC)
+    new = turns_from_messages(messages, None, Speakers(zone=zone), now)
+    assert [turn.at and turn.at.isoformat() for turn in new.turns] == ["2024-05-20T22:00:00-04:00"] * 3
+    given = [Turn("Ana", "I moved.", now), Turn("Ana", "I have a dog.")]
+    local = turns_from_input(given, None, zone)
+    assert [turn.at and turn.at.isoformat() for turn in local.turns] == ["2024-05-20T22:00:00-04:00", None]
+    assert [turn.id for turn in local.turns] == [turn.id for turn in turns_from_input(given, None).turns]

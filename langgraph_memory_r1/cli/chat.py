@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -107,7 +107,7 @@ class _Session:
                 self._command(name, argument.strip())
                 return
             question = line if asks(line) else None
-            turn = Turn(self.speaker, line, datetime.now(UTC))
+            turn = Turn(self.speaker, line, datetime.now().astimezone())
             state = self.graph.invoke({"turns": [turn], "question": question})
             for change in state["memory_ops"]:
                 if change["event"] == "ERROR":

@@ -88,7 +88,7 @@ def read_conversations(
     from langgraph_memory_r1.schemas import Conversation
     from langgraph_memory_r1.turns import with_ids
 
-    at = datetime.now(UTC) if at is None else at.replace(tzinfo=at.tzinfo or UTC)
+    at = datetime.now().astimezone() if at is None else at.replace(tzinfo=at.tzinfo or UTC)
     if source.path is None:
         return [Conversation("text", tuple(_turns([source.text or ""], speaker, at, new_each_time=True)))]
     if source.path.is_dir():
