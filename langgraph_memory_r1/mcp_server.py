@@ -98,9 +98,9 @@ class MemoryServer(MCPServer):
     async def call_tool(self, name: str, arguments: dict[str, Any], *context: Any) -> Any:
         """Run a tool."""
         # The SDK drops what it does not know: `undo` with a `memory_id` would take the newest operation back.
-        known = self.parameters.get(name)
-        if known is not None and (unknown := [argument for argument in arguments or {} if argument not in known]):
-            raise ToolError(f"{name} has no argument {unknown[0]!r}; it has: {', '.join(known)}.")
+        parameters = self.parameters.get(name)
+        if parameters is not None and (extra := [each for each in arguments or {} if each not in parameters]):
+            raise ToolError(f"{name} has no argument {extra[0]!r}; it has: {', '.join(parameters)}.")
         try:
             return await super().call_tool(name, arguments, *context)
         except ToolError as error:
