@@ -20,7 +20,7 @@ from langgraph.runtime import Runtime, get_runtime
 from langgraph.store.base import BaseStore
 
 from langgraph_memory_r1.bank import MemoryBank
-from langgraph_memory_r1.bank.storage import memory_index
+from langgraph_memory_r1.bank.storage import memory_index_config
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.store import LanceDBStore
 
@@ -194,7 +194,7 @@ class BankPool:
         if self._store is not None:
             return self._store
         assert not isinstance(self.store, BaseStore | MemoryBank)
-        return LanceDBStore(self.store, index=memory_index(self._embedder))
+        return LanceDBStore(self.store, index=memory_index_config(self._embedder))
 
 
 def _labels(namespace: str | Sequence[str]) -> Labels:

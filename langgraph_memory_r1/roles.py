@@ -32,10 +32,11 @@ RedactOperation: TypeAlias = Callable[[Operation], Operation]
 
 DONT_KNOW = "I don't know."
 CONFLICTS = 3
-"""So many times a decision is made anew because somebody else changed what it was based on."""
+"""Decisions about one batch, the first included, before it is given up: each conflict with another writer costs one."""
 MOST_RELATED = 40
 """A decision looks at no more memories than this, however many facts there are."""
 _LONGEST_RAW = 2_000
+"""Characters that are kept of facts without a decision, in the reason of a NOOP, and of prose taken as an answer."""
 
 
 async def extract(agent: Agent, batch: Batch, monitor: RunMonitor) -> Batch:
@@ -76,25 +77,25 @@ async def manage(
 
     if not batch.facts:
         return await apply([Noop(batch.reason, batch.source)])
-    texts = " | ".join(fact.text for fact in batch.facts)[:_LONGEST_RAW]
+    facts_text = " | ".join(fact.text for fact in batch.facts)[:_LONGEST_RAW]
     conflict = ""
     for _ in range(CONFLICTS):
         memories = await RunBlocking(lambda: related(bank, batch.facts, k))
         output = await call_role(agent, ManageInput(batch.facts, tuple(memories)), monitor)
         if isinstance(output, Unreadable):
-            reason = f"the decision could not be read: {output.problem} Facts: {texts}"
+            reason = f"the decision could not be read: {output.problem} Facts: {facts_text}"
             operations: list[Operation] = [Noop(reason, batch.source)]
         else:
             operations = _with_noops(output, memories, batch)
         try:
             # All memories that the model saw, not only those that it changes: what it left alone because of a memory
-            # that has changed since is as stale as what it changed.
+            # that has changed since is as stale as what it changed. None where it saw no memory: nothing can be stale.
             return await apply(operations, {memory.id: memory.rev for memory in memories} or None)
         except (ConflictError, UnknownMemoryError) as error:
             conflict = str(error)
             monitor.emit("conflict", {"reason": conflict})
     log.warning("Gave up on %d facts after %d conflicts; the last one: %s", len(batch.facts), CONFLICTS, conflict)
-    return await apply([Noop(f"gave up after {CONFLICTS} conflicts with other writers: {texts}", batch.source)])
+    return await apply([Noop(f"gave up after {CONFLICTS} conflicts with other writers: {facts_text}", batch.source)])
 
 
 async def answer(
@@ -119,6 +120,7 @@ async def answer(
 def related(bank: Memories, facts: Sequence[Fact], k: int) -> list[Memory]:
     """Return the memories that facts may be about, in time order: every fact's best ones first."""
     hits_of_facts = [bank.search(fact.text, k=k) for fact in facts]
+    # Rank by rank and not fact by fact: the hits of the first facts would fill all places, and leave none to the last.
     memories = {hit.memory.id: hit.memory for rank in zip_longest(*hits_of_facts) for hit in rank if hit is not None}
     return in_order(list(memories.values())[:MOST_RELATED])
 
@@ -133,7 +135,10 @@ def retrieve(bank: Memories, question: str, k: int) -> list[Memory]:
 
 
 def _with_noops(decided: Sequence[Operation], memories: Sequence[Memory], batch: Batch) -> list[Operation]:
-    """Turn updates that change nothing into NOOPs, and record every turn that the decision left out with one."""
+    """Turn updates that change nothing into NOOPs, and record the turns that the decision left out with one more.
+
+    A turn without any record would be taken for a new one in the next run.
+    """
     texts = {memory.id: memory.text for memory in memories}
     operations: list[Operation] = [
         Noop("known already", operation.source)

@@ -51,6 +51,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 TRIES = 2
+"""Calls of a model, the first included, before its reply counts as unreadable."""
 
 _THREADS = ThreadPoolExecutor(64, thread_name_prefix="memory-r1")
 # A pool of our own: conversations whose commits wait for each other would take all threads of the event loop's default
@@ -197,13 +198,13 @@ class RunMonitor:
 
     def __init__(self, emit: Emit | None = None, usage: Usage | None = None) -> None:
         self.emit: Emit = emit or (lambda event, data: None)
-        self.bank: str | None = None
+        self.bank_key: str | None = None
         """Which bank the run works on; see `MemoryBank.key`."""
         self.usage: Usage = usage or no_usage()
 
     @contextmanager
     def timing(self) -> Iterator[None]:
-        """Count the time of one node."""
+        """Count the time of one step: a node of the graph, a hook of the middleware, or a job in the background."""
         start = time.perf_counter()
         try:
             yield
@@ -245,7 +246,7 @@ async def call_role(agent: Agent, role_input: RoleInput, monitor: RunMonitor) ->
         What `prompts.parse` returns for this input, or `Unreadable`; an `OutputError` never comes out.
     """
     prompt = messages = render(role_input, agent.style)
-    about = {"memory_bank": monitor.bank, "memory_refs": references(role_input)}
+    about = {"memory_bank": monitor.bank_key, "memory_refs": references(role_input)}
     unreadable = Unreadable("", "")
     for _ in range(TRIES):
         start = time.perf_counter()

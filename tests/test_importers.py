@@ -212,7 +212,7 @@ def test_broken_memories_are_named_and_the_rest_is_read(write: Any, item: Any) -
     assert [kept.versions[0].text for kept in export.memories] == ["Good"]
     (line,) = export.broken
     assert "export.json, entry 1" in line and "\n" not in line
-    with pytest.raises(InputError, match="--strict"):
+    with pytest.raises(InputError, match="leave strict out"):
         read_export(write([item, {"id": "2", "memory": "Good"}]), "mem0", strict=True)
 
 

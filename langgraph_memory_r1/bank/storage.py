@@ -107,7 +107,7 @@ def storage_of(store: BaseStore, memories: tuple[str, ...], history: tuple[str, 
     return BaseStoreStorage(store, memories, history)
 
 
-def memory_index(embeddings: Embeddings | None) -> IndexConfig | None:
+def memory_index_config(embeddings: Embeddings | None) -> IndexConfig | None:
     """Return the `index` of a new store whose memories an embedding model shall find; None without one."""
     if embeddings is None:
         return None
