@@ -116,7 +116,8 @@ def test_helpers_that_are_used_once_are_few(sources: list[Source]) -> None:
 
 @pytest.mark.parametrize("part", ["store", "retrieval", "train", "/steps.py", "/middleware/background.py"])
 def test_comments_say_why_where_a_reader_would_stop(sources: list[Source], part: str) -> None:
-    chosen = [source for source in sources if source.package == part or source.path.endswith(part)]
+    """In a folder with all below it, and in single files, there are at least two lines of comments in a hundred."""
+    chosen = [source for source in sources if source.package.split("/")[0] == part or source.path.endswith(part)]
     assert measure(chosen).comments >= 2
 
 

@@ -35,10 +35,10 @@ logger = logging.getLogger(__name__)
 
 _COMPARED = 8
 """Samples of every generation whose log-probabilities by another engine are compared with the trainer's own."""
+# Advantages below it count as none. Where a reply earns 0 or 1, only groups without variance have such: of 64 replies
+# of which one earns 1, the others have -0.125. A graded reward (F1, a sum of rewards) may come as near to the mean of
+# a group with variance; its sample is left out too, and would have weighed next to nothing.
 _ROUNDING = 1e-3
-"""Advantages below it count as none. Where a reply earns 0 or 1, only groups without variance have such: of 64 replies,
-of which one earns 1, the others have -0.125. A graded reward (F1, a sum of rewards) may come as near to the mean of a
-group with variance; its sample is left out too, and would have weighed next to nothing."""
 
 
 class NodeGRPOTrainer(NodeSampler):

@@ -43,7 +43,9 @@ def export(
 
 
 class ExportFormat(StrEnum):
-    """What a file to import is."""
+    """What a file to import is: "auto", or one of `importers.FORMATS`."""
+
+    # Written out, and held equal by a test: to ask the importers would load them at the start of every command.
 
     auto = "auto"
     jsonl = "jsonl"
