@@ -138,7 +138,7 @@ class BankPool:
             raise InputError(f"{store!r} is no store for memories; give a folder, a URI, a store or a bank.")
         if namespace is not None and not callable(namespace):
             for label in [labels] if isinstance(labels := _labels(namespace), str) else labels:
-                if "{" in (rest := _PLACEHOLDER.sub("", label)) or "}" in rest:
+                if "{" in (literal := _PLACEHOLDER.sub("", label)) or "}" in literal:
                     raise InputError(
                         f"The namespace label {label!r} has braces that name nothing; write {{user_id}} or another "
                         "{name} of letters, digits and _."

@@ -173,7 +173,7 @@ def test_deleted_memories_go_to_the_owner_of_the_export_or_to_nobody(write: Any)
     assert [(kept.owner, len(kept.versions)) for kept in anns.memories] == [("ann", 1), ("ann", 2)]
     both = read_export(write({"results": [item, item | {"id": "m3", "user_id": "bob"}], "history": rows}))
     assert [kept.id for kept in both.memories] == ["mem0:m1", "mem0:m3"]
-    assert both.skipped["history of a deleted memory of an unknown owner"] == 1
+    assert both.existing["history of a deleted memory of an unknown owner"] == 1
     assert not read_export(write(rows)).personal
 
 
@@ -183,7 +183,7 @@ def test_an_import_that_was_cut_short_goes_on(bank: MemoryBank, write: Any) -> N
     steps = import_memories(bank, export.memories, "mem0")
     assert (next(steps).memories, len(bank)) == (200, 200)
     again = list(import_memories(bank, export.memories, "mem0"))
-    assert [(some.memories, some.known, len(some.changes)) for some in again] == [
+    assert [(some.memories, some.existing, len(some.changes)) for some in again] == [
         (200, 200, 0),
         (200, 0, 200),
         (50, 0, 50),

@@ -19,7 +19,7 @@ from langgraph_memory_r1.cli.options import (
     Format,
     Json,
     Model,
-    Record,
+    RecordingFolder,
     Trained,
     User,
 )
@@ -51,7 +51,7 @@ def ask(
     file_format: FileFormat = Format.auto,
     conversation: Conversations = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many questions of a file.")] = None,
-    traces: Record = None,
+    traces: RecordingFolder = None,
     as_data: Json = False,
     debug: Debug = False,
 ) -> None:

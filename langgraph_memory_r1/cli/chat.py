@@ -11,7 +11,7 @@ import typer
 
 from langgraph_memory_r1.cli.inputs import typed_lines
 from langgraph_memory_r1.cli.models import load_role_models, open_recorder
-from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Embedder, Model, Record, Trained, User
+from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Embedder, Model, RecordingFolder, Trained, User
 from langgraph_memory_r1.cli.output import COLOURS, FAINT, counted, entry, note, plain, say
 from langgraph_memory_r1.cli.store import open_store, resolve_owner
 from langgraph_memory_r1.cli.views import (
@@ -52,7 +52,7 @@ def chat(
     trained: Trained = None,
     embedder: Embedder = None,
     speaker: Annotated[str, typer.Option(help="What the memories call you.")] = "user",
-    traces: Record = None,
+    traces: RecordingFolder = None,
     debug: Debug = False,
 ) -> None:
     """Talk to the memory.
