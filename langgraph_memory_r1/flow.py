@@ -67,8 +67,9 @@ class MemoryOptions:
     """Tells several memories apart in the log."""
 
     def __post_init__(self) -> None:
-        if self.k < 1 or self.related_k < 1:
-            raise InputError(f"k={self.k} and related_k={self.related_k} count memories; give numbers of at least 1.")
+        for name in ("k", "related_k"):
+            if (count := getattr(self, name)) < 1:
+                raise InputError(f"{name}={count} counts memories; give a number of at least 1.")
         if self.on_error not in get_args(OnError):
             raise InputError(f"There is no on_error {self.on_error!r}; give one of {', '.join(get_args(OnError))}.")
         if self.redact is not None and not callable(self.redact):

@@ -155,7 +155,12 @@ class BankPool:
         return f"BankPool({store!r}, namespace={self.namespace!r})"
 
     def opened(self, runtime: Runtime[Any], config: RunnableConfig) -> MemoryBank | None:
-        """Return the bank of a run if it is open already; never blocks."""
+        """Return the bank of a run if it is open already; never blocks.
+
+        None where an app's own function names the namespace: it may block, so `bank` calls it, in a thread.
+        """
+        if callable(self.namespace):
+            return None
         labels = resolve_namespace(self.namespace, runtime, config)
         if isinstance(self.store, MemoryBank):
             return self.store

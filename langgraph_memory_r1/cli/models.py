@@ -78,13 +78,15 @@ def read_run_recipe(run: Path) -> dict[str, Any]:
     """
     import yaml
 
+    from langgraph_memory_r1.train.recipe import with_present_keys
+
     try:
         recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{run} is no run of `memory-r1 train`; give --trained its output folder.") from error
     if not (run / "adapters").is_dir():
         raise InputError(f"{run} has trained nothing to its end yet; run memory-r1 train again, it goes on.")
-    return dict(recipe)
+    return dict(with_present_keys(recipe))
 
 
 def _load_role(base: str, recipe: dict[str, Any], run: Path, role: Role) -> BaseChatModel:

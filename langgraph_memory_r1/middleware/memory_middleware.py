@@ -160,7 +160,7 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         if isinstance(tools, bool):
             tools = (SEARCH, MANAGE) if tools else ()
         ending = "" if name == "memory" else f"_{name}"
-        names = (tools,) if isinstance(tools, str) else tools
+        names = (tools,) if isinstance(tools, str) else tuple(tools or ())
         self.tools = tools_of(names, self._options.banks.bank, self._apply_one, ending)
 
     def __repr__(self) -> str:
