@@ -35,7 +35,9 @@ from langgraph_memory_r1.turns import text_of
 __all__ = ["Judge", "JudgeKind", "Verdict"]
 
 TRIES = 2
+"""Replies of the judge, the first included, before there is no verdict."""
 _SHOWN = 200
+"""Characters that are shown of a reply that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ QUESTIONS: Final = 4
 """About each conversation; 38 times 4 are the 152 that Memory-R1 was trained with."""
 
 _ATTEMPTS: Final = 100
+"""Conversations that are invented under one name until one holds enough to ask about."""
 
 
 @dataclass(frozen=True, slots=True)

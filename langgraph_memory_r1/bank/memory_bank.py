@@ -3,8 +3,9 @@
     operations ─► plan (pure) ─► one commit: memories + history ─► index ─► search
 
 The memories lie in `(*namespace, "memory")` under their ids, their history in `(*namespace, "history")`. On a
-`LanceDBStore` a turn is one commit and a stale decision is refused across processes; on another `BaseStore` a turn is
-one `batch`, conditions hold within the process, NOOPs are stored as items, and retrieval is lexical (`storage.py`).
+`LanceDBStore` a turn is one commit (without a file lock see `Storage.commit`) and a stale decision is refused across
+processes; on another `BaseStore` a turn is one `batch`, conditions hold within the process, NOOPs are stored as items,
+and retrieval is lexical (`storage.py`).
 """
 
 from __future__ import annotations

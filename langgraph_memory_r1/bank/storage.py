@@ -165,7 +165,7 @@ class LanceDBStorage:
         return self._engine.embed_query(query)
 
     def commit(self, puts: Sequence[PutOp], expect: Expectation, new: Collection[Address]) -> None:
-        """Write all puts in one commit of LanceDB, its conditions checked across processes."""
+        """Write all puts, under a file lock in one commit of LanceDB; conditions are checked across processes."""
         self._engine.commit(puts, expect=expect, new=new)
 
     def append_noops(self, records: Records) -> None:

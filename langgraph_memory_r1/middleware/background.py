@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 J = TypeVar("J")
 
 _THREADS = 8
+"""Conversations that are dealt with at the same time, at most."""
 _POLL = 0.1
 """Seconds between two looks at whether the process is ending: nothing notifies a waiting thread of that."""
 _CONVERSATIONS = 4_096

@@ -4,7 +4,8 @@
                    └► writes: embed ─► lock ─► look at what is there ─► one commit ─► mirrors
 
 `batch` is the whole store: get, search, put, delete and list_namespaces derive from it. Its reads see the state before
-its puts; all its puts are one commit. What does the work is the `Engine`; `erase` removes for good.
+its puts; all its puts are one commit, save those that another machine overtakes where no file lock reaches it
+(`writer.py`). What does the work is the `Engine`; `erase` removes for good.
 """
 
 from __future__ import annotations
