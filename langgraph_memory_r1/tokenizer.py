@@ -71,14 +71,14 @@ def _spelled(year: int, month: int, day: int) -> str:
     return f"{day} {MONTHS[month - 1]} {year}"
 
 
-class _Stemmer(threading.local):
+class _EnglishStemmer(threading.local):
     """One stemmer a thread: it keeps the word that it works on in itself."""
 
     def __init__(self) -> None:
         self.stem: Callable[[str], str] = snowballstemmer.stemmer("english").stemWord
 
 
-_stemmer = _Stemmer()
+_stemmer = _EnglishStemmer()
 
 
 @lru_cache(maxsize=65_536)

@@ -25,7 +25,7 @@ from trl import GRPOConfig
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.prompts import Style, render
-from langgraph_memory_r1.train.engines import Engine
+from langgraph_memory_r1.train.engines import GenerationEngine
 from langgraph_memory_r1.train.models import as_chat, has_adapters
 from langgraph_memory_r1.train.rewards import WeightedReward
 from langgraph_memory_r1.train.rows import Row
@@ -70,7 +70,7 @@ class NodeGRPOTrainer(NodeSampler):
         *,
         beta: float = 0.0,
         style: Style = "compact",
-        engine: Engine | None = None,
+        engine: GenerationEngine | None = None,
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         check_args(args, len(rows), tokenizer)

@@ -10,7 +10,7 @@ import typer
 
 from langgraph_memory_r1.cli.ingestion import Tally, ingest, summary_line
 from langgraph_memory_r1.cli.inputs import find_input, read_conversations
-from langgraph_memory_r1.cli.models import load_role_models, open_recorder
+from langgraph_memory_r1.cli.models import load_graph_models, open_recorder
 from langgraph_memory_r1.cli.options import (
     DEFAULT_DB,
     Conversations,
@@ -72,7 +72,7 @@ def remember(
     owners = [checked_user(each.id if by_name else user) for each in conversations]
     words = source_input.path is None
     show = (verbose or words) and not as_data
-    models, recorder, tally = load_role_models(model, trained), open_recorder(traces), Tally()
+    models, recorder, tally = load_graph_models(model, trained), open_recorder(traces), Tally()
     turns = sum(len(each.turns) for each in conversations)
     with open_store(db, embedder) as store, progress(turns, "turns", shown=not show and not words) as advance:
         try:

@@ -40,7 +40,7 @@ train = typer.Typer(
 )
 
 
-class TrainedRole(StrEnum):
+class AdapterRole(StrEnum):
     """Whose adapter."""
 
     manage = "manage"
@@ -86,7 +86,7 @@ def run(
 @train.command()
 def export(
     folder: Annotated[str, typer.Argument(metavar="RUN", help="The output folder of a recipe.")],
-    role: Annotated[TrainedRole, typer.Option("--role", help="Whose adapter.")],
+    role: Annotated[AdapterRole, typer.Option("--role", help="Whose adapter.")],
     to: Annotated[str, typer.Option("--to", metavar="DIR", help="A folder that is empty or not there yet.")],
     debug: Debug = False,
 ) -> None:

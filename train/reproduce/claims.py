@@ -16,9 +16,9 @@ from statistics import mean, stdev
 from langgraph_memory_r1.evals.personaworld import CATEGORIES
 from langgraph_memory_r1.train.reproduce.arms import Arm
 from langgraph_memory_r1.train.reproduce.confusion import DONE, added
-from langgraph_memory_r1.train.reproduce.outcome import Outcome
+from langgraph_memory_r1.train.reproduce.outcome import ArmOutcome
 
-Outcomes = Mapping[str, Sequence[Outcome]]
+Outcomes = Mapping[str, Sequence[ArmOutcome]]
 """By the arm's name, one for each seed."""
 _WITH_MATRIX = ("vanilla", "grpo")
 """Arms whose confusion matrix is shown."""
