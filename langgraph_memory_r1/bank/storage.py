@@ -60,7 +60,7 @@ class Storage(Protocol):
         """Return what has changed in one of the two namespaces since the last call for it; at first all that is there.
 
         What comes is the difference between then and now: an item that was written twice comes once, as it is now; one
-        that an earlier call returned and that was deleted comes as its key among `gone`, whatever was written before;
+        that an earlier call returned and that is deleted now comes as its key among `gone`, whatever came before;
         one that was both made and deleted in between does not come at all.
         """
 
