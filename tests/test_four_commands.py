@@ -1,4 +1,4 @@
-"""The four commands of docs/training.md, as they stand there: a chat is recorded, labelled, learned from, and served."""
+"""The four commands of the manual, as they stand in docs/training.md: from a recorded chat to a served adapter."""
 
 from __future__ import annotations
 
