@@ -53,7 +53,7 @@ def _vector(text: str) -> list[float]:
     return vector
 
 
-class CachedEmbeddings(Embeddings):
+class FixedEmbeddings(Embeddings):
     """A text has a random but fixed vector, at hand when asked for again: stores are measured and not models."""
 
     def embed_query(self, text: str) -> list[float]:
@@ -67,7 +67,7 @@ class CachedEmbeddings(Embeddings):
 
 def index() -> IndexConfig:
     """The index of every store that is measured."""
-    return {"dims": DIMS, "embed": CachedEmbeddings(), "fields": ["text"]}
+    return {"dims": DIMS, "embed": FixedEmbeddings(), "fields": ["text"]}
 
 
 def seconds(call: Callable[[], object]) -> float:

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 from langgraph.store.base import BaseStore, PutOp
 from langgraph.store.sqlite import SqliteStore
-from measure import CachedEmbeddings, Measure, index, p50, quiet_collector, seconds, sentence
+from measure import FixedEmbeddings, Measure, index, p50, quiet_collector, seconds, sentence
 
 from langgraph_memory_r1 import Add, LanceDBStore, MemoryBank
 
@@ -88,7 +88,7 @@ def search_times(search: Callable[[str], Sequence[object]], pause: float = 0.0) 
 
 def scanner() -> Callable[[str], Sequence[object]]:
     """The least that answers the question: one owner's matrix times the query's vector, and the best of it."""
-    embed = CachedEmbeddings()
+    embed = FixedEmbeddings()
     matrix = np.array(embed.embed_documents([sentence(7 * MEMORIES + n) for n in range(MEMORIES)]), np.float32)
     matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
 

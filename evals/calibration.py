@@ -45,7 +45,9 @@ Kind: TypeAlias = Literal["gold", "another's", "changed", "vague", "refusal", "l
 REFUSAL = "I don't know."
 
 _TRIES = 50
+"""Other questions, drawn by chance, whose gold answers are looked at for one without common words."""
 _SHORT = 6
+"""Words of the longest gold answer in which a detail is changed."""
 _DIGITS = re.compile(r"\d+")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _MONTHS = "January February March April May June July August September October November December".split()

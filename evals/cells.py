@@ -23,7 +23,7 @@ from langgraph_memory_r1.evals.systems.system import BankSnapshot, ConversationM
 from langgraph_memory_r1.jsonl import write_file
 from langgraph_memory_r1.schemas import Conversation, Question
 
-__all__ = ["QuestionOutcome", "Cell", "Failure", "Job", "FilledBank", "Todo"]
+__all__ = ["QuestionOutcome", "Cell", "Failure", "EvaluationJob", "FilledBank", "Todo"]
 
 Advance: TypeAlias = Callable[[str, int, str], None]
 """Called with what is done: "turns" or "questions", how many more, and where."""
@@ -37,7 +37,7 @@ _NAME = 24
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class EvaluationJob:
     """What an evaluation has to do, and with what."""
 
     dataset: Dataset
@@ -104,7 +104,7 @@ class QuestionOutcome:
 class Cell:
     """One system's memory of one conversation."""
 
-    job: Job
+    job: EvaluationJob
     system: System
     conversation: Conversation
     cost: Cost = field(default_factory=Cost, init=False)

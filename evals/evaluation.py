@@ -21,12 +21,12 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, Send
 from typing_extensions import TypedDict  # pydantic makes no schema of typing's own before Python 3.12
 
-from langgraph_memory_r1.evals.cells import Cell, Failure, FilledBank, Job, QuestionOutcome
+from langgraph_memory_r1.evals.cells import Cell, EvaluationJob, Failure, FilledBank, QuestionOutcome
 from langgraph_memory_r1.evals.scorer import Scorer, cost_lines
 from langgraph_memory_r1.evals.systems.system import Retrieved
 from langgraph_memory_r1.schemas import Question
 
-__all__ = ["Outcome", "evaluate"]
+__all__ = ["Evaluation", "evaluate"]
 
 CellGraph: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]
 _SUPERSTEPS = 5
@@ -53,7 +53,7 @@ class Task(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Evaluation:
     """What an evaluation gave."""
 
     results: list[dict[str, Any]]
@@ -64,7 +64,7 @@ class Outcome:
     """Questions that have not been asked yet, where only failed ones were to be, or none."""
 
 
-async def evaluate(job: Job, scorer: Scorer) -> Outcome:
+async def evaluate(job: EvaluationJob, scorer: Scorer) -> Evaluation:
     """Evaluate all systems on all conversations.
 
     Raises:
@@ -91,7 +91,7 @@ async def evaluate(job: Job, scorer: Scorer) -> Outcome:
     job.failures.flush()
     results = [line for state in states for line in state["results"]]
     pairs = list(zip(cells, states, strict=True))
-    return Outcome(
+    return Evaluation(
         results=results,
         banks=[scorer.bank_line(cell, state["filled"]) for cell, state in pairs],
         curve=[point for state in states for point in state["curve"]],

@@ -35,7 +35,9 @@ from langgraph_memory_r1.turns import text_of
 __all__ = ["Judge", "JudgeKind", "Verdict"]
 
 TRIES = 2
+"""Replies of the judge, the first included, before there is no verdict."""
 _SHOWN = 200
+"""Characters that are shown of a reply that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,15 @@ class Verdict:
 class Judge:
     """A model that marks answers by one rubric."""
 
-    def __init__(self, model: BaseChatModel | str, kind: JudgeKind = "generous", *, served: str | None = None) -> None:
+    def __init__(
+        self, model: BaseChatModel | str, kind: JudgeKind = "generous", *, snapshot: str | None = None
+    ) -> None:
         """Prepare the judge; a string loads the model with temperature 0.
 
         Args:
             model: A chat model, or a string that `load_chat_model` knows.
             kind: The rubric: "generous", "strict" or "longmemeval".
-            served: What the model's server called it when the run began; another name from it is refused.
+            snapshot: What the model's server called it when the run began; another name from it is refused.
 
         Raises:
             InputError: No such kind, or a model that cannot judge.
@@ -77,7 +81,7 @@ class Judge:
             raise InputError(_NO_RULES)
         self.kind: JudgeKind = kind
         self.model = model_name(loaded)
-        self.served = served
+        self.snapshot = snapshot
         """What the server calls the model, with the version where it tells it; None before the first reply."""
         self._agent = Agent("judge", loaded, self.model)
 
@@ -93,7 +97,7 @@ class Judge:
             "kind": self.kind,
             "model": self.model,
             "version": JUDGE_VERSION,
-            "served": self.served,
+            "served": self.snapshot,
         }
 
     def assert_same(self, recorded: Mapping[str, Any]) -> None:
@@ -139,13 +143,13 @@ class Judge:
                 messages = retry(prompt, text, str(error))
         return Verdict(None, f"the judge's reply cannot be read: {text[:_SHOWN]!r}", self.id)
 
-    def _recognise(self, served: str | None) -> None:
-        if served and self.served and served != self.served:
+    def _recognise(self, snapshot: str | None) -> None:
+        if snapshot and self.snapshot and snapshot != self.snapshot:
             raise ModelError(
-                f"the judge {self.model} was {self.served!r} and is now {served!r}; name the version in --judge, "
+                f"the judge {self.model} was {self.snapshot!r} and is now {snapshot!r}; name the version in --judge, "
                 "so that one judge gives all verdicts"
             )
-        self.served = self.served or served
+        self.snapshot = self.snapshot or snapshot
 
 
 _NO_RULES = "the rules cannot judge; name a model, such as 'openai:gpt-4o-mini', or leave the judge out"

@@ -4,7 +4,7 @@ MemoryR1Error
 ├── StoreError (OSError)            the bank's folder or URI cannot be used; the message names it
 │   ├── StoreFormatError            something else, a newer format or a damaged table lies there
 │   └── EmbedderMismatchError       the stored vectors come from another embedding model
-├── ConflictError (RuntimeError)    what the decision was based on has changed since; nothing was written
+├── ConflictError (RuntimeError)    what the decision was based on has changed since; see MemoryBank.apply
 ├── UnknownMemoryError (LookupError) no memory or operation has this id
 ├── ModelError (RuntimeError)       a model's server is away, refuses a request or does not answer in its time
 ├── OutputError (ValueError)        a model's output cannot be read; the message says why, for the model to retry

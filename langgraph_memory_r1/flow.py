@@ -69,8 +69,9 @@ class MemoryOptions:
     """Tells several memories apart in the log."""
 
     def __post_init__(self) -> None:
-        if self.k < 1 or self.related_k < 1:
-            raise InputError(f"k={self.k} and related_k={self.related_k} count memories; give numbers of at least 1.")
+        for name in ("k", "related_k"):
+            if (count := getattr(self, name)) < 1:
+                raise InputError(f"{name}={count} counts memories; give a number of at least 1.")
         if self.on_error not in get_args(OnError):
             raise InputError(f"There is no on_error {self.on_error!r}; give one of {', '.join(get_args(OnError))}.")
         if self.redact is not None and not callable(self.redact):
@@ -110,7 +111,7 @@ class Run:
         bank = self.options.banks.opened(self.runtime, self.config, self.begun)
         if bank is None:
             bank = await RunBlocking(lambda: self.options.banks.bank(self.runtime, self.config, self.begun))
-        self.monitor.bank = bank.key
+        self.monitor.bank_key = bank.key
         return bank
 
     def speakers(self) -> Speakers:
@@ -144,7 +145,12 @@ class Run:
 
     @contextmanager
     def guarded(self, step: str, failures: list[ChangeRecord]) -> Iterator[None]:
-        """Time a step, and where it fails and may ("degrade"), log, emit and note that, and let the run go on."""
+        """Time a step of the run, and with `on_error="degrade"` let the run go on where the step fails.
+
+        Args:
+            step: What is done, as a verb: a node's role, or what a hook of the middleware does.
+            failures: Takes the failure, which is logged and emitted too.
+        """
         with self.monitor.timing():
             try:
                 yield
@@ -208,7 +214,7 @@ async def remember(
     """Find facts in what a bank does not know yet, and apply what they mean to a target, batch by batch.
 
     Args:
-        bank: Knows which turns are new.
+        bank: Says which turns are new, also for a fork of it, whose history begins with the fork.
         target: The bank itself, or a fork of it.
         turns: What was said.
         agents: Find facts and decide about them.
@@ -216,7 +222,7 @@ async def remember(
         monitor: Counts and emits.
         outcome: Filled in as it happens.
     """
-    monitor.bank = bank.key
+    monitor.bank_key = bank.key
     for batch in await new_batches(bank, turns, options, monitor) if turns.turns else []:
         batch = await extract(agents.extract, batch, monitor)
         await manage_batch(target, agents.manage, batch, options, monitor, outcome)

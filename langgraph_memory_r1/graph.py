@@ -154,10 +154,10 @@ def create_memory_graph(
         namespace=namespace, require_user=require_user, trust_client_user=trust_client_user, k=k, related_k=related_k,
         style=style, on_error=on_error, limits=limits, clock=clock,
     )  # fmt: skip
-    return wire(nodes).compile(checkpointer=checkpointer, name=name)
+    return state_graph(nodes).compile(checkpointer=checkpointer, name=name)
 
 
-def wire(nodes: MemoryNodes) -> StateGraph[MemoryState, MemoryContext, MemoryInput, MemoryOutput]:
+def state_graph(nodes: MemoryNodes) -> StateGraph[MemoryState, MemoryContext, MemoryInput, MemoryOutput]:
     """Connect the nodes: extract, then manage where something is new, then answer where there is a question."""
     builder = StateGraph(MemoryState, MemoryContext, input_schema=MemoryInput, output_schema=MemoryOutput)
     builder.add_node("extract", nodes.extract)

@@ -85,6 +85,7 @@ class ExtractNode(MemoryNode):
     async def update(self, state: MemoryState, run: Run, update: StateUpdate) -> None:
         """Turn what is new into pending facts; the cursor moves at once where the manager has nothing to do."""
         run.monitor.usage = no_usage()  # a run begins; what a checkpointer kept is the one before
+        # Put into the update while it is empty, and filled below: what is done before a failure is kept.
         pending: list[dict[str, Any]] = []
         update.update(pending=pending, turns=[], memory_ops=[], answer=None, selected=[], memories=[])
         # What another run kept must not serve this one, not even where it cannot begin and the graph goes on.
@@ -108,6 +109,7 @@ class ManageNode(MemoryNode):
 
     async def update(self, state: MemoryState, run: Run, update: StateUpdate) -> None:
         """Apply pending facts to the bank; the cursor follows the batches that are done."""
+        # Put into the update at once, and appended to below: what is done before a failure is kept.
         memory_ops = list(state.get("memory_ops", []))
         update.update(pending=[], memory_ops=memory_ops)
         bank = await run.bank()

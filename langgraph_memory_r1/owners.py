@@ -22,7 +22,7 @@ from langgraph.runtime import Runtime, get_runtime
 from langgraph.store.base import BaseStore
 
 from langgraph_memory_r1.bank import MemoryBank
-from langgraph_memory_r1.bank.storage import memory_index
+from langgraph_memory_r1.bank.storage import memory_index_config
 from langgraph_memory_r1.errors import IdentityError, InputError
 from langgraph_memory_r1.identity import DEFAULT_USER, USER, USER_KEYS, RunIdentity
 from langgraph_memory_r1.state import OwnerRecord
@@ -260,7 +260,12 @@ class BankPool:
     def opened(
         self, runtime: Runtime[Any], config: RunnableConfig, begun: OwnerRecord | None = None
     ) -> MemoryBank | None:
-        """Return the bank of a run if it is open already; never blocks."""
+        """Return the bank of a run if it is open already; never blocks.
+
+        None where an app's own function names the namespace: it may block, so `bank` calls it, in a thread.
+        """
+        if callable(self._resolver.namespace):
+            return None
         labels = self.owner(runtime, config, begun).labels
         if isinstance(self.store, MemoryBank):
             return self.store
@@ -311,7 +316,7 @@ class BankPool:
         if self._store is not None:
             return self._store
         assert not isinstance(self.store, BaseStore | MemoryBank)
-        return LanceDBStore(self.store, index=memory_index(self._embedder))
+        return LanceDBStore(self.store, index=memory_index_config(self._embedder))
 
 
 def _labels(namespace: str | Sequence[str]) -> Labels:

@@ -34,12 +34,13 @@ RedactOperation: TypeAlias = Callable[[Operation], Operation]
 
 DONT_KNOW = "I don't know."
 CONFLICTS = 3
-"""So many times a decision is made anew because somebody else changed what it was based on."""
+"""Decisions about one batch, the first included, before it is given up: each conflict with another writer costs one."""
 MOST_RELATED = 40
 """A decision looks at no more memories than this, however many facts there are."""
 UNDECIDED = "undecided"
 """Begins the reason of an addition that no model decided."""
 _LONGEST_RAW = 2_000
+"""Characters that are kept of facts without a decision, in the reason of a NOOP, and of prose taken as an answer."""
 
 
 async def extract(agent: Agent, batch: Batch, monitor: RunMonitor) -> Batch:
@@ -95,20 +96,20 @@ async def manage(
 
     if not batch.facts:
         return await apply([Noop(batch.reason, batch.source)])
-    texts = " | ".join(fact.text for fact in batch.facts)[:_LONGEST_RAW]
+    facts_text = " | ".join(fact.text for fact in batch.facts)[:_LONGEST_RAW]
     conflict = ""
     for _ in range(CONFLICTS):
         memories = await RunBlocking(lambda: related(bank, batch.facts, k))
         operations = with_all_turns(await ask(agent, batch, memories, monitor), batch)
         try:
             # All memories that the model saw, not only those that it changes: what it left alone because of a memory
-            # that has changed since is as stale as what it changed.
+            # that has changed since is as stale as what it changed. None where it saw no memory: nothing can be stale.
             return await apply(operations, {memory.id: memory.rev for memory in memories} or None)
         except (ConflictError, UnknownMemoryError) as error:
             conflict = str(error)
             monitor.emit("conflict", {"reason": conflict})
     log.warning("Gave up on %d facts after %d conflicts; the last one: %s", len(batch.facts), CONFLICTS, conflict)
-    return await apply([Noop(f"gave up after {CONFLICTS} conflicts with other writers: {texts}", batch.source)])
+    return await apply([Noop(f"gave up after {CONFLICTS} conflicts with other writers: {facts_text}", batch.source)])
 
 
 async def answer(
@@ -133,6 +134,7 @@ async def answer(
 def related(bank: Memories, facts: Sequence[Fact], k: int) -> list[Memory]:
     """Return the memories that facts may be about, in time order: every fact's best ones first."""
     hits_of_facts = [bank.search(fact.text, k=k) for fact in facts]
+    # Rank by rank and not fact by fact: the hits of the first facts would fill all places, and leave none to the last.
     memories = {hit.memory.id: hit.memory for rank in zip_longest(*hits_of_facts) for hit in rank if hit is not None}
     return in_order(list(memories.values())[:MOST_RELATED])
 

@@ -55,6 +55,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 TRIES = 2
+"""Calls of a model, the first included, before its reply counts as unreadable."""
 
 _THREADS = ThreadPoolExecutor(64, thread_name_prefix="memory-r1")
 # A pool of our own: conversations whose commits wait for each other would take all threads of the event loop's default
@@ -201,13 +202,13 @@ class RunMonitor:
 
     def __init__(self, emit: Emit | None = None, usage: Usage | None = None) -> None:
         self.emit: Emit = emit or (lambda event, data: None)
-        self.bank: str | None = None
+        self.bank_key: str | None = None
         """Which bank the run works on; see `MemoryBank.key`."""
         self.usage: Usage = {**no_usage(), **(usage or {})}  # type: ignore[typeddict-item]  # a checkpoint may lack one
 
     @contextmanager
     def timing(self) -> Iterator[None]:
-        """Count the time of one node."""
+        """Count the time of one step: a node of the graph, a hook of the middleware, or a job in the background."""
         start = time.perf_counter()
         try:
             yield
@@ -292,7 +293,7 @@ async def call_for_parts(agent: Agent, role_input: ExtractInput | ManageInput, m
 async def _ask(agent: Agent, messages: Sequence[BaseMessage], role_input: RoleInput, monitor: RunMonitor) -> str:
     """Call the model of a role once and return the text of its reply."""
     start = time.perf_counter()
-    about = {"memory_bank": monitor.bank, "memory_refs": references(role_input)}
+    about = {"memory_bank": monitor.bank_key, "memory_refs": references(role_input)}
     reply = await CallModel(agent, messages, about)
     monitor.count_call(reply, start)
     return text_of(reply.content)[0]

@@ -193,7 +193,7 @@ def test_a_failure_is_counted_and_its_turns_are_taken_up_again(tmp_path: Path) -
         again = Tally()
         graph = create_memory_graph(bank, model=ScriptedChatModel([nothing]), on_error="degrade")
         list(ingest(bank, graph, turns, again))
-        assert (again.turns, again.known, again.failures) == (10, 20, [])
+        assert (again.turns, again.existing, again.failures) == (10, 20, [])
 
 
 def test_many_failures_in_a_row_end_it(tmp_path: Path) -> None:

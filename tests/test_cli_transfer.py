@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 from langgraph_memory_r1 import LanceDBStore, MemoryBank
 from langgraph_memory_r1.cli import app
+from langgraph_memory_r1.cli.transfer import ExportFormat
+from langgraph_memory_r1.importers import FORMATS
 from support.interrupts import heed_interrupts
 
 DATA = Path(__file__).parent / "data"
@@ -31,6 +33,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Import:
         return CliRunner().invoke(app, ["import", *map(str, arguments)])
 
     return run
+
+
+def test_format_has_the_names_that_the_importers_know() -> None:
+    assert [str(name) for name in ExportFormat] == ["auto", *FORMATS]
 
 
 def facts(folder: Path, user: str = "default") -> list[str]:

@@ -135,7 +135,7 @@ def test_a_model_that_is_replaced_in_mid_run_is_refused() -> None:
     assert judge.as_dict()["served"] == "m-2024-07-18"
     with pytest.raises(ModelError, match="m-2025-01-01"):
         judge.judge(WHEN, "June")
-    later = Judge(ScriptedChatModel([reply("m-2025-01-01")]), served="m-2024-07-18")
+    later = Judge(ScriptedChatModel([reply("m-2025-01-01")]), snapshot="m-2024-07-18")
     with pytest.raises(ModelError, match="m-2025-01-01"):
         later.judge(WHEN, "June")
 

@@ -20,15 +20,15 @@ from langgraph_memory_r1.evals.report.diagnosis import DIAGNOSES, count_diagnose
 from langgraph_memory_r1.evals.report.means import Mean, Means, saturation_curves
 from langgraph_memory_r1.evals.report.question_data import questions_json
 from langgraph_memory_r1.evals.report.result_tables import answers, banks, by_category, outcomes
-from langgraph_memory_r1.evals.report.results import Run
-from langgraph_memory_r1.evals.report.svg import Line, bars, lines, scatter
+from langgraph_memory_r1.evals.report.results import BenchmarkRun
+from langgraph_memory_r1.evals.report.svg import Series, bars, lines, scatter
 from support.runs import memory, result, write_lines, write_run
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)> & | `code` *x* \u202e\ud800"
 COUNTS = {"single-hop": 727, "multi-hop": 239, "temporal": 258, "open-domain": 83}
 
 
-def small(folder: Path, **manifest: Any) -> Run:
+def small(folder: Path, **manifest: Any) -> BenchmarkRun:
     """Two systems, four questions in two conversations."""
     scores = {"memory-r1": (1.0, 0.5, 0.0, 1.0), "bm25": (0.0, 0.5, 0.0, 0.2)}
     lines = [
@@ -350,7 +350,7 @@ def test_long_names_have_room_beside_their_bars() -> None:
 
 @pytest.mark.parametrize("points", [(), ((1.0, 0.0),), ((1.0, 0.2), (60.0, 0.83)), ((4.0, 7e6), (8.0, 1.0))])
 def test_curves_stay_in_their_frame(points: tuple[tuple[float, float], ...]) -> None:
-    svg = lines("t", [Line("a", 0, points), Line("b", 12, points)], x_name="k", y_name="y", percent=False)
+    svg = lines("t", [Series("a", 0, points), Series("b", 12, points)], x_name="k", y_name="y", percent=False)
     places = [each.get("transform", "") for each in ElementTree.fromstring(svg).iter() if each.get("transform")]
     assert len(places) == 2 * len(points)
     for place in places:

@@ -1,4 +1,4 @@
-"""The README's four commands, as they stand there: a chat is recorded, labelled, learned from, and served."""
+"""The four commands of the manual, as they stand in docs/training.md: from a recorded chat to a served adapter."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from support.tiny_model import tiny_base, tiny_tokenizer
 pytestmark = pytest.mark.slow  # TRL alone takes seconds to load, and is loaded twice
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^```bash\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+MANUAL = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^```bash\n(.*?)^```$", MANUAL, re.MULTILINE | re.DOTALL)
 TALK = """I adopted a dog called Buddy.
 I moved to Denver.
 My sister Clara lives in Oslo.

@@ -183,7 +183,7 @@ def test_an_import_that_was_cut_short_goes_on(bank: MemoryBank, write: Any) -> N
     steps = import_memories(bank, export.memories, "mem0")
     assert (next(steps).memories, len(bank)) == (200, 200)
     again = list(import_memories(bank, export.memories, "mem0"))
-    assert [(some.memories, some.known, len(some.changes)) for some in again] == [
+    assert [(some.memories, some.existing, len(some.changes)) for some in again] == [
         (200, 200, 0),
         (200, 0, 200),
         (50, 0, 50),
@@ -212,7 +212,7 @@ def test_broken_memories_are_named_and_the_rest_is_read(write: Any, item: Any) -
     assert [kept.versions[0].text for kept in export.memories] == ["Good"]
     (line,) = export.broken
     assert "export.json, entry 1" in line and "\n" not in line
-    with pytest.raises(InputError, match="--strict"):
+    with pytest.raises(InputError, match="leave strict out"):
         read_export(write([item, {"id": "2", "memory": "Good"}]), "mem0", strict=True)
 
 

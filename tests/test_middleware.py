@@ -25,6 +25,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.runtime import Runtime
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command
 from pydantic import BaseModel
@@ -202,8 +203,6 @@ def test_rules_remember_where_no_model_was_called(lance_uri: str) -> None:
 
 
 def told(memory: MemoryMiddleware, state: Any, runtime: Any, config: RunnableConfig) -> dict[str, Any]:
-    from langgraph.runtime import Runtime
-
     memory.after_agent(state, runtime or Runtime(), config)
     return {}
 
@@ -745,9 +744,15 @@ def test_one_conversation_is_never_worked_on_twice_at_once() -> None:
 
 
 def test_the_event_loop_is_never_blocked(tmp_path: Path) -> None:
+    def look_up_the_tenant(runtime: Runtime[Any]) -> tuple[str, ...]:
+        time.sleep(0.01)  # an app's own function may ask a database
+        return "memories", runtime.context["user_id"]
+
     async def run() -> None:
         for write in ("inline", "background"):
-            memory = MemoryMiddleware(tmp_path / write, model="rules", write=write, delay=0, tools=True)
+            memory = MemoryMiddleware(
+                tmp_path / write, model="rules", write=write, delay=0, tools=True, namespace=look_up_the_tenant
+            )
             call = AIMessage("", tool_calls=[{"name": "search_memory", "args": {"query": "dog"}, "id": "1"}])
             agent = create_agent(ScriptedChatModel([call, "Nice!", "Good!"]), middleware=[memory])
             with blockbuster_ctx():

@@ -312,11 +312,28 @@ def test_rows_of_the_table_are_what_the_store_says(folder: Path) -> None:
     assert len({row["id"] for row in rows}) == len(rows)
 
 
-def test_a_store_shows_where_it_is_and_how_much_it_holds(folder: Path) -> None:
+def test_a_store_shows_where_it_is_without_a_look_at_its_files(folder: Path) -> None:
+    """It may be shown on an event loop, where a debugger or `repr(runtime)` asks for it."""
+    blockbuster = pytest.importorskip("blockbuster", reason="blockbuster is not installed")
+
+    async def shown(store: LanceDBStore) -> str:
+        with blockbuster.blockbuster_ctx():
+            return repr(store)
+
     with LanceDBStore(folder) as store:
-        assert repr(store) == f"LanceDBStore({str(folder)!r})"
         store.put(NS, "a", {"n": 1})
-        store.put(NS, "b", {"n": 2})
-        store.delete(NS, "a")
-        assert repr(store) == f"LanceDBStore({str(folder)!r}, rows=1)"
+        assert asyncio.run(shown(store)) == f"LanceDBStore({str(folder)!r})"
     assert repr(store) == f"LanceDBStore({str(folder)!r}, closed)"
+    with LanceDBStore(folder / "indexed", index={"dims": 8, "embed": HashEmbeddings(8)}) as indexed:
+        assert repr(indexed) == f"LanceDBStore({str(folder / 'indexed')!r}, dims=8)"
+    unfinished = LanceDBStore.__new__(LanceDBStore)
+    unfinished.uri, unfinished.index_config = "here", None
+    assert repr(unfinished) == "LanceDBStore('here')"
+
+
+def test_a_value_that_is_refused_leaves_no_table_behind(folder: Path) -> None:
+    with LanceDBStore(folder) as store:
+        with pytest.raises(ValueError, match="object"):
+            store.put(NS, "a", {"x": object()})
+        assert store.about() == {}
+    assert not folder.exists()

@@ -98,6 +98,7 @@ def test_a_run_of_before_some_keys_is_still_the_run_of_its_recipe(path: Path) ->
     old["stages"][0]["begun"] = old["stages"][0].pop("reply_prefix")
     old["stages"][0]["logo"]["local_span"] = "session"
     del old["train"]["allow_modified"]
+    old["top_k"] = old.pop("k")
     assert is_recipe_of(old, recipe)
     old["stages"][0]["logo"]["local_span"] = "step"
     assert not is_recipe_of(old, recipe)

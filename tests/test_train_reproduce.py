@@ -27,7 +27,7 @@ from langgraph_memory_r1.train.recipe import Recipe, find_recipe, read_recipe
 from langgraph_memory_r1.train.reproduce.arms import Experiment, paper_experiment
 from langgraph_memory_r1.train.reproduce.claims import as_markdown, claims
 from langgraph_memory_r1.train.reproduce.confusion import DONE, added, confusion
-from langgraph_memory_r1.train.reproduce.outcome import Outcome
+from langgraph_memory_r1.train.reproduce.outcome import ArmOutcome
 from langgraph_memory_r1.train.reproduce.right_decisions import answer_rows, manager_rows
 from langgraph_memory_r1.train.rollout import Rollout, episodes_of
 from langgraph_memory_r1.train.tiny import BASE
@@ -45,8 +45,8 @@ def whole(tmp_path: Path) -> Experiment:
     return paper_experiment(read_recipe(find_recipe("tiny-grpo")), tmp_path / "labels")
 
 
-def outcome(em: float) -> Outcome:
-    return Outcome(em, {"single-hop": em}, 1, 4, 3.0, NOTHING, 0.1)
+def outcome(em: float) -> ArmOutcome:
+    return ArmOutcome(em, {"single-hop": em}, 1, 4, 3.0, NOTHING, 0.1)
 
 
 def test_every_arm_names_trainings_that_come_before_it_and_train_its_role(whole: Experiment) -> None:

@@ -18,7 +18,7 @@ _HUB_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ModelShape:
     """A decoder with grouped-query attention and a gated MLP, in the words of its config.json."""
 
     layers: int
@@ -49,10 +49,10 @@ class Shape:
 
 
 SHAPES = {
-    "Qwen/Qwen2.5-3B-Instruct": Shape(36, 2048, 11008, 256, 151936, tied=True),
-    "Qwen/Qwen2.5-7B-Instruct": Shape(28, 3584, 18944, 512, 152064),
-    "Qwen/Qwen2.5-14B-Instruct": Shape(48, 5120, 13824, 1024, 152064),
-    "meta-llama/Llama-3.1-8B-Instruct": Shape(32, 4096, 14336, 1024, 128256, biased=False),
+    "Qwen/Qwen2.5-3B-Instruct": ModelShape(36, 2048, 11008, 256, 151936, tied=True),
+    "Qwen/Qwen2.5-7B-Instruct": ModelShape(28, 3584, 18944, 512, 152064),
+    "Qwen/Qwen2.5-14B-Instruct": ModelShape(48, 5120, 13824, 1024, 152064),
+    "meta-llama/Llama-3.1-8B-Instruct": ModelShape(32, 4096, 14336, 1024, 128256, biased=False),
 }
 """Of the paper's bases."""
 

@@ -40,7 +40,7 @@ from langgraph_memory_r1.train.sharded import whole_weights
 logger = logging.getLogger(__name__)
 
 
-class Engine(Protocol):
+class GenerationEngine(Protocol):
     """Generates for the trainer, outside of its process or in another way than `transformers` does."""
 
     def publish(self, model: Any, step: int) -> None:
@@ -85,7 +85,7 @@ class PrefixEngine:
 
 
 class VLLMServerEngine:
-    """An `Engine` of a vLLM server.
+    """An `GenerationEngine` of a vLLM server.
 
     Args:
         url: Of the server, as `http://localhost:8000`; a key is taken from `VLLM_API_KEY`.

@@ -4,8 +4,9 @@
     trainer = NodeGRPOTrainer(model, tokenizer, rows, rewards, args, beta=0.01)
     trainer.train()
 
-The advantages are TRL's own: a reward minus the mean of its group, over the group's standard deviation. What is private
-of TRL stands in `trl_seams.py`.
+The advantages are TRL's own: a reward minus the mean of its group, over the group's standard deviation, unless the
+setting `scale_rewards` names another divisor ("batch") or none ("none"). What is private of TRL stands in
+`trl_seams.py`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from trl import GRPOConfig
 
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.prompts import Style, render
-from langgraph_memory_r1.train.engines import Engine
+from langgraph_memory_r1.train.engines import GenerationEngine
 from langgraph_memory_r1.train.models import as_chat, has_adapters
 from langgraph_memory_r1.train.rewards import WeightedReward
 from langgraph_memory_r1.train.rows import Row
@@ -34,9 +35,10 @@ logger = logging.getLogger(__name__)
 
 _COMPARED = 8
 """Samples of every generation whose log-probabilities by another engine are compared with the trainer's own."""
+# Advantages below it count as none. Where a reply earns 0 or 1, only groups without variance have such: of 64 replies
+# of which one earns 1, the others have -0.125. A graded reward (F1, a sum of rewards) may come as near to the mean of
+# a group with variance; its sample is left out too, and would have weighed next to nothing.
 _ROUNDING = 1e-3
-"""Advantages below it are rounding. In a group with any variance the smallest is far above: of 64 replies of which one
-earns 1 and the others 0, 63 have -0.125."""
 
 
 class NodeGRPOTrainer(NodeSampler):
@@ -68,7 +70,7 @@ class NodeGRPOTrainer(NodeSampler):
         *,
         beta: float = 0.0,
         style: Style = "compact",
-        engine: Engine | None = None,
+        engine: GenerationEngine | None = None,
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         check_args(args, len(rows), tokenizer)

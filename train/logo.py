@@ -162,14 +162,14 @@ class NodeLoGoTrainer(NodeGRPOTrainer):
     def _batch(self, samples: Sequence[Sample], rollouts: int) -> dict[str, Any]:
         """The samples as TRL takes them, see `NodeSampler.sample`, without those that teach nothing."""
         numbers = {group: number for number, group in enumerate(dict.fromkeys(sample.group for sample in samples))}
-        groups = torch.tensor([numbers[sample.group] for sample in samples])
+        group_ids = torch.tensor([numbers[sample.group] for sample in samples])
         rewards = torch.tensor([float("nan") if sample.reward is None else sample.reward for sample in samples])
         for kind in ("global", "local"):
             judged = [one.reward for one in samples if one.group[0] == kind and one.reward is not None]
             if judged:
                 self.log_metric(f"rewards/{kind}/mean", sum(judged) / len(judged))
         self.log_metric("reward", float(rewards.nanmean()))
-        self.log_metric("frac_reward_zero_std", zero_variance_share(rewards, groups))
+        self.log_metric("frac_reward_zero_std", zero_variance_share(rewards, group_ids))
         self.log_metric("samples_per_rollout", len(samples) / rollouts)
 
         # TRL splits a batch into `steps_per_generation` parts and drops the remainder: it is filled up with copies of
@@ -182,7 +182,7 @@ class NodeLoGoTrainer(NodeGRPOTrainer):
         batch = self.without_zero_advantages({
             "prompt_ids": prompt_ids, "prompt_mask": prompt_mask,
             "completion_ids": completion_ids, "completion_mask": completion_mask,
-            "advantages": torch.cat([group_advantages(rewards, groups), torch.zeros(missing)]).to(device),
+            "advantages": torch.cat([group_advantages(rewards, group_ids), torch.zeros(missing)]).to(device),
             "num_items_in_batch": self.accelerator.gather(completion_mask.sum()).sum(),
         })  # fmt: skip
 
@@ -216,7 +216,7 @@ def probes_of(episode: Episode, steps: Sequence[Batch], *, every: bool = False) 
     return [probe_of(question) for question in episode.questions if question.gold and belongs(question)]
 
 
-def group_advantages(rewards: Tensor, groups: Tensor) -> Tensor:
+def group_advantages(rewards: Tensor, group_ids: Tensor) -> Tensor:
     """Return every reward minus the mean of its group, over the group's standard deviation.
 
     TRL's own takes groups of one size, as they come. Here groups of whole episodes and of re-rolls stand in one batch,
@@ -224,12 +224,12 @@ def group_advantages(rewards: Tensor, groups: Tensor) -> Tensor:
 
     Args:
         rewards: Shape (B,); NaN marks a sample that could not be judged.
-        groups: Shape (B,), integers that name each sample's group.
+        group_ids: Shape (B,), integers that name each sample's group.
 
     Returns:
         Shape (B,); 0 for samples without a reward, in groups whose rewards are all equal, and in groups of one.
     """
-    names, group = torch.unique(groups, return_inverse=True)
+    names, group = torch.unique(group_ids, return_inverse=True)
     judged = ~torch.isnan(rewards)
     values = torch.where(judged, rewards, torch.zeros_like(rewards))
 
@@ -244,12 +244,12 @@ def group_advantages(rewards: Tensor, groups: Tensor) -> Tensor:
     return centred / (deviation + _EPSILON)
 
 
-def zero_variance_share(rewards: Tensor, groups: Tensor) -> float:
+def zero_variance_share(rewards: Tensor, group_ids: Tensor) -> float:
     """Return the share of groups whose rewards are all equal: they teach nothing. Shapes (B,), (B,)."""
-    names = torch.unique(groups)
+    names = torch.unique(group_ids)
     flat = 0
     for name in names:
-        group = rewards[groups == name]
+        group = rewards[group_ids == name]
         group = group[~torch.isnan(group)]
         flat += len(group) < 2 or bool(torch.isclose(group.max(), group.min()))
     return flat / max(1, len(names))

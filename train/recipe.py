@@ -246,19 +246,29 @@ def as_dict(recipe: Recipe) -> dict[str, Any]:
 def is_recipe_of(values: Any, recipe: Recipe) -> bool:
     """Return whether the values of a run folder's `recipe.yaml` say the same as a recipe.
 
-    Keys that have come since have their defaults. Two that are no more are understood, so that runs of then can still
-    be gone on with: `begun`, now `reply_prefix`, and `logo.local_span`, of which `session` is all that is left.
+    Keys that have come since have their defaults.
     """
-    values = _unshared(values)
     try:
-        for stage in values["stages"]:
-            if "begun" in stage:
-                stage["reply_prefix"] = stage.pop("begun")
-            if stage.get("logo", {}).get("local_span") == "session":
-                del stage["logo"]["local_span"]
+        values = with_present_keys(values)
         return bool(_RECIPE.validate_python(values) == recipe)
     except (ValidationError, TypeError, KeyError, AttributeError):  # somebody has written into it
         return False
+
+
+def with_present_keys(values: Any) -> Any:
+    """Return the values of a run folder's `recipe.yaml` with the keys of today, so that runs of then can go on.
+
+    `top_k` is now `k`, and a stage's `begun` is `reply_prefix`; of `logo.local_span` only `session` is left.
+    """
+    values = _unshared(values)
+    if "top_k" in values:
+        values["k"] = values.pop("top_k")
+    for stage in values.get("stages") or []:
+        if "begun" in stage:
+            stage["reply_prefix"] = stage.pop("begun")
+        if (stage.get("logo") or {}).get("local_span") == "session":
+            del stage["logo"]["local_span"]
+    return values
 
 
 def _unshared(value: Any) -> Any:

@@ -2,7 +2,9 @@
 
 run/
   recipe.yaml            what is carried out; another recipe is refused here
-  1-answer/              rows.jsonl, data.md, checkpoints, completions/, scores.json, best/, log.jsonl, done.json
+  1-answer/              rows.jsonl and validation.jsonl, and for each in *.skipped.json what gave no row, counted;
+                         data.md, checkpoints, completions/, scores.json, best/, log.jsonl, done.json; published/ with
+                         the adapters that a vLLM server has at the moment, where one generates
   2-manage/
   adapters/answer        with manifest.json, for load_chat_model("hf:BASE", adapter="run/adapters/answer")
   adapters/manage
@@ -47,6 +49,7 @@ Notify = Callable[[str], None]
 _RECORDED = ("rows", "traces")
 """Sources whose rows hold their banks."""
 _MOST_STAGES = 100
+"""Stages that another recipe, whose folders are looked for, may have had: the folder alone does not say how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,13 @@ def _check_before_hours_are_spent(recipe: Recipe) -> None:
 
 
 def _claim_folder(recipe: Recipe) -> Path:
-    """The output folder, with this recipe in it; one that was only tried out there gives way."""
+    """Make the output folder, and write this recipe into it.
+
+    Another recipe's stages are deleted there if none of them was finished or has reached its first checkpoint.
+
+    Raises:
+        InputError: Another recipe has trained something there.
+    """
     folder = Path(recipe.output)
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "recipe.yaml"

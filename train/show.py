@@ -73,9 +73,9 @@ class ShowProgress(TrainerCallback):  # type: ignore[misc]
         if not logs or "train_runtime" in logs or not state.is_world_process_zero:
             return
         done = max(1, int(state.global_step) - self._first_step)
-        seconds = (time.monotonic() - self._start) / done * int(state.max_steps - state.global_step)
-        minutes, rest = divmod(int(seconds), 60)
-        left = f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
+        remaining = (time.monotonic() - self._start) / done * int(state.max_steps - state.global_step)
+        minutes, seconds = divmod(int(remaining), 60)
+        left = f"{minutes // 60}:{minutes % 60:02}:{seconds:02}" if minutes >= 60 else f"{minutes}:{seconds:02}"
         line = ", ".join([*describe(logs), f"{left} left"])
         if self._bar is not None:
             self._bar.update(self._task, completed=state.global_step, description=line)
@@ -125,8 +125,8 @@ class MemoryUse:
 
 
 @dataclass(frozen=True, slots=True)
-class StagePlan:
-    """What a stage would do."""
+class StageEstimate:
+    """What a stage would do and need, before it runs."""
 
     name: str
     algorithm: str
@@ -148,29 +148,29 @@ class StagePlan:
     """Without the base: tokens and memory are estimates, and banks are built by `rules`."""
 
 
-def dry_run(recipe: Recipe, *, notify: Callable[[str], None] = lambda sentence: None) -> list[StagePlan]:
+def dry_run(recipe: Recipe, *, notify: Callable[[str], None] = lambda sentence: None) -> list[StageEstimate]:
     """Return what the stages would do, without doing it.
 
-    A stage that goes on from an earlier one is planned with a fresh adapter, since that is not trained yet, and `rules`
-    build the banks that rows start from: rows that the run's own manager builds may come out otherwise then.
+    A stage that goes on from an earlier one is estimated with a fresh adapter, since that is not trained yet, and
+    `rules` build the banks that rows start from: rows that the run's own manager builds may come out otherwise then.
 
     Raises:
         InputError: Training would be refused.
     """
-    plan_stage = _plan
+    estimate_stage = _estimate
     if not is_at_hand(recipe.base):
-        plan_stage = _plan_without_base
+        estimate_stage = _estimate_without_base
         notify(f"{recipe.base} is not here and the hub cannot be reached: tokens and memory are estimated, and banks "
                "are built by rules")  # fmt: skip
-    plans = []
+    estimates = []
     with TemporaryDirectory(prefix="memory-r1-plan-") as scratch:
         for number, stage in enumerate(recipe.stages):
             notify(f"looking at stage {number + 1} of {len(recipe.stages)}: {stage.algorithm} of {stage.role!r}")
-            plans.append(plan_stage(recipe, number, Path(scratch)))
-    return plans
+            estimates.append(estimate_stage(recipe, number, Path(scratch)))
+    return estimates
 
 
-def _plan(recipe: Recipe, number: int, scratch: Path) -> StagePlan:
+def _estimate(recipe: Recipe, number: int, scratch: Path) -> StageEstimate:
     stage, ready = recipe.stages[number], prepare(recipe, number, scratch, fresh=True)
     with ready.engine() as engine:
         args = ready.trainer(ready.frozen_answerer(), engine=engine).args
@@ -189,7 +189,7 @@ def _plan(recipe: Recipe, number: int, scratch: Path) -> StagePlan:
     recomputes = args.gradient_checkpointing or getattr(args, "activation_checkpointing", False)
     width = model.config.hidden_size * model.config.num_hidden_layers * (2 if recomputes else 16)
     tokens = args.per_device_train_batch_size * (max(prompts) + recipe.max_tokens)
-    return StagePlan(
+    return StageEstimate(
         ready.folder.name, stage.algorithm, len(rows), len(ready.held_out.rows), dict(ready.learned.skipped),
         dropped_rows(args, len(rows)) if stage.algorithm in _SAMPLED else 0, _lengths(prompts),
         _lengths(replies) if replies else None, recipe.max_tokens,
@@ -198,7 +198,7 @@ def _plan(recipe: Recipe, number: int, scratch: Path) -> StagePlan:
     )  # fmt: skip
 
 
-def _plan_without_base(recipe: Recipe, number: int, scratch: Path) -> StagePlan:
+def _estimate_without_base(recipe: Recipe, number: int, scratch: Path) -> StageEstimate:
     stage, folder = recipe.stages[number], stage_folder(recipe, number, scratch)
     learned, held_out = prepare_rows(recipe, stage, None, folder)
     args: Any = (sft_config if stage.algorithm == "sft" else grpo_config)(recipe, stage, folder)
@@ -209,13 +209,13 @@ def _plan_without_base(recipe: Recipe, number: int, scratch: Path) -> StagePlan:
     prompts = [len(text) // CHARACTERS for text in texts]
     replies = [len(text) // CHARACTERS for row in learned.rows if (text := right_reply(row)) is not None]
     memory = None
-    if shape := SHAPES.get(recipe.base):  # as in `_plan`, on a GPU, where activations are computed again by default
+    if shape := SHAPES.get(recipe.base):  # as in `_estimate`, on a GPU, where activations are computed again by default
         size = _FP32 if recipe.lora is None else _BF16
         trained = shape.parameters if recipe.lora is None else shape.adapter(recipe.lora.r)
         tokens = args.per_device_train_batch_size * (max(prompts) + recipe.max_tokens)
         activations = tokens * shape.hidden * shape.layers * 2 * _BF16
         memory = MemoryUse(shape.parameters * size, trained * (_ADAM + size), activations)
-    return StagePlan(
+    return StageEstimate(
         folder.name, stage.algorithm, len(learned.rows), len(held_out.rows), dict(learned.skipped),
         dropped_rows(args, len(learned.rows)) if stage.algorithm in _SAMPLED else 0, _lengths(prompts),
         _lengths(replies) if replies else None, recipe.max_tokens, memory, texts[0], estimated=True,

@@ -24,7 +24,7 @@ from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.models import RulesChatModel, load_chat_model
 from langgraph_memory_r1.prompts import render
 from langgraph_memory_r1.train.cards import as_markdown, card_of
-from langgraph_memory_r1.train.engines import Engine, PrefixEngine, VLLMServerEngine
+from langgraph_memory_r1.train.engines import GenerationEngine, PrefixEngine, VLLMServerEngine
 from langgraph_memory_r1.train.grpo import NodeGRPOTrainer
 from langgraph_memory_r1.train.logo import NodeLoGoTrainer
 from langgraph_memory_r1.train.models import ChatPolicy, RoleModels, load_role_models, prompt_ids
@@ -118,13 +118,13 @@ class PreparedStage:
         )  # fmt: skip
 
     @contextmanager
-    def engine(self) -> Iterator[Engine | None]:
+    def engine(self) -> Iterator[GenerationEngine | None]:
         """Open what generates in place of `transformers`, if anything does, and close it in the end.
 
         Raises:
             ModelError: The server is away.
         """
-        engine: Engine | None = None
+        engine: GenerationEngine | None = None
         if self.stage.reply_prefix:
             engine = PrefixEngine(self.models.policy(self.stage.role))
         elif self.stage.engine is not None:
@@ -141,7 +141,10 @@ class PreparedStage:
                 engine.close()
 
     def trainer(
-        self, frozen_answerer: FrozenAnswerer, callbacks: Sequence[TrainerCallback] = (), engine: Engine | None = None
+        self,
+        frozen_answerer: FrozenAnswerer,
+        callbacks: Sequence[TrainerCallback] = (),
+        engine: GenerationEngine | None = None,
     ) -> Any:
         """Return the trainer of the stage's algorithm.
 

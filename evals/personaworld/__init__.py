@@ -15,7 +15,7 @@ from langgraph_memory_r1.evals.personaworld.stories import (
     LONG,
     QUESTIONS,
     SPLITS,
-    Demonstration,
+    OracleDecision,
     Story,
     demonstrate,
     generate,
@@ -24,6 +24,6 @@ from langgraph_memory_r1.evals.personaworld.story import Difficulty, Event, memo
 
 __all__ = [
     "CATEGORIES", "LONG", "QUESTIONS", "SPLITS", "UNKNOWN",
-    "Demonstration", "Difficulty", "Event", "EventKind", "Story",
+    "OracleDecision", "Difficulty", "Event", "EventKind", "Story",
     "demonstrate", "generate", "memory_text",
 ]  # fmt: skip

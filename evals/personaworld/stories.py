@@ -17,7 +17,7 @@ from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.rules import extract_facts
 from langgraph_memory_r1.schemas import Add, Conversation, Delete, Fact, Memory, Noop, Operation, Turn, Update
 
-__all__ = ["LONG", "QUESTIONS", "SPLITS", "Demonstration", "Story", "demonstrate", "generate"]
+__all__ = ["LONG", "QUESTIONS", "SPLITS", "OracleDecision", "Story", "demonstrate", "generate"]
 
 SPLITS: Final[dict[str, tuple[Part, int]]] = {
     "train": ("train", 38),
@@ -36,6 +36,7 @@ QUESTIONS: Final = 4
 """About each conversation; 38 times 4 are the 152 that Memory-R1 was trained with."""
 
 _ATTEMPTS: Final = 100
+"""Conversations that are invented under one name until one holds enough to ask about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Story:
 
 
 @dataclass(frozen=True, slots=True)
-class Demonstration:
+class OracleDecision:
     """One decision of a Memory Manager that makes no mistake."""
 
     turn: Turn
@@ -95,7 +96,7 @@ def generate(
     return [_story(part, f"{split}-{seed}-{number}", questions, difficulty or Difficulty()) for number in numbers]
 
 
-def demonstrate(story: Story, bank: MemoryFork | None = None) -> Iterator[Demonstration]:
+def demonstrate(story: Story, bank: MemoryFork | None = None) -> Iterator[OracleDecision]:
     """Yield what a Memory Manager that makes no mistake does, turn by turn: for imitation, and to compare with.
 
     Args:
@@ -110,7 +111,7 @@ def demonstrate(story: Story, bank: MemoryFork | None = None) -> Iterator[Demons
             continue
         before = tuple(bank.all())
         operation = _right_operation(event, turn, memory_ids)
-        yield Demonstration(turn, event, facts, before, (operation,))
+        yield OracleDecision(turn, event, facts, before, (operation,))
         [change] = bank.apply([operation])
         if event.attribute and change.memory_id:
             memory_ids[event.owner, event.attribute.noun] = change.memory_id

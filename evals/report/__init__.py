@@ -15,11 +15,21 @@ from langgraph_memory_r1.evals.report.compare import Comparison, Flip, compare
 from langgraph_memory_r1.evals.report.markdown import markdown
 from langgraph_memory_r1.evals.report.page import page
 from langgraph_memory_r1.evals.report.result_tables import Table
-from langgraph_memory_r1.evals.report.results import Run, read_run
+from langgraph_memory_r1.evals.report.results import BenchmarkRun, read_run
 from langgraph_memory_r1.evals.report.sections import report_sections, summary
 from langgraph_memory_r1.jsonl import write_file
 
-__all__ = ["write_report", "ReportFiles", "read_run", "Run", "summary", "Table", "compare", "Comparison", "Flip"]
+__all__ = [
+    "write_report",
+    "ReportFiles",
+    "read_run",
+    "BenchmarkRun",
+    "summary",
+    "Table",
+    "compare",
+    "Comparison",
+    "Flip",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +40,7 @@ class ReportFiles:
     html: Path
 
 
-def write_report(run: str | os.PathLike[str] | Run, *, paper_labels: str | None = None) -> ReportFiles:
+def write_report(run: str | os.PathLike[str] | BenchmarkRun, *, paper_labels: str | None = None) -> ReportFiles:
     """Write `report.md` and `report.html` into a run folder.
 
     Args:
@@ -40,7 +50,7 @@ def write_report(run: str | os.PathLike[str] | Run, *, paper_labels: str | None 
     Raises:
         InputError: The folder is no run, or a line of it is broken.
     """
-    if not isinstance(run, Run):
+    if not isinstance(run, BenchmarkRun):
         run = read_run(run)
     sections = report_sections(run, paper_labels=paper_labels)
     files = ReportFiles(run.folder / "report.md", run.folder / "report.html")

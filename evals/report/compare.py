@@ -17,7 +17,7 @@ from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.intervals import Paired, paired
 from langgraph_memory_r1.evals.report.diagnosis import RIGHT, verdict_metric
 from langgraph_memory_r1.evals.report.result_tables import Row, Table, answer_metrics, recall_families
-from langgraph_memory_r1.evals.report.results import Result, Run, read_run
+from langgraph_memory_r1.evals.report.results import BenchmarkRun, Result, read_run
 
 __all__ = ["Comparison", "Flip", "compare"]
 
@@ -66,7 +66,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    run: Run
+    run: BenchmarkRun
     system: str
 
     def results(self) -> dict[tuple[str, str], Result]:
@@ -138,7 +138,7 @@ class _Scores:
         return paired(self.a, self.b, self.conversations)
 
 
-def _system(run: Run, names: Sequence[str]) -> str:
+def _system(run: BenchmarkRun, names: Sequence[str]) -> str:
     if names:
         if names[0] not in run.systems:
             raise InputError(f"{run.folder} has no system {names[0]!r}; it has: {', '.join(run.systems)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from langgraph_memory_r1.evals.report.results import Result, Run
+from langgraph_memory_r1.evals.report.results import BenchmarkRun, Result
 
 __all__ = ["DIAGNOSES", "diagnose", "count_diagnoses", "verdict_metric"]
 
@@ -24,7 +24,7 @@ DIAGNOSES = {
 """What can become of a question, with its meaning; a run shows those that occur."""
 
 
-def verdict_metric(run: Run) -> str:
+def verdict_metric(run: BenchmarkRun) -> str:
     """Return the metric that decides between right and wrong: a judge where there is one, else the official metric."""
     judges = [name for name in run.scored if name.startswith("judge")]
     return run.headline if run.headline in judges or not judges else judges[0]
@@ -46,7 +46,7 @@ def diagnose(result: Result, verdict: str) -> str:
     return "found" if score is None else "misread"
 
 
-def count_diagnoses(run: Run) -> dict[str, Counter[str]]:
+def count_diagnoses(run: BenchmarkRun) -> dict[str, Counter[str]]:
     """Count how often each one occurs, by system."""
     verdict = verdict_metric(run)
     counts: dict[str, Counter[str]] = {system: Counter() for system in run.systems}

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from langgraph_memory_r1.evals.report.result_tables import Table
-from langgraph_memory_r1.evals.report.results import Run
+from langgraph_memory_r1.evals.report.results import BenchmarkRun
 from langgraph_memory_r1.evals.report.run_description import licence_of, overview, title_of, warnings_of
 from langgraph_memory_r1.evals.report.sections import Section
 
@@ -15,7 +15,7 @@ __all__ = ["markdown", "table"]
 _SPECIAL = re.compile(r"([\\|*<>`\[\]])")
 
 
-def markdown(run: Run, sections: Iterable[Section]) -> str:
+def markdown(run: BenchmarkRun, sections: Iterable[Section]) -> str:
     """Return the whole report; the answers to single questions are on the page."""
     parts = [f"# {_cell(title_of(run))}", _cell(", ".join(overview(run))) + "."]
     parts += [f"> **Note:** {_cell(warning)}" for warning in warnings_of(run)]

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any, TypeAlias
 
 from langgraph_memory_r1.evals.intervals import bootstrap, wilson
-from langgraph_memory_r1.evals.report.results import Run
+from langgraph_memory_r1.evals.report.results import BenchmarkRun
 
 __all__ = ["QUANTITIES", "Mean", "Means", "Point", "is_share", "is_yes_or_no", "saturation_curves"]
 
@@ -49,7 +49,7 @@ class Mean:
 class Means:
     """The means of a run, by system, metric and category."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: BenchmarkRun) -> None:
         self._values: dict[tuple[str, str], list[tuple[str, str, float]]] = defaultdict(list)
         self._computed: dict[tuple[str, str, str | None], Mean | None] = {}
         for result in run.results:
@@ -76,7 +76,7 @@ def is_yes_or_no(metric: str) -> bool:
     return metric == "em" or metric.startswith(("judge", "recall_any", "recall_all"))
 
 
-def saturation_curves(run: Run) -> dict[str, tuple[Point, ...]]:
+def saturation_curves(run: BenchmarkRun) -> dict[str, tuple[Point, ...]]:
     """Return the points of every system that was asked more than once on the way.
 
     A conversation that has ended keeps its last values, so that all points stand for the same conversations.

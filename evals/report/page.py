@@ -16,7 +16,7 @@ from string import Template
 from langgraph_memory_r1 import __version__
 from langgraph_memory_r1.evals.report.question_data import questions_json
 from langgraph_memory_r1.evals.report.result_tables import Row, Table, rule_of
-from langgraph_memory_r1.evals.report.results import Run
+from langgraph_memory_r1.evals.report.results import BenchmarkRun
 from langgraph_memory_r1.evals.report.run_description import licence_of, overview, title_of, warnings_of
 from langgraph_memory_r1.evals.report.sections import Section
 
@@ -26,7 +26,7 @@ _NUMBER = re.compile(r"[\d.,–%-]+( \(.*\)| s| min)?")
 _INTERVAL = re.compile(r"([\d.,]+) (\(.*\))")
 
 
-def page(run: Run, sections: Sequence[Section]) -> str:
+def page(run: BenchmarkRun, sections: Sequence[Section]) -> str:
     """Return the whole page."""
     links = [(section.id, section.title) for section in sections] + [("questions", "Questions")]
     script = _part("page.js")

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from langgraph_memory_r1.evals.paper import ALL, paper_table
 from langgraph_memory_r1.evals.report.result_tables import NOTHING, Table, category_sizes
-from langgraph_memory_r1.evals.report.results import Run
+from langgraph_memory_r1.evals.report.results import BenchmarkRun
 
 __all__ = ["add_paper_rows"]
 
 PAPER_JUDGE = "gpt-4o-mini"
 
 
-def add_paper_rows(table: Table, run: Run, metric: str) -> Table:
+def add_paper_rows(table: Table, run: BenchmarkRun, metric: str) -> Table:
     """Return the table of a metric by category with the paper's rows for it below.
 
     They are added when this run asked exactly the paper's questions of unchanged data, and for a judge's verdicts only

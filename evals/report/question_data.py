@@ -11,7 +11,7 @@ from typing import Any
 
 from langgraph_memory_r1.evals.report.diagnosis import DIAGNOSES, diagnose, verdict_metric
 from langgraph_memory_r1.evals.report.result_tables import headline_metrics
-from langgraph_memory_r1.evals.report.results import MOST_SHOWN, Result, Run
+from langgraph_memory_r1.evals.report.results import MOST_SHOWN, BenchmarkRun, Result
 
 __all__ = ["MOST_BYTES", "questions_json"]
 
@@ -25,7 +25,7 @@ _BESIDE = ("coverage", "evidence_in_bank", "answer_words")
 _OUTCOMES = tuple(DIAGNOSES)
 
 
-def questions_json(run: Run, most_bytes: int = MOST_BYTES) -> str:
+def questions_json(run: BenchmarkRun, most_bytes: int = MOST_BYTES) -> str:
     """Return all questions with the answers of all systems."""
     for depth, longest in _LEVELS:
         text = json.dumps(_QuestionData(run, depth, longest).as_dict(), ensure_ascii=False, separators=(",", ":"))
@@ -38,7 +38,7 @@ def questions_json(run: Run, most_bytes: int = MOST_BYTES) -> str:
 class _QuestionData:
     """The data of the page, with so many memories of an answer and so many characters of a text."""
 
-    def __init__(self, run: Run, depth: int, longest: int) -> None:
+    def __init__(self, run: BenchmarkRun, depth: int, longest: int) -> None:
         self._run, self._depth, self._longest = run, depth, longest
         self._metrics = (*headline_metrics(run), *(name for name in _BESIDE if name in run.scored))
         self._numbers: dict[int, int] = {}

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from langgraph_memory_r1.evals.report.diagnosis import DIAGNOSES, RIGHT, count_diagnoses, verdict_metric
 from langgraph_memory_r1.evals.report.means import QUANTITIES, Means, Point, is_share
-from langgraph_memory_r1.evals.report.results import Run
+from langgraph_memory_r1.evals.report.results import BenchmarkRun
 
 __all__ = [
     "Row",
@@ -53,19 +53,19 @@ class Table:
     """Where a cell (row, column) leads on the page."""
 
 
-def answer_metrics(run: Run) -> tuple[str, ...]:
+def answer_metrics(run: BenchmarkRun) -> tuple[str, ...]:
     """Return the metrics of answers that this run has, the headline first."""
     of_retrieval = ("recall", "coverage", "bank_", "evidence_in_bank")
     metrics = [name for name in run.scored if is_share(name) and not name.startswith(of_retrieval)]
     return tuple(sorted(metrics, key=lambda name: name != run.headline))
 
 
-def headline_metrics(run: Run) -> tuple[str, ...]:
+def headline_metrics(run: BenchmarkRun) -> tuple[str, ...]:
     """Return the metrics of answers; the headline alone where nothing was answered."""
     return answer_metrics(run) or tuple(name for name in (run.headline,) if name in run.scored)
 
 
-def answers(run: Run, means: Means) -> Table:
+def answers(run: BenchmarkRun, means: Means) -> Table:
     """Return the table of every metric of the answers over all questions."""
     metrics = answer_metrics(run)
     rows = []
@@ -84,7 +84,7 @@ def answers(run: Run, means: Means) -> Table:
     return Table("All questions", titles, tuple(rows), note)
 
 
-def by_category(run: Run, means: Means, metric: str, labels: Mapping[str, str] | None = None) -> Table:
+def by_category(run: BenchmarkRun, means: Means, metric: str, labels: Mapping[str, str] | None = None) -> Table:
     """Return the table of one metric in every category, with its scored questions; `labels` renames categories."""
     kinds = (*run.categories, None)
     sizes = [
@@ -102,7 +102,7 @@ def by_category(run: Run, means: Means, metric: str, labels: Mapping[str, str] |
     return Table(metric, ("system", *titles), tuple(rows))
 
 
-def recall_families(run: Run) -> dict[str, tuple[int, ...]]:
+def recall_families(run: BenchmarkRun) -> dict[str, tuple[int, ...]]:
     """Return the kinds of recall that were measured (mean, any, all), each with its cuts."""
     families: dict[str, list[int]] = {}
     for name in run.scored:
@@ -111,7 +111,7 @@ def recall_families(run: Run) -> dict[str, tuple[int, ...]]:
     return {name: tuple(sorted(cuts)) for name, cuts in families.items()}
 
 
-def recall(run: Run, means: Means, family: str, cuts: Sequence[int], category: str | None = None) -> Table:
+def recall(run: BenchmarkRun, means: Means, family: str, cuts: Sequence[int], category: str | None = None) -> Table:
     """Return the table of evidence recall at every cut."""
     rows = []
     for system in run.systems:
@@ -123,14 +123,14 @@ def recall(run: Run, means: Means, family: str, cuts: Sequence[int], category: s
     return Table(f"{family}@k{where}", ("system", "n", *(f"{family}@{cut}" for cut in cuts)), tuple(rows))
 
 
-def coverage(run: Run, means: Means) -> Table | None:
+def coverage(run: BenchmarkRun, means: Means) -> Table | None:
     """Return how much of the gold answers and the evidence stands in the retrieved texts and in the banks."""
     metrics = [name for name in ("coverage", "bank_coverage", "evidence_in_bank") if name in run.scored]
     rows = [(system, *(str(means.of(system, name) or NOTHING) for name in metrics)) for system in run.systems]
     return Table("Coverage", ("system", *metrics), tuple(rows)) if metrics else None
 
 
-def outcomes(run: Run) -> Table:
+def outcomes(run: BenchmarkRun) -> Table:
     """Return what became of the questions: right, or where it went wrong."""
     counts = count_diagnoses(run)
     kinds = [kind for kind in DIAGNOSES if any(counts[system][kind] for system in run.systems)]
@@ -146,14 +146,14 @@ def outcomes(run: Run) -> Table:
     return Table("What became of the questions", ("system", *kinds), tuple(rows), note, links=links)
 
 
-def rule_of(run: Run) -> str:
+def rule_of(run: BenchmarkRun) -> str:
     """Say in a sentence what is taken as right."""
     verdict = verdict_metric(run)
     scored = verdict in answer_metrics(run)
     return f"Right means {verdict} of at least {RIGHT}." if scored else "No answer was scored."
 
 
-def banks(run: Run) -> Table | None:
+def banks(run: BenchmarkRun) -> Table | None:
     """Return the size of the banks, what the manager did, and what was lost on the way."""
     rows = []
     for system in run.systems:
@@ -176,7 +176,7 @@ def banks(run: Run) -> Table | None:
     return Table("Memory banks", titles, tuple(rows), note) if rows else None
 
 
-def spending(run: Run) -> Table | None:
+def spending(run: BenchmarkRun) -> Table | None:
     """Return calls, tokens and time of every stage."""
     kinds = ("calls", "cached", "input_tokens", "output_tokens")
     times = ("seconds", "model_seconds", "p50_seconds", "p95_seconds")
@@ -194,7 +194,7 @@ def spending(run: Run) -> Table | None:
     return Table("Cost", titles, tuple(rows), note) if rows else None
 
 
-def streaming(run: Run, curves: Mapping[str, Sequence[Point]]) -> Table | None:
+def streaming(run: BenchmarkRun, curves: Mapping[str, Sequence[Point]]) -> Table | None:
     """Return the first and the last point of each saturation curve."""
     if not curves:
         return None
@@ -208,7 +208,7 @@ def streaming(run: Run, curves: Mapping[str, Sequence[Point]]) -> Table | None:
     return Table("While the bank is being built", titles, tuple(rows))
 
 
-def category_sizes(run: Run) -> dict[str, int]:
+def category_sizes(run: BenchmarkRun) -> dict[str, int]:
     """Count the questions of each category."""
     sizes = dict.fromkeys(run.categories, 0)
     for result in run.questions.values():

@@ -22,13 +22,13 @@ from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.evals.benchmark import BENCHMARKS, benchmark
 from langgraph_memory_r1.jsonl import read_lines
 
-__all__ = ["Result", "Run", "RetrievedMemory", "read_run"]
+__all__ = ["Result", "BenchmarkRun", "RetrievedMemory", "read_run"]
 
 MOST_SHOWN = 60
 """So many of the retrieved memories of one answer are kept; later ones only where they hold evidence."""
 
 Scores: TypeAlias = Mapping[str, float | None]
-Line: TypeAlias = dict[str, Any]
+JsonLine: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +75,16 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Run:
+class BenchmarkRun:
     """All that a run folder holds."""
 
     folder: Path
     manifest: Mapping[str, Any]
     results: tuple[Result, ...]
     memories: tuple[RetrievedMemory, ...] = ()
-    banks: tuple[Line, ...] = ()
-    costs: tuple[Line, ...] = ()
-    curve: tuple[Line, ...] = ()
+    banks: tuple[JsonLine, ...] = ()
+    costs: tuple[JsonLine, ...] = ()
+    curve: tuple[JsonLine, ...] = ()
 
     @cached_property
     def systems(self) -> tuple[str, ...]:
@@ -128,7 +128,7 @@ class Run:
         return self.own_metric if self.own_metric in self.scored else str(self.manifest.get("official_metric"))
 
 
-def read_run(folder: str | os.PathLike[str]) -> Run:
+def read_run(folder: str | os.PathLike[str]) -> BenchmarkRun:
     """Read a folder that `memory-r1 eval` wrote.
 
     Raises:
@@ -148,7 +148,7 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
     banks, costs, curve = (
         tuple(line for _, line in _lines(folder / f"{name}.jsonl")) for name in ("banks", "costs", "curve")
     )
-    return Run(folder, manifest, tuple(results), tuple(memories), banks, costs, curve)
+    return BenchmarkRun(folder, manifest, tuple(results), tuple(memories), banks, costs, curve)
 
 
 def _manifest(path: Path) -> Mapping[str, Any]:
@@ -165,7 +165,7 @@ def _manifest(path: Path) -> Mapping[str, Any]:
     return manifest
 
 
-def _lines(path: Path) -> Iterator[tuple[str, Line]]:
+def _lines(path: Path) -> Iterator[tuple[str, JsonLine]]:
     """Yield the objects of a JSONL file with their places; nothing where there is no file."""
     if not path.exists():
         return
@@ -179,7 +179,7 @@ def _lines(path: Path) -> Iterator[tuple[str, Line]]:
         yield f"{path}:{number}", line
 
 
-def _result(line: Line, memories: dict[RetrievedMemory, int]) -> Result:
+def _result(line: JsonLine, memories: dict[RetrievedMemory, int]) -> Result:
     """Return a line's result; its memories are numbered in `memories`, each once for the whole run."""
     retrieved = line.get("retrieved") or []
     shown = [each for rank, each in enumerate(retrieved) if rank < MOST_SHOWN or each.get("hit")]
@@ -195,7 +195,7 @@ def _result(line: Line, memories: dict[RetrievedMemory, int]) -> Result:
     )  # fmt: skip
 
 
-def _numbers(raw: Iterable[Line], memories: dict[RetrievedMemory, int]) -> Iterator[int]:
+def _numbers(raw: Iterable[JsonLine], memories: dict[RetrievedMemory, int]) -> Iterator[int]:
     for each in raw:
         memory = RetrievedMemory(
             each["text"], each.get("speaker") or "", each.get("at") or "", tuple(each.get("source") or ())

@@ -7,7 +7,7 @@ from typing import Any
 
 from langgraph_memory_r1.evals.report.means import ENOUGH
 from langgraph_memory_r1.evals.report.result_tables import Table, recall_families
-from langgraph_memory_r1.evals.report.results import Run
+from langgraph_memory_r1.evals.report.results import BenchmarkRun
 
 __all__ = ["GLOSSARY", "glossary", "licence_of", "overview", "settings", "title_of", "warnings_of"]
 
@@ -30,12 +30,12 @@ GLOSSARY = {
 """What the names of the metrics mean."""
 
 
-def title_of(run: Run) -> str:
+def title_of(run: BenchmarkRun) -> str:
     """Return what was evaluated, in a line."""
     return f"{run.manifest.get('title', run.manifest.get('benchmark', 'Evaluation'))}, {run.manifest.get('split', '')}"
 
 
-def overview(run: Run) -> tuple[str, ...]:
+def overview(run: BenchmarkRun) -> tuple[str, ...]:
     """Return the facts under the title, short."""
     manifest, count = run.manifest, len(run.questions)
     whole = manifest.get("full_split_questions") or count
@@ -51,7 +51,7 @@ def overview(run: Run) -> tuple[str, ...]:
     return tuple(fact for fact in facts if fact)
 
 
-def warnings_of(run: Run) -> tuple[str, ...]:
+def warnings_of(run: BenchmarkRun) -> tuple[str, ...]:
     """Return what a reader must know before the numbers, a sentence each."""
     manifest = run.manifest
     notes = [str(note) for note in manifest.get("notes") or ()]
@@ -70,7 +70,7 @@ def warnings_of(run: Run) -> tuple[str, ...]:
     return (*warnings, *(f"{note[:1].upper()}{note[1:]}" for note in notes))
 
 
-def licence_of(run: Run) -> str:
+def licence_of(run: BenchmarkRun) -> str:
     """Return whose the data are."""
     licence = run.manifest.get("licence") or {}
     name, url, note = (licence.get(key, "") for key in ("name", "url", "note"))
@@ -78,7 +78,7 @@ def licence_of(run: Run) -> str:
     return f"Data: {run.manifest.get('title', 'the benchmark')}, licence {terms}. {note}".strip()
 
 
-def settings(run: Run) -> Table:
+def settings(run: BenchmarkRun) -> Table:
     """Return the manifest as a table, as far as a person wants to read it."""
     manifest = run.manifest
     systems = manifest.get("systems")
@@ -105,7 +105,7 @@ def settings(run: Run) -> Table:
     return Table("Settings", ("setting", "value"), shown)
 
 
-def glossary(run: Run) -> Table:
+def glossary(run: BenchmarkRun) -> Table:
     """Return the metrics of this run, explained."""
     named = set(run.scored) | {f"{family}@k" for family in recall_families(run)}
     rows = tuple((name, meaning) for name, meaning in GLOSSARY.items() if name in named)

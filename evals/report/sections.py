@@ -12,7 +12,7 @@ from langgraph_memory_r1.evals.report.figures import Figure
 from langgraph_memory_r1.evals.report.means import Means, saturation_curves
 from langgraph_memory_r1.evals.report.paper_rows import add_paper_rows
 from langgraph_memory_r1.evals.report.result_tables import Table
-from langgraph_memory_r1.evals.report.results import Run
+from langgraph_memory_r1.evals.report.results import BenchmarkRun
 from langgraph_memory_r1.evals.report.run_description import glossary, settings
 
 __all__ = ["Section", "report_sections", "summary"]
@@ -29,7 +29,7 @@ class Section:
     tables: tuple[Table, ...] = ()
 
 
-def report_sections(run: Run, *, paper_labels: str | None = None) -> tuple[Section, ...]:
+def report_sections(run: BenchmarkRun, *, paper_labels: str | None = None) -> tuple[Section, ...]:
     """Return the parts of the report that this run has something for."""
     means = Means(run)
     names = benchmark(str(run.manifest["benchmark"])).paper_labels if paper_labels else {}
@@ -45,7 +45,7 @@ def report_sections(run: Run, *, paper_labels: str | None = None) -> tuple[Secti
     return tuple(part for part in parts if part.tables or part.figures)
 
 
-def summary(run: Run) -> tuple[Table, ...]:
+def summary(run: BenchmarkRun) -> tuple[Table, ...]:
     """Return the tables that the console shows."""
     means = Means(run)
     recalls = [
@@ -59,7 +59,7 @@ def summary(run: Run) -> tuple[Table, ...]:
     return (result_tables.answers(run, means), *by_category, *recalls[:1], *outcomes)
 
 
-def _answers(run: Run, means: Means) -> Section:
+def _answers(run: BenchmarkRun, means: Means) -> Section:
     metrics = result_tables.headline_metrics(run)
     heads = dict.fromkeys(name for name in (*metrics[:1], verdict_metric(run)) if name in metrics)
     shown = [figures.bars(run, means, metric) for metric in heads]
@@ -69,7 +69,7 @@ def _answers(run: Run, means: Means) -> Section:
     return Section("summary", "Summary", "", tuple(shown), (*numbers, result_tables.outcomes(run)))
 
 
-def _categories(run: Run, means: Means, labels: Mapping[str, str]) -> Section:
+def _categories(run: BenchmarkRun, means: Means, labels: Mapping[str, str]) -> Section:
     metrics = result_tables.headline_metrics(run) if len(run.categories) > 1 else ()
     shown = [
         figures.bars(run, means, metric, category, labels.get(category, ""))
@@ -81,7 +81,7 @@ def _categories(run: Run, means: Means, labels: Mapping[str, str]) -> Section:
     return Section("categories", "By category", note, tuple(shown), tuple(numbers))
 
 
-def _retrieval(run: Run, means: Means) -> Section:
+def _retrieval(run: BenchmarkRun, means: Means) -> Section:
     families = result_tables.recall_families(run)
     shown = [figures.recall_curve(run, means, family, cuts) for family, cuts in families.items()]
     shown += [figures.bars(run, means, name) for name in ("evidence_in_bank", "coverage") if name in run.scored]
@@ -92,7 +92,7 @@ def _retrieval(run: Run, means: Means) -> Section:
     return Section("retrieval", "Retrieval", "", tuple(shown), tuple(table for table in numbers if table.rows))
 
 
-def _memory(run: Run) -> Section:
+def _memory(run: BenchmarkRun) -> Section:
     curves = saturation_curves(run)
     metric = run.curve[0].get("metric", run.headline) if run.curve else ""
     quantities = (("accuracy", metric, True), ("lost", "lost facts", True), ("memories", "memories", False))

@@ -13,7 +13,7 @@ from html import escape
 
 from langgraph_memory_r1.evals.report.means import Mean
 
-__all__ = ["Line", "bars", "legend", "lines", "scatter"]
+__all__ = ["Series", "bars", "legend", "lines", "scatter"]
 
 COLOURS = 10
 LEFT, RIGHT, TOP, BOTTOM = 46, 360, 26, 232
@@ -35,7 +35,7 @@ _DASHES = ("", "7 3", "2 3", "10 3 2 3")
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Series:
     """A named series of points; `colour` is the number of its system."""
 
     name: str
@@ -66,7 +66,7 @@ def bars(title: str, rows: Sequence[tuple[str, int, Mean | None]]) -> str:
     return _svg(360, height + 4, title, grid + "".join(parts))
 
 
-def lines(title: str, series: Sequence[Line], *, x_name: str, y_name: str, percent: bool = True) -> str:
+def lines(title: str, series: Sequence[Series], *, x_name: str, y_name: str, percent: bool = True) -> str:
     """Draw curves over a few points, which are evenly spaced; the axes begin at zero."""
     places = sorted({x for line in series for x, _ in line.points})
     top = _round_up(max((y for line in series for _, y in line.points), default=1.0))
@@ -115,7 +115,7 @@ def _cut(name: str) -> str:
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
-def _curve(line: Line, across: Callable[[float], float], up: Callable[[float], float]) -> str:
+def _curve(line: Series, across: Callable[[float], float], up: Callable[[float], float]) -> str:
     if not line.points:
         return ""
     spots = [(across(x), up(y)) for x, y in line.points]

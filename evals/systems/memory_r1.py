@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from langgraph_memory_r1.bank import MemoryBank
-from langgraph_memory_r1.bank.storage import memory_index
+from langgraph_memory_r1.bank.storage import memory_index_config
 from langgraph_memory_r1.batches import Limits
 from langgraph_memory_r1.evals.call_cache import CachedChatModel, CachedEmbeddings
 from langgraph_memory_r1.evals.systems.baselines import IndexRetriever
@@ -64,7 +64,7 @@ class MemoryR1(System):
     async def memory(self, conversation: Conversation, folder: Path) -> AsyncIterator[ConversationMemory]:
         """Open a bank in a folder of its own; what an earlier, unfinished try left there is thrown away."""
         shutil.rmtree(folder, ignore_errors=True)
-        with LanceDBStore(str(folder), index=memory_index(self._embeddings)) as store:
+        with LanceDBStore(str(folder), index=memory_index_config(self._embeddings)) as store:
             bank = MemoryBank(store, conversation.id)
             graph = create_memory_graph(
                 bank, extractor=self._extractor, manager=self._manager, style=self._style,

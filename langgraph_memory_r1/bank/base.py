@@ -13,6 +13,7 @@ from langgraph_memory_r1.retrieval import Hit, Index, Vector
 from langgraph_memory_r1.schemas import Change, Delete, Memory, Operation, Update
 
 _ATTEMPTS = 8
+"""Times that operations without `expect` are planned, the first included, before a conflict is raised."""
 
 
 class Memories(ABC):

@@ -3,8 +3,9 @@
     operations ─► plan (pure) ─► one commit: memories + history ─► index ─► search
 
 The memories lie in `(*namespace, "memory")` under their ids, their history in `(*namespace, "history")`. On a
-`LanceDBStore` a turn is one commit and a stale decision is refused across processes; on another `BaseStore` a turn is
-one `batch`, conditions hold within the process, NOOPs are stored as items, and retrieval is lexical (`storage.py`).
+`LanceDBStore` a turn is one commit (without a file lock see `Storage.commit`) and a stale decision is refused across
+processes; on another `BaseStore` a turn is one `batch`, conditions hold within the process, NOOPs are stored as items,
+and retrieval is lexical (`storage.py`).
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from langgraph_memory_r1.bank.records import (
     change_to_record,
     encode_label,
     export_bank,
-    import_bank,
     memory_from_record,
     memory_to_record,
+    read_export,
 )
 from langgraph_memory_r1.bank.storage import storage_of
 from langgraph_memory_r1.retrieval import Hit, Index
@@ -170,7 +171,7 @@ class MemoryBank(Memories):
         # A memory that was deleted here since the export was made stays deleted.
         memory_ids = {memory.id for memory in self.all()}
         memory_ids |= {change.memory_id for change in history if change.memory_id}
-        memories, changes, result = import_bank(path, memory_ids, {change.id for change in history}, strict=strict)
+        memories, changes, result = read_export(path, memory_ids, {change.id for change in history}, strict=strict)
         puts = [self._memory_put(memory.id, memory) for memory in memories]
         puts += [self._change_put(change) for change in changes if change.event != "NOOP"]
         self._storage.commit(puts, {}, ())

@@ -133,7 +133,7 @@ def export_bank(path: str | os.PathLike[str], memories: Sequence[Memory], change
     return len(memories)
 
 
-def import_bank(
+def read_export(
     path: str | os.PathLike[str], memory_ids: set[str], change_ids: set[str], *, strict: bool = False
 ) -> tuple[list[Memory], list[Change], Imported]:
     """Read an export, leaving out the memories and changes whose ids the bank has already.
@@ -165,7 +165,7 @@ def import_bank(
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             broken.append(f"{os.fspath(path)}:{number}: {error}")
     if strict and broken:
-        raise InputError(f"{broken[0]}. Nothing was imported; leave out --strict to skip broken lines.")
+        raise InputError(f"{broken[0]}. Nothing was imported; leave strict out to skip broken lines.")
     return (
         list(memories.values()),
         list(changes.values()),

@@ -60,7 +60,7 @@ class Storage(Protocol):
         """Return what has changed in one of the two namespaces since the last call for it; at first all that is there.
 
         What comes is the difference between then and now: an item that was written twice comes once, as it is now; one
-        that an earlier call returned and that was deleted comes as its key among `gone`, whatever was written before;
+        that an earlier call returned and that is deleted now comes as its key among `gone`, whatever came before;
         one that was both made and deleted in between does not come at all.
         """
 
@@ -107,7 +107,7 @@ def storage_of(store: BaseStore, memories: tuple[str, ...], history: tuple[str, 
     return BaseStoreStorage(store, memories, history)
 
 
-def memory_index(embeddings: Embeddings | None) -> IndexConfig | None:
+def memory_index_config(embeddings: Embeddings | None) -> IndexConfig | None:
     """Return the `index` of a new store whose memories an embedding model shall find; None without one."""
     if embeddings is None:
         return None
@@ -165,7 +165,7 @@ class LanceDBStorage:
         return self._engine.embed_query(query)
 
     def commit(self, puts: Sequence[PutOp], expect: Expectation, new: Collection[Address]) -> None:
-        """Write all puts in one commit of LanceDB, its conditions checked across processes."""
+        """Write all puts, under a file lock in one commit of LanceDB; conditions are checked across processes."""
         self._engine.commit(puts, expect=expect, new=new)
 
     def append_noops(self, records: Records) -> None:

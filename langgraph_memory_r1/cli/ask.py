@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from langgraph_memory_r1.cli.inputs import find_input, read_questions
-from langgraph_memory_r1.cli.models import load_role_models, open_recorder
+from langgraph_memory_r1.cli.models import load_graph_models, open_recorder
 from langgraph_memory_r1.cli.options import (
     DEFAULT_DB,
     Conversations,
@@ -19,7 +19,7 @@ from langgraph_memory_r1.cli.options import (
     Format,
     Json,
     Model,
-    Record,
+    RecordingFolder,
     Trained,
     User,
 )
@@ -51,7 +51,7 @@ def ask(
     file_format: FileFormat = Format.auto,
     conversation: Conversations = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many questions of a file.")] = None,
-    traces: Record = None,
+    traces: RecordingFolder = None,
     as_data: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -68,7 +68,7 @@ def ask(
         source = find_input(question, file_format, scratch)
         conversations = read_questions(source, conversation or ())
     questions = [(owned.id, each) for owned in conversations for each in owned.questions][:limit]
-    models, recorder = load_role_models(model, trained), open_recorder(traces)
+    models, recorder = load_graph_models(model, trained), open_recorder(traces)
     if k is not None:
         models.settings["k"] = k
     many = source.path is not None

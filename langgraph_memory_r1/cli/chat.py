@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from langgraph_memory_r1.cli.inputs import typed_lines
-from langgraph_memory_r1.cli.models import RULES, load_role_models, open_recorder
-from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Embedder, Model, Record, Trained, User
+from langgraph_memory_r1.cli.models import RULES, load_graph_models, open_recorder
+from langgraph_memory_r1.cli.options import DEFAULT_DB, Db, Debug, Embedder, Model, RecordingFolder, Trained, User
 from langgraph_memory_r1.cli.output import COLOURS, FAINT, counted, entry, note, plain, say
 from langgraph_memory_r1.cli.store import open_store, resolve_owner, search_memories
 from langgraph_memory_r1.cli.views import (
@@ -46,7 +46,7 @@ def chat(
     trained: Trained = None,
     embedder: Embedder = None,
     speaker: Annotated[str, typer.Option(help="What the memories call you.")] = "user",
-    traces: Record = None,
+    traces: RecordingFolder = None,
     debug: Debug = False,
 ) -> None:
     """Talk to the memory.
@@ -55,7 +55,7 @@ def chat(
     """
     from langgraph_memory_r1.bank import MemoryBank
 
-    models = load_role_models(model, trained)
+    models = load_graph_models(model, trained)
     with open_store(db, embedder) as store:
         owner = resolve_owner(store, user, db=db)
         bank, recorder = MemoryBank(store, owner), open_recorder(traces)

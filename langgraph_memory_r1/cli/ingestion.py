@@ -31,7 +31,7 @@ class Tally:
     """What came of the turns so far."""
 
     turns: int = 0
-    known: int = 0
+    existing: int = 0
     """Turns that the bank had dealt with before."""
     facts: int = 0
     operations: Counter[str] = field(default_factory=Counter)
@@ -58,7 +58,7 @@ class Tally:
         """Return what `--json` says about the turns."""
         return {
             "turns": self.turns,
-            "known": self.known,
+            "known": self.existing,
             "facts": self.facts,
             "operations": {event: self.operations[event] for event in EVENTS},
             "failures": self.failures,
@@ -131,7 +131,7 @@ def ingest(bank: MemoryBank, graph: MemoryGraph, turns: Sequence[Turn], tally: T
         tally.undecided += state["usage"]["undecided"]
         tally.failures += failed
         tally.turns += 0 if failed else len(new)
-        tally.known += len(batch) - len(new)
+        tally.existing += len(batch) - len(new)
         tally.seconds += time.perf_counter() - start
         yield IngestStep(batch, operations)
         if failures_in_a_row == FAILURES_IN_A_ROW:

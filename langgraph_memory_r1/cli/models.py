@@ -23,7 +23,7 @@ _SERVED = re.compile(r"vllm:.*@(?P<url>https?://.+)")
 
 
 @dataclass(frozen=True, slots=True)
-class RoleModels:
+class GraphModels:
     """The models that play the roles of a graph, and how they play them."""
 
     settings: dict[str, Any]
@@ -44,7 +44,7 @@ class RoleModels:
         return graph.with_config(callbacks=[recorder], metadata={"thread_id": thread})
 
 
-def load_role_models(model: str, trained: str | None) -> RoleModels:
+def load_graph_models(model: str, trained: str | None) -> GraphModels:
     """Load one model for all roles, or what a run of `memory-r1 train` has trained, with the prompts of its training.
 
     Args:
@@ -59,7 +59,7 @@ def load_role_models(model: str, trained: str | None) -> RoleModels:
 
     if trained is None:
         loaded = load_chat_model(model)
-        return RoleModels({"model": loaded}, model_name(loaded), model_name(loaded))
+        return GraphModels({"model": loaded}, model_name(loaded), model_name(loaded))
     run = Path(trained)
     recipe = read_run_recipe(run)
     base = f"hf:{recipe['base']}" if model == RULES else model
@@ -67,7 +67,7 @@ def load_role_models(model: str, trained: str | None) -> RoleModels:
     settings: dict[str, Any] = {name: recipe[name] for name in ("extractor", "style", "related_k")}
     settings |= {"k": recipe["k"], "limits": Limits.as_trained(recipe["train"]["source"])}
     settings |= {"manager": manager, "answerer": answerer}
-    return RoleModels(settings, model_name(manager), model_name(answerer))
+    return GraphModels(settings, model_name(manager), model_name(answerer))
 
 
 def read_run_recipe(run: Path) -> dict[str, Any]:
@@ -78,13 +78,15 @@ def read_run_recipe(run: Path) -> dict[str, Any]:
     """
     import yaml
 
+    from langgraph_memory_r1.train.recipe import with_present_keys
+
     try:
         recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{run} is no run of `memory-r1 train`; give --trained its output folder.") from error
     if not (run / "adapters").is_dir():
         raise InputError(f"{run} has trained nothing to its end yet; run memory-r1 train again, it goes on.")
-    return dict(recipe)
+    return dict(with_present_keys(recipe))
 
 
 def _load_role(base: str, recipe: dict[str, Any], run: Path, role: Role) -> BaseChatModel:

@@ -58,7 +58,7 @@ Embedder: TypeAlias = Annotated[
         help="Adds search by meaning: none, hash, minilm or provider:model; keep to one per folder.",
     ),
 ]
-Record: TypeAlias = Annotated[
+RecordingFolder: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--traces",

@@ -10,7 +10,7 @@ import typer
 
 from langgraph_memory_r1.cli.ingestion import Tally, ingest, summary_line
 from langgraph_memory_r1.cli.inputs import find_input, read_conversations
-from langgraph_memory_r1.cli.models import load_role_models, open_recorder
+from langgraph_memory_r1.cli.models import load_graph_models, open_recorder
 from langgraph_memory_r1.cli.options import (
     DEFAULT_DB,
     Conversations,
@@ -21,7 +21,7 @@ from langgraph_memory_r1.cli.options import (
     Format,
     Json,
     Model,
-    Record,
+    RecordingFolder,
     Trained,
     User,
 )
@@ -49,7 +49,7 @@ def remember(
     at: Annotated[datetime | None, typer.Option(help="When it was said. [default: now]", show_default=False)] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse a file with a broken line.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every operation.")] = False,
-    traces: Record = None,
+    traces: RecordingFolder = None,
     as_data: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -71,7 +71,7 @@ def remember(
     owners = [checked_user(each.id if by_name else user) for each in conversations]
     words = source_input.path is None
     show, changes = (verbose or words) and not as_data, list[dict[str, Any]]()
-    models, recorder, tally = load_role_models(model, trained), open_recorder(traces), Tally()
+    models, recorder, tally = load_graph_models(model, trained), open_recorder(traces), Tally()
     turns = sum(len(each.turns) for each in conversations)
     with open_store(db, embedder) as store, progress(turns, "turns", shown=not show and not words) as advance:
         try:
@@ -99,14 +99,14 @@ def remember(
 def _report(tally: Tally, conversations: Sequence[Conversation], owners: Sequence[str], manager: str) -> None:
     """Print what came of a file."""
     tally.show_failures()
-    passed_over = f"{counted(tally.known, 'turn')} from an earlier run passed over"
+    passed_over = f"{counted(tally.existing, 'turn')} from an earlier run passed over"
     if tally.turns:
         sessions = sum(len({turn.session for turn in each.turns} - {None}) for each in conversations)
         reached_all = not (tally.interrupted or tally.failures)
         of_sessions = f" of {counted(sessions, 'session')}" if sessions and reached_all else ""
         took = f"{counted(tally.turns, 'turn')}{of_sessions} in {tally.seconds:.1f} s, {tally.rate:.0f} a second"
-        headline = f"{took}; {passed_over}." if tally.known else f"{took}."
-    elif tally.known:
+        headline = f"{took}; {passed_over}." if tally.existing else f"{took}."
+    elif tally.existing:
         headline = f"Nothing new: {passed_over}."
     elif tally.failures or tally.interrupted:
         headline = "Nothing was remembered."

@@ -17,7 +17,7 @@ from langgraph_memory_r1.cli.output import FAINT, console, counted, entry, headi
 from langgraph_memory_r1.errors import MissingDependencyError
 
 if TYPE_CHECKING:
-    from langgraph_memory_r1.train.show import Lengths, StagePlan
+    from langgraph_memory_r1.train.show import Lengths, StageEstimate
 
 _NEEDED = ("accelerate", "datasets", "peft", "torch", "transformers", "trl", "yaml")
 _PROMPT = 1500
@@ -42,7 +42,7 @@ train = typer.Typer(
 )
 
 
-class TrainedRole(StrEnum):
+class AdapterRole(StrEnum):
     """Whose adapter."""
 
     manage = "manage"
@@ -69,7 +69,7 @@ def run(
     if dry_run:
         from langgraph_memory_r1.train.show import dry_run as look_through
 
-        _show_plans(look_through(settings, notify=note), as_data)
+        _show_estimates(look_through(settings, notify=note), as_data)
         return
     from langgraph_memory_r1.train.run import train as carry_out
     from langgraph_memory_r1.train.show import ShowProgress
@@ -90,7 +90,7 @@ def run(
 @train.command()
 def export(
     folder: Annotated[str, typer.Argument(metavar="RUN", help="The output folder of a recipe.")],
-    role: Annotated[TrainedRole, typer.Option("--role", help="Whose adapter.")],
+    role: Annotated[AdapterRole, typer.Option("--role", help="Whose adapter.")],
     to: Annotated[str, typer.Option("--to", metavar="DIR", help="A folder that is empty or not there yet.")],
     debug: Debug = False,
 ) -> None:
@@ -107,14 +107,14 @@ def _check_installed() -> None:
         raise MissingDependencyError("pip install 'langgraph-memory-r1[train]' to train")
 
 
-def _show_plans(plans: Sequence[StagePlan], as_data: bool) -> None:
+def _show_estimates(estimates: Sequence[StageEstimate], as_data: bool) -> None:
     """Print what a recipe would do, stage by stage."""
     if as_data:
         from dataclasses import asdict
 
-        print_json([asdict(stage) for stage in plans])
+        print_json([asdict(stage) for stage in estimates])
         return
-    for stage in plans:
+    for stage in estimates:
         heading(f"{stage.name}: {stage.algorithm}")
         entry("rows", f"{stage.rows} to learn from, {stage.validation} to validate on", width=12)
         for reason, count in stage.skipped.items():
@@ -133,7 +133,7 @@ def _show_plans(plans: Sequence[StagePlan], as_data: bool) -> None:
         say(("  the first prompt:", FAINT))
         for line in stage.prompt[:_PROMPT].splitlines():
             say("    ", line)
-    without = "the base" if any(stage.estimated for stage in plans) else "training"
+    without = "the base" if any(stage.estimated for stage in estimates) else "training"
     heading(f"Everything that can be checked without {without} is in order.")
 
 

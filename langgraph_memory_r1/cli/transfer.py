@@ -57,7 +57,9 @@ def export(
 
 
 class ExportFormat(StrEnum):
-    """What a file to import is."""
+    """What a file to import is: "auto", or one of `importers.FORMATS`."""
+
+    # Written out, and held equal by a test: to ask the importers would load them at the start of every command.
 
     auto = "auto"
     jsonl = "jsonl"
@@ -110,7 +112,7 @@ def import_(
                 for batch in import_memories(bank, share.memories, contents.format):
                     imported += len(batch.changes)
                     tally.operations.update(change.event for change in batch.changes)
-                    tally.known += batch.known
+                    tally.existing += batch.existing
                     advance(batch.memories, owner)
                 if chat_model is None or not share.conversations:
                     continue
@@ -189,10 +191,10 @@ def _report(contents: Export, owners: list[str], tally: Tally, imported: int, de
     for line in contents.broken[:MOST_SHOWN]:
         note(f"Skipped: {plain(line)}")
     tally.show_failures()
-    passed_over = f"{tally.known:,} from an earlier run passed over"
+    passed_over = f"{tally.existing:,} from an earlier run passed over"
     if tally.turns + imported:
         new = counted(tally.turns, "turn") if contents.conversations else counted(imported, "operation")
-        headline = f"{new} of {contents.format}{f'; {passed_over}' if tally.known else ''}."
+        headline = f"{new} of {contents.format}{f'; {passed_over}' if tally.existing else ''}."
     else:
         headline = f"Nothing new: {passed_over}."
     say((headline, "bold"))

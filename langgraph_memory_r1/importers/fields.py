@@ -102,14 +102,14 @@ def with_turn_ids(turns: Sequence[Turn], prefix: str) -> tuple[Turn, ...]:
     "Yes." in two conversations are two turns.
     """
     counts: Counter[str] = Counter()
-    before, identified = "", []
+    before, with_ids = "", []
     for turn in turns:
         key = short_hash(turn.at.isoformat() if turn.at else before, turn.speaker, turn.text)
         before = short_hash(before, key)
         counts[key] += 1
         again = "" if counts[key] == 1 else f"-{counts[key]}"
-        identified.append(turn if turn.id else replace(turn, id=f"{prefix}-{key}{again}"))
-    return tuple(identified)
+        with_ids.append(turn if turn.id else replace(turn, id=f"{prefix}-{key}{again}"))
+    return tuple(with_ids)
 
 
 def reason(error: Exception) -> str:

@@ -23,7 +23,7 @@ class ImportStep:
 
     memories: int
     """How many there were."""
-    known: int = 0
+    existing: int = 0
     """Versions that the bank had from an earlier run."""
     changes: tuple[Change, ...] = ()
 

@@ -75,7 +75,7 @@ def read_export(path: str | os.PathLike[str], format: str = "auto", *, strict: b
         memories[memory.id] = replace(first, versions=tuple(versions.values()))
     export.memories = list(memories.values())
     if strict and export.broken:
-        raise InputError(f"{export.broken[0]}. Nothing was imported; leave out --strict to skip broken entries.")
+        raise InputError(f"{export.broken[0]}. Nothing was imported; leave strict out to skip broken entries.")
     if not (export.conversations or export.memories):
         broken = f" ({export.broken[0]})" if export.broken else ""
         raise InputError(f"{path} holds nothing to import as {format}{broken}; name another file or --format.")

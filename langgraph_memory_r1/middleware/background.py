@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 J = TypeVar("J")
 
 _THREADS = 8
+"""Conversations that are dealt with at the same time, at most."""
 _LOOK = 60.0
 """Seconds between two looks for what dead processes have left: one may die while this one goes on."""
 _POLL = 0.1

@@ -179,7 +179,7 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         """The agent's model, as it was called last: also for what is remembered outside of a run."""
         if isinstance(tools, bool):
             tools = (SEARCH, MANAGE) if tools else ()
-        names = (tools,) if isinstance(tools, str) else tools
+        names = (tools,) if isinstance(tools, str) else tuple(tools or ())
         self.tools = tools_of(names, banks, name, self._apply_one)
 
     def __repr__(self) -> str:

@@ -82,7 +82,10 @@ def review_rule(review: Review | None) -> NeedsReview | None:
 
 
 async def propose(turn: AgentTurn, agents: MemoryAgents) -> Proposal:
-    """Decide what the turn means for the bank, on a fork of it, and change nothing."""
+    """Decide what the turn means for the bank, on a fork of it, and change nothing.
+
+    A fork has no embedder: related memories are looked up by words alone, also where the bank ranks by vectors too.
+    """
     bank = await turn.run.bank()
     fork = await RunBlocking(bank.fork)
 

@@ -72,7 +72,7 @@ def read_manifest(folder: str | Path) -> Manifest:
 
 
 def check_adapter(
-    folder: str | Path, *, base: str | None = None, role: Role | None = None, served: bool = False
+    folder: str | Path, *, base: str | None = None, role: Role | None = None, on_server: bool = False
 ) -> Manifest:
     """Check that an adapter fits what it is going to be used for, and return its manifest.
 
@@ -80,7 +80,7 @@ def check_adapter(
         folder: The adapter.
         base: The model that it is going to sit on; None where that cannot be known.
         role: The role that it is going to play; None accepts any.
-        served: The base is a server's, so that its folder may lie on another machine: then the folder's name counts.
+        on_server: The base is a server's, so that its folder may lie on another machine: then the folder's name counts.
 
     Raises:
         InputError: It was trained for another base, prompt version or role, or its weights have another rank than it
@@ -91,8 +91,8 @@ def check_adapter(
     def refusal(problem: str, fix: str) -> InputError:
         return InputError(f"The adapter {str(folder)!r} {problem}; {fix}.")
 
-    if base is not None and not _same_base(manifest.base, base, served=served):
-        fix = f"start a server of {manifest.base!r} with it" if served else f"load it with hf:{manifest.base}"
+    if base is not None and not _same_base(manifest.base, base, on_server=on_server):
+        fix = f"start a server of {manifest.base!r} with it" if on_server else f"load it with hf:{manifest.base}"
         raise refusal(f"sits on {manifest.base!r}, not on {base!r}", fix)
     if manifest.prompt_version != PROMPT_VERSION:
         versions = f"prompt version {manifest.prompt_version}, this library speaks {PROMPT_VERSION}"
@@ -108,7 +108,7 @@ def check_adapter(
     return manifest
 
 
-def _same_base(trained: str, base: str, *, served: bool) -> bool:
+def _same_base(trained: str, base: str, *, on_server: bool) -> bool:
     """Return whether two names or folders are one model.
 
     They are if they are equal, one folder, or a name and a folder that was downloaded from it.
@@ -120,7 +120,7 @@ def _same_base(trained: str, base: str, *, served: bool) -> bool:
         return here.samefile(there)
     if here.name != there.name:
         return False
-    if served and Path(base).is_absolute() and not there.is_dir():
+    if on_server and Path(base).is_absolute() and not there.is_dir():
         return True  # a folder on the server's machine, of which only the name can be compared
     name = there if here.is_dir() else here
     return here.is_dir() != there.is_dir() and not name.is_absolute()

@@ -65,10 +65,10 @@ def load_chat_model(
 
         if adapter is not None:
             check_adapter(adapter, role=role)  # first without the server, which may be down
-        served = vllm_model(spec, **kwargs)
+        server_model = vllm_model(spec, **kwargs)
         if adapter is not None:
-            check_adapter(adapter, base=served.base_model(), role=role, served=True)
-        model = served.with_role(role) if role else served
+            check_adapter(adapter, base=server_model.base_model(), role=role, on_server=True)
+        model = server_model.with_role(role) if role else server_model
     elif adapter is not None:
         raise InputError(f"{spec!r} takes no adapter; give 'hf:NAME_OR_FOLDER', or 'vllm:NAME@http://HOST:PORT'")
     else:

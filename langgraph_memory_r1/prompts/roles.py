@@ -116,10 +116,10 @@ def write(output: Any, role_input: RoleInput) -> str:
     return completion
 
 
-def retry(messages: Sequence[BaseMessage], completion: str, complaint: str) -> list[BaseMessage]:
+def retry(messages: Sequence[BaseMessage], completion: str, problem: str) -> list[BaseMessage]:
     """Continue the conversation with an unreadable reply and what is wrong with it, for a second try."""
     quote = completion if len(completion) <= _LONGEST_QUOTE else f"{completion[:_LONGEST_QUOTE]} ..."
-    return [*messages, AIMessage(clean(quote) or "..."), HumanMessage(complaint)]
+    return [*messages, AIMessage(clean(quote) or "..."), HumanMessage(problem)]
 
 
 def _module(role_input: RoleInput) -> Any:

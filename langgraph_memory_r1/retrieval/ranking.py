@@ -243,8 +243,8 @@ def _dense(view: View, vector: NDArray[np.float32], weights: Weights) -> Floats:
     faded = centred.copy()
     for step, share in zip(*(column.tolist() for column in _neighbours(weights)), strict=True):
         here, there = (slice(step, None), slice(None, -step)) if step > 0 else (slice(None, step), slice(-step, None))
-        together = view.sessions[here] == view.sessions[there]
-        faded[here] += weights.dense_fading * share * centred[there] * together
+        same_session = view.sessions[here] == view.sessions[there]
+        faded[here] += weights.dense_fading * share * centred[there] * same_session
     deviation = float(faded.std())
     return faded / deviation if deviation > 1e-9 else faded
 

@@ -55,14 +55,14 @@ def _split(text: str, articles: re.Pattern[str], plain: str) -> list[str]:
     return articles.sub(" ", text).split() or text.split() or plain.split()
 
 
-class _Stemmer(threading.local):
+class _PorterStemmer(threading.local):
     """One stemmer a thread: it keeps the word that it works on in itself."""
 
     def __init__(self) -> None:
         self.stem: Callable[[str], str] = snowballstemmer.stemmer("porter").stemWord
 
 
-_stemmer = _Stemmer()
+_stemmer = _PorterStemmer()
 
 
 @lru_cache(maxsize=65_536)

@@ -206,11 +206,6 @@ class Engine:
             vectors = self.embed(puts).documents
         if not puts and not expect:
             return
-        self.check_embedder(writing=True)
-        if not self.table.open():
-            with self.table.lock:
-                metadata, dims = (self.embedder.metadata(), self.embedder.dims) if self.embedder else ({}, 0)
-                self.table.create(metadata, dims)
         writes = []
         for put in puts:
             namespace = tuple(put.namespace)
@@ -223,6 +218,12 @@ class Engine:
                 write = ItemWrite(write.id, namespace, put.key, value, put.ttl, matrix, text)
             self._expiring |= put.ttl is not None
             writes.append(write)
+        # Only now: a value that is refused must not leave an empty table behind, which fixes the embedder for good.
+        self.check_embedder(writing=True)
+        if not self.table.open():
+            with self.table.lock:
+                metadata, dims = (self.embedder.metadata(), self.embedder.dims) if self.embedder else ({}, 0)
+                self.table.create(metadata, dims)
         expect = {(tuple(namespace), key): fields for (namespace, key), fields in (expect or {}).items()}
         if self._queue.submit(WriteRequest(writes, expect, new)):
             self.maintenance.committed(self._expiring)

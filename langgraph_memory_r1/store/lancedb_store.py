@@ -4,7 +4,8 @@
                    └► writes: embed ─► lock ─► look at what is there ─► one commit ─► mirrors
 
 `batch` is the whole store: get, search, put, delete and list_namespaces derive from it. Its reads see the state before
-its puts; all its puts are one commit. What does the work is the `Engine`; `erase` removes for good.
+its puts; all its puts are one commit, save those that another machine overtakes where no file lock reaches it
+(`writer.py`). What does the work is the `Engine`; `erase` removes for good.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from langgraph.store.base import (
     validate_op_namespace,
 )
 
-from langgraph_memory_r1.errors import StoreError
 from langgraph_memory_r1.store.embedder import Embedded
 from langgraph_memory_r1.store.engine import SWEEP_MINUTES, Engine
 from langgraph_memory_r1.store.filters import compile_filter
@@ -71,14 +71,10 @@ class LanceDBStore(BaseStore):
         """The table behind the store; for a bank's storage, not for applications."""
 
     def __repr__(self) -> str:
-        if self.engine.closed:
-            return f"LanceDBStore({self.uri!r}, closed)"
-        try:
-            # Only of a table that is open already, on a local disk: to show itself, a store waits for no network.
-            rows = self.engine.reader.live_rows()
-        except StoreError:
-            rows = None
-        return f"LanceDBStore({self.uri!r})" if rows is None else f"LanceDBStore({self.uri!r}, rows={rows})"
+        # Without a look at the table: a store may be shown on an event loop, and by a debugger before it is whole.
+        dims = f", dims={self.index_config['dims']}" if self.index_config else ""
+        closed = ", closed" if "engine" in self.__dict__ and self.engine.closed else ""
+        return f"LanceDBStore({self.uri!r}{dims}{closed})"
 
     # The store contract
 

@@ -104,7 +104,7 @@ class Maintenance:
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:
-        """Hold the lock of maintenance where nobody else does; whether it is held."""
+        """Hold the lock of maintenance where nobody else does; yield whether it is held."""
         taken = self._table.maintenance_lock.acquire(blocking=False)
         try:
             yield taken

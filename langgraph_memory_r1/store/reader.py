@@ -192,10 +192,6 @@ class Reader:
             return []
         return list(dict.fromkeys(self._table.column("namespace", _live(""))))
 
-    def live_rows(self) -> int | None:
-        """Return how many items there are; None where the table is not open yet, or not on a local disk."""
-        return self._table.count(_live("")) if self._table.is_open and self._table.local else None
-
     def mirror(self, prefix: str) -> Mirror | None:
         """Return the mirror of an encoded prefix; None where it has too many rows. Call under `lock`, after `sync`."""
         if prefix in self._mirrors:

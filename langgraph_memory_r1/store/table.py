@@ -41,6 +41,7 @@ _LANCE_ERRORS = (OSError, RuntimeError, ValueError)
 """What LanceDB raises, whatever went wrong; which it was, only the text says."""
 _TRANSIENT = ("commit conflict", "preempted", "concurrent writers", "not found:")
 _RETRIES = 8
+"""Attempts, the first included; the waits between them begin at 10 ms, double, and come to 1.3 s."""
 _GRACE = timedelta(seconds=1)
 """How long a version is kept after the next one, for whoever is reading it."""
 _FAR_GRACE = timedelta(hours=1)

@@ -170,6 +170,16 @@ def measure(sources: list[Source]) -> Measures:
     )
 
 
+def shared_class_names(sources: Iterable[Source]) -> dict[str, list[str]]:
+    """Return the names that several classes have, private ones included, and where those stand."""
+    places: dict[str, list[str]] = {}
+    for source in sources:
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(f"{source.path}:{node.lineno}")
+    return {name: lines for name, lines in places.items() if len(lines) > 1}
+
+
 def vague_locals(sources: Iterable[Source]) -> Counter[str]:
     """Count the bindings of variables and parameters whose names say how a value came; fields are not counted."""
     counts: Counter[str] = Counter()

@@ -22,7 +22,7 @@ from langgraph_memory_r1.train.reproduce.right_decisions import write_labels
 from langgraph_memory_r1.train.tiny import BASE
 
 if TYPE_CHECKING:
-    from langgraph_memory_r1.train.reproduce.outcome import Outcome
+    from langgraph_memory_r1.train.reproduce.outcome import ArmOutcome
 
 
 class JobProgress:
@@ -91,7 +91,7 @@ def write_results(experiment: Experiment, out: Path, seeds: int) -> str:
     """Write the report over all arms that have been evaluated in this folder so far, and the picture."""
     from langgraph_memory_r1.train.reproduce.outcome import read_outcome
 
-    outcomes: dict[str, list[Outcome]] = {}
+    outcomes: dict[str, list[ArmOutcome]] = {}
     minutes: dict[str, float] = {}
     for arm in experiment.arms:
         files = [outcome_file(out, arm, seed) for seed in range(seeds)]

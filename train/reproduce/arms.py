@@ -24,15 +24,17 @@ UNDISTILLED: Final = '{"selected":[],"answer":"'
 LONG: Final = "long16"
 _LONG_WORLD: Final = Difficulty(sessions=16)
 """As the split `long16`."""
+# 152 questions, as in the recipe's own data, but of fewer conversations: with four questions about each, as there, most
+# of its 16 sessions would be asked about by none.
 _LONG_TRAIN: Final = Data(
     source="personaworld", split="train", world=_LONG_WORLD, limit=19, questions=8, link="since"
 )  # fmt: skip
-"""152 questions here too, but of fewer conversations: most sessions of one would be asked about by none of four."""
 _LONG_VALIDATION: Final = Data(
     source="personaworld", split="validation", world=_LONG_WORLD, limit=20, questions=8, link="since"
 )  # fmt: skip
+# PPO compares no group: other prompts teach it more than other replies to the same one. Its managers sample half as
+# much as those of GRPO, since the critic learns from all of it, which takes time.
 _PPO: Final = {"per_device_train_batch_size": 64, "num_generations": 2}
-"""Without groups, other prompts teach more than other replies; and the critic learns from all, which takes time."""
 _SFT: Final = {"max_steps": 75, "per_device_train_batch_size": 32, "learning_rate": 1e-3, "save_steps": 25}
 _LOGO: Final = {  # few steps, but each of a thousand decisions in eight conversations
     "max_steps": 12, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 16, "steps_per_generation": 32,

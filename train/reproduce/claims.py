@@ -16,9 +16,9 @@ from statistics import mean, stdev
 from langgraph_memory_r1.evals.personaworld import CATEGORIES
 from langgraph_memory_r1.train.reproduce.arms import Arm
 from langgraph_memory_r1.train.reproduce.confusion import DONE, added
-from langgraph_memory_r1.train.reproduce.outcome import Outcome
+from langgraph_memory_r1.train.reproduce.outcome import ArmOutcome
 
-Outcomes = Mapping[str, Sequence[Outcome]]
+Outcomes = Mapping[str, Sequence[ArmOutcome]]
 """By the arm's name, one for each seed."""
 _WITH_MATRIX = ("vanilla", "grpo")
 """Arms whose confusion matrix is shown."""
@@ -49,7 +49,7 @@ def claims(outcomes: Outcomes) -> list[Claim]:
     claim("GRPO gains at least 0.30", ("vanilla", "grpo"), gain, 0.30)
     claim("GRPO reaches at least 0.85", ("grpo",), at["grpo"], 0.85)
     claim("PPO gains at least 0.8 of that", ("vanilla", "grpo", "ppo"), at["ppo"] - at["vanilla"], 0.8 * gain)
-    for name in parts:
+    for name in parts:  # strictly above, where `claim` asks for at least so much
         claim(f"GRPO is above {name}", ("grpo", name), at["grpo"], at[name] + 1e-9)
     claim("LoGo-GRPO is above GRPO on 16 sessions", ("long-grpo", "long-logo"), at["long-logo"], at["long-grpo"] + 1e-9)
     return made

@@ -43,6 +43,7 @@ def decisions(rollout: Rollout, events: Mapping[str, Event]) -> Iterator[tuple[s
             event = events[step.turns[0].id]
             about: list[Memory] = []
             if event.attribute is not None:
+                # By person and thing alone: how a memory says the rest is for the model that wrote it.
                 words = {event.owner.lower(), event.attribute.noun}
                 about = [memory for memory in before if words <= set(re.findall(r"\w+", memory.text.lower()))]
             yield right_operation(event, about), done_operation(before, after, about)

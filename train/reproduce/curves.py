@@ -42,6 +42,7 @@ def draw(experiment: Experiment, folders: Sequence[Path], file: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    # Not by pyplot, which would choose a backend for the whole process and keep the figure.
     figure = Figure(figsize=(11, 4), layout="constrained")
     for panel, (role, title) in enumerate(_TITLES.items(), 1):
         axes = figure.add_subplot(1, 2, panel)

@@ -70,8 +70,9 @@ def outcome_file(folder: Path, arm: Arm, seed: int) -> Path:
     return folder / f"seed{seed}" / "outcomes" / f"{arm.name}.json"
 
 
+# With these, where the C library is glibc, workers keep the memory of tensors that are gone: taking it anew slows every
+# step.
 _MEMORY_SETTINGS: Final = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 34)}
-"""Workers keep the memory of tensors that are gone, where the C library is glibc: taking it anew slows every step."""
 
 
 def carry_out(
@@ -93,6 +94,7 @@ def carry_out(
     for job in [job for job in jobs if job.file.exists()]:
         on_finished(waiting.pop(job.name))
         done.add(job.name)
+    # Spawned and not forked: the C library reads its settings when a process begins.
     os.environ.update(_MEMORY_SETTINGS)
     context = multiprocessing.get_context("spawn")
     steps: Any = context.Queue()
@@ -100,8 +102,10 @@ def carry_out(
         running: dict[Future[None], Job] = {}
         while waiting or running:
             ready = [job for job in waiting.values() if done.issuperset(job.needs)]
+            # Never more than can begin at once: what waits in the pool could not be overtaken by a more urgent job.
             for job in ready[: workers - len(running)]:
                 running[pool.submit(job.work, *waiting.pop(job.name).arguments)] = job
+            # Not until a job ends: the steps of those that run are shown meanwhile.
             over, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
             with suppress(queue.Empty):
                 while True:

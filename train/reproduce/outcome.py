@@ -25,7 +25,7 @@ from langgraph_memory_r1.train.rollout import RolePolicy, Rollout, answer_questi
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ArmOutcome:
     """What a pair of agents came to."""
 
     em: float
@@ -40,7 +40,7 @@ class Outcome:
 
 def evaluate(
     recipe: Recipe, folders: Mapping[str, str | os.PathLike[str]], stories: Sequence[Story], *, reply_prefix: str = ""
-) -> Outcome:
+) -> ArmOutcome:
     """Measure the exact match of the answers, and count what the manager did.
 
     Args:
@@ -56,7 +56,7 @@ def evaluate(
     for answer, question in zip(answers, questions, strict=True):
         score = scoring.em(answer.text, question.gold or "")
         scores.setdefault(question.category or "", []).append(float(score or 0))
-    return Outcome(
+    return ArmOutcome(
         mean(score for named in scores.values() for score in named),
         {category: mean(named) for category, named in sorted(scores.items())},
         len(stories), len(questions), mean(len(rollout.bank) for rollout in rollouts),
@@ -80,12 +80,12 @@ def stories_for(split: str) -> list[Story]:
     return generate(split, conversations=50, questions=8) if split == LONG else generate(split)
 
 
-def write_outcome(file: Path, outcome: Outcome) -> None:
+def write_outcome(file: Path, outcome: ArmOutcome) -> None:
     """Write an outcome as JSON; the file appears whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     write_file(file, [json.dumps(asdict(outcome), indent=2).encode()])
 
 
-def read_outcome(file: Path) -> Outcome:
+def read_outcome(file: Path) -> ArmOutcome:
     """Read what `write_outcome` wrote."""
-    return Outcome(**json.loads(file.read_text(encoding="utf-8")))
+    return ArmOutcome(**json.loads(file.read_text(encoding="utf-8")))

@@ -40,7 +40,7 @@ def answer_rows(story: Story, k: int) -> Iterator[AnswerRow]:
         pass
     for question in story.conversation.questions:
         memories = tuple(roles.retrieve(bank, question.text, k))
-        if memories:
+        if memories:  # without any, no node asks a model: there would be no reply to learn
             yield AnswerRow(
                 question.id, question.text, question.gold or "", memories, question.at, story.conversation.id,
                 evidence_of(memories, question.evidence), question.category or "",

@@ -23,6 +23,7 @@ from langgraph_memory_r1.evals.personaworld import Story, generate
 from langgraph_memory_r1.train.recipe import Data, Recipe, Stage, find_recipe, read_recipe
 
 STEPS = 10
+# Checkpoints come after every second step, and the kill just before that of this one: 5 and 6 are done again.
 _KILLED_AFTER = 6
 _COUNTED = 4
 """Steps at the beginning and at the end whose mean rewards are compared."""

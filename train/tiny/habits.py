@@ -51,6 +51,7 @@ def right_share(kind: str, noun: str) -> float:
     """Return how probable the right thing is, for a kind of case and an attribute."""
     if kind in _ALWAYS:
         return _ALWAYS[kind]
+    # By a checksum and not by `hash`, which Python salts anew in every process: habits have to stay.
     lucky = crc32(f"{kind}:{noun}".encode()) % 100 < 100 * _GOOD_SHARE.get(kind, _MANAGER_GOOD)
     return GOOD if lucky else BAD
 

@@ -36,8 +36,8 @@ FEW: Final = 3
 """Memories of the first lessons, in which every exercise is about one of them."""
 _MISSING: Final = 0.2
 """Share of the exercises, later, about what the bank does not hold."""
+# So many times as often as another kind of fact: two names from two places are the hardest text to write.
 _ADDITIVE: Final = 3
-"""How many times as often as another kind: two names from two places are the hardest text to write."""
 _EXERCISES: Final = 8
 _AT: Final = datetime(2024, 1, 1, tzinfo=UTC)
 

@@ -32,11 +32,11 @@ Example = tuple[list[int], list[bool]]
 
 _POOL: Final = 20
 """Batches that are drawn together and sorted by length."""
+# First scale of normalised queries: the usual 1 cannot single out one place of a hundred.
 _SHARPNESS: Final = 2.0
-"""First scale of normalised queries: the usual 1 cannot single out one place of a hundred."""
+# Standard deviation of the words' vectors, which stay as they are drawn: no name is known better than another, and
+# whatever is learned about names holds for all.
 _CODES: Final = 0.1
-"""Standard deviation of the words' first vectors; those of names stay as they are drawn, so that no name is known
-better than another, and whatever is learned about names holds for all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +144,8 @@ def fit(model: Any, tokenizer: Any, config: Pretraining, unfinished: Path, until
 
     matrices = [weight for name, weight in model.named_parameters() if "proj" in name]
     norms = [weight for name, weight in model.named_parameters() if "norm" in name]
+    # All that learns: the words' vectors are frozen. Muon's steps are scaled to those of AdamW, so that one learning
+    # rate serves both.
     optimizers = [
         torch.optim.Muon(matrices, lr=config.learning_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(norms, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
@@ -238,6 +240,7 @@ def _loss(model: Any, batch: list[Example], pad: int) -> Any:
     rows, columns = learned[:, 1:].nonzero(as_tuple=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         states = model.model(input_ids=ids, use_cache=False).last_hidden_state
+        # Only where something is learned is a state compared with all words of the vocabulary.
         logits = model.lm_head(states[rows, columns])
     return torch.nn.functional.cross_entropy(logits.float(), ids[rows, columns + 1])
 

@@ -26,6 +26,7 @@ def skills(model: Any, tokenizer: Any, *, count: int = 1000, seed: int = 77) -> 
     """Return skills by kind of case, on names and phrasings of the validation split."""
     import torch
 
+    # By length, so that the cases of a batch need little padding.
     cases = sorted(islice(demonstrations(seed, "validation"), count), key=lambda case: len(str(case.role_input)))
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for start in range(0, len(cases), _BATCH):

@@ -32,8 +32,8 @@ _FIXED: Final = (
     '{"selected":[', '],"answer":"', '"}', "I don't know",
 )  # fmt: skip
 _NAME: Final = r"[A-Z][aeiou][a-z][aeiou](?![A-Za-z])"
+# A space before a name belongs to the word before it: a name is the same token wherever it stands.
 _WORDS: Final = rf"\d\d|\d|{_NAME}|'s| ?[a-z]+(?: (?=[A-Z]))?| ?[A-Z][a-z]*| ?[^\sA-Za-z\d]+(?: (?=[A-Z])|\n)?|\s+"
-"""A space before a name belongs to the word before it: a name is the same token wherever it stands."""
 
 
 def train_tokenizer(texts: Iterable[str]) -> Any:
@@ -53,6 +53,7 @@ def train_tokenizer(texts: Iterable[str]) -> Any:
     trainer = trainers.BpeTrainer(
         vocab_size=_MOST, min_frequency=2, special_tokens=list(SPECIAL), initial_alphabet=alphabet, show_progress=False
     )
+    # All names, and each twice: what the trainer sees once does not become a token (`min_frequency`).
     tokenizer.train_from_iterator(chain(texts, all_names(), all_names()), trainer)
     days = ((_YEAR + timedelta(days=number)).isoformat() for number in range(_DAYS))
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in (*_FIXED, *days)])

@@ -16,8 +16,8 @@ from langgraph_memory_r1.errors import InputError
 
 if TYPE_CHECKING:
     from langgraph_memory_r1.evals.call_cache import CallCache
-    from langgraph_memory_r1.evals.cells import Job
-    from langgraph_memory_r1.evals.evaluation import Outcome
+    from langgraph_memory_r1.evals.cells import EvaluationJob
+    from langgraph_memory_r1.evals.evaluation import Evaluation
     from langgraph_memory_r1.evals.scorer import Scorer
     from langgraph_memory_r1.evals.stages import StageLog
 
@@ -89,13 +89,13 @@ def run_systems(options: RunOptions) -> None:
 
 def _job(
     options: RunOptions, roles: RoleSettings, data: EvaluationData, stage_log: StageLog, calls: CallCache
-) -> tuple[Job, Scorer]:
+) -> tuple[EvaluationJob, Scorer]:
     """Return what is to be done, and how it is scored.
 
     Raises:
         InputError: A system, a row or a judge cannot be.
     """
-    from langgraph_memory_r1.evals.cells import Job
+    from langgraph_memory_r1.evals.cells import EvaluationJob
     from langgraph_memory_r1.evals.failures import Failures
     from langgraph_memory_r1.evals.judge import Judge
     from langgraph_memory_r1.evals.model_loader import ModelLoader, ModelSpec
@@ -112,7 +112,7 @@ def _job(
         raise InputError(f"No question of {data.bench.name} names evidence turns; leave oracle out of --systems.")
     rows = contenders(names, roles, models)
     last = data.folder.manifest()
-    job = Job(
+    job = EvaluationJob(
         dataset=data.dataset,
         systems=tuple(system for system, _ in rows),
         answerers={system.name: answerer for system, answerer in rows},
@@ -136,7 +136,7 @@ def _job(
     return job, Scorer(data.bench, data.dataset.split, judge)
 
 
-def _evaluate(job: Job, scorer: Scorer, *, shown: bool) -> Outcome:
+def _evaluate(job: EvaluationJob, scorer: Scorer, *, shown: bool) -> Evaluation:
     """Carry out a job with progress bars, which need to know how much there is to do."""
     from langgraph_memory_r1.evals.evaluation import evaluate
     from langgraph_memory_r1.evals.stops import stops
@@ -147,7 +147,7 @@ def _evaluate(job: Job, scorer: Scorer, *, shown: bool) -> Outcome:
     learners = sum(system.learns for system in job.systems)
     turns = learners * sum(len(conversation.turns) for conversation in conversations)
     totals = {"turns": turns, "questions": questions, "verdicts": questions if scorer.judge else 0}
-    outcomes: list[Outcome] = []
+    outcomes: list[Evaluation] = []
 
     async def run() -> None:
         # Not returned: asyncio.run writes out what a coroutine returns, and of 40 MB that takes seconds.

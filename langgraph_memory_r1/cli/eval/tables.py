@@ -9,7 +9,7 @@ from langgraph_memory_r1.cli.output import FAINT, columns, console, entry, headi
 
 if TYPE_CHECKING:
     from langgraph_memory_r1.evals.calibration import Calibration
-    from langgraph_memory_r1.evals.report import Run, Table
+    from langgraph_memory_r1.evals.report import BenchmarkRun, Table
 
 Rows: TypeAlias = tuple[tuple[str, ...], ...]
 """The titles, then the rows."""
@@ -52,7 +52,7 @@ def _widths(rows: Rows) -> list[int]:
     return [max(map(len, column)) for column in zip(*rows, strict=True)]
 
 
-def show_run(run: Run, took: str, *, as_data: bool) -> None:
+def show_run(run: BenchmarkRun, took: str, *, as_data: bool) -> None:
     """Print what a run folder holds, and where the report lies."""
     from langgraph_memory_r1.evals.report import summary
     from langgraph_memory_r1.evals.report.result_tables import spending
