@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import ipaddress
+import logging
 import os
 import socket
 import sys
@@ -26,6 +27,9 @@ DATA = ROOT.parent / "shared" / "data"
 
 # A developer's own tracing must not send what the tests say.
 os.environ["LANGSMITH_TRACING"] = os.environ["LANGCHAIN_TRACING_V2"] = "false"
+
+# It comes once in a process, into whichever test is the first to let `rules` decide.
+logging.getLogger("langgraph_memory_r1.models.rules_model").setLevel(logging.ERROR)
 
 _guard = {"armed": True}
 
