@@ -154,8 +154,10 @@ def salvage_operations(
         new = [*earlier.decided, *new]
     decided = _within_limits(new, role_input, problems, failed)
     decided = [_with_all_it_says(each, role_input.facts) for each in _without_copies(decided, role_input)]
-    decided += _known(_open(decided, failed, role_input), decided, role_input)
     undecided = _open(decided, failed, role_input)
+    if undecided:  # of most replies nothing is open, and the sentences of all memories need not be compared
+        decided += _known(undecided, decided, role_input)
+        undecided = _open(decided, failed, role_input)
     # A NOOP for the whole batch is a decision; so are as many as there are facts without one. The lines of mem0's
     # shape are about memories, and are a decision about the facts only where there is nothing else.
     reasons = [noop.reason for noop in noops if noop.reason != _STAYS]
