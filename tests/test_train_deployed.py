@@ -1,4 +1,7 @@
-"""What was trained does in the graph what it did in training: the same scores, to the digit, with and without it."""
+"""What was trained does in the graph what it did in training: the same scores, to the digit, with and without it.
+
+But for one thing: about a fact on which no decision can be read training changes nothing, and the graph adds the fact.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ pytest.importorskip("trl", reason="the extra `train` is not installed")
 import torch
 from safetensors.torch import load_file, save_file
 
-from langgraph_memory_r1 import Conversation, LanceDBStore, MemoryBank, create_memory_graph, load_chat_model
+from langgraph_memory_r1 import Conversation, LanceDBStore, MemoryBank, create_memory_graph, load_chat_model, roles
 from langgraph_memory_r1.batches import Limits
 from langgraph_memory_r1.evals.personaworld import generate
 from langgraph_memory_r1.graph import MemoryGraph
@@ -125,6 +128,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         shutil.copytree(one.folder, made.noise(role))
         save_file({name: torch.randn_like(value) for name, value in load_file(weights).items()}, weights)
     return made
+
+
+@pytest.fixture(autouse=True)
+def strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The graph takes a reply whole or not at all, as training does, which must not reward what was made of it."""
+    monkeypatch.setattr(roles, "ask_manager", roles.ask_manager_strictly)
 
 
 def scores(graph: MemoryGraph, clock: Clock, probes: Iterable[Probe]) -> list[float]:
