@@ -116,16 +116,14 @@ def create_memory_graph(
 ) -> MemoryGraph:
     """Create a graph that remembers messages and answers questions about them.
 
-    Give it messages (or turns, for conversations between any speakers), a question, or both; it returns what it did
-    to the bank, the answer with the memories that it rests on, and what that cost. Stands alone, or is a node of a
-    bigger graph.
+    It takes messages (or turns of any speakers), a question, or both; it returns what it did to the bank, the answer
+    with the memories that it rests on, and what that cost. Stands alone, or is a node of a bigger graph.
 
     Whose memories: a `namespace` function, else the server's login (another id is refused), else `user_id` in the run's
     context, else in `configurable`, else "default" (see `require_user`). A resumed run goes on for whom it began.
 
-    Already known turns are passed over: messages up to `memory_cursor` (kept by a checkpointer), and turns whose id
-    stands in the bank's history. Messages get random ids when they have none; give ids if you send a history again
-    without a checkpointer.
+    Known turns are passed over: messages up to `memory_cursor` (kept by a checkpointer), and turns whose id stands in
+    the bank's history. Messages get random ids; give ids if you send a history again without a checkpointer.
 
     Args:
         store: A folder or URI (LanceDB), a LangGraph store, or one owner's `MemoryBank`, which then serves every run;
