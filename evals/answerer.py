@@ -63,12 +63,11 @@ class Answerer:
         role_input = AnswerInput(question.text, tuple(memories), question.at)
         start = time.perf_counter()
         with metered() as meter:
-            output: Any = await run_async(call_role(self._agent, role_input, RunMonitor()))
+            output = await run_async(call_role(self._agent, role_input, RunMonitor()))
         seconds = time.perf_counter() - start
         if isinstance(output, Unreadable):  # scored as it is: an answer in the wrong form is the model's fault
-            text, selected = clean(output.text[:_LONGEST]) or DONT_KNOW, ()
-        else:
-            text, selected = output
+            output = clean(output.text[:_LONGEST]) or DONT_KNOW, ()
+        text, selected = output
         counted = meter.cost.input_tokens > 0
         prompt = render(role_input, self._agent.style)
         return MeteredAnswer(

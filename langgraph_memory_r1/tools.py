@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
@@ -61,7 +62,8 @@ def create_manage_memory_tool(
     """Create a tool with which an agent creates, updates and deletes memories.
 
     Args:
-        store: A store, folder or URI, or a bank; without it the store of the graph in which the tool runs.
+        store: A store, a folder as "./memory", a URI or a bank; without it the store of the graph in which the tool
+            runs. A bare name is refused, since langmem's tools take the namespace first.
         namespace: Where the memories stand; "{user_id}" and "{langgraph_user_id}" stand for the run's user, other
             names for a value of its context or its `configurable`.
         instructions: When to use it; a part of the tool's description.
@@ -109,8 +111,13 @@ def create_search_memory_tool(
 def _bank_of(
     store: StoreLike | None, namespace: Namespace, require_user: bool | None, trust_client_user: bool
 ) -> BankOf:
-    if isinstance(store, tuple | list):  # langmem's tools take the namespace first
+    # langmem's tools take the namespace first: taken for a folder, its name would become one without a word.
+    if isinstance(store, tuple | list):
         raise InputError(f"{store!r} is no store; give the namespace by its name: namespace={store!r}.")
+    if isinstance(store, str) and re.fullmatch(r"[\w{}-]+", store):
+        raise InputError(
+            f"{store!r} may be a namespace or a folder; give it as namespace={store!r}, or as {f'./{store}'!r}."
+        )
     banks = BankPool(store, namespace, of_graph=True, require_user=require_user, trust_client_user=trust_client_user)
 
     def bank_of(runtime: Runtime[Any], config: RunnableConfig, state: Mapping[str, Any]) -> MemoryBank:

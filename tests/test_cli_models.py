@@ -75,7 +75,9 @@ def test_turns_are_remembered_in_steps_as_long_as_in_training(
     told = cli.file("told.txt", "".join(f"I have a dog called Dog{number}.\n" for number in range(3)))
     with serving(says) as server:
         cli("remember", told, "--trained", run, "--model", f"vllm:org/base@{server.url}")
-    assert len([body for body in server.asked if body.get("model") == "manage"]) == -(-3 // batch)
+    # Not those that ask again: the manager here decides about Buddy, whatever dogs there are.
+    first = [body for body in server.asked if body.get("model") == "manage" and len(body["messages"]) == 2]
+    assert len(first) == -(-3 // batch)
     other: Any = dict.fromkeys(field.name for field in fields(ModelOptions))
     assert role_settings(ModelOptions(**other | {"model": "rules", "trained": run})).batch_turns == batch
 

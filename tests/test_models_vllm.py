@@ -129,6 +129,18 @@ def test_a_role_is_played_greedily_and_without_thoughts_as_in_training_unless_to
     assert "temperature" not in chatted and "chat_template_kwargs" not in chatted
 
 
+@pytest.mark.parametrize("structured", [True, False])
+def test_a_role_is_played_whatever_the_bases_generation_config_says_of_sampling(structured: bool) -> None:
+    with serving(completion('{"facts":[]}')) as server:
+        load(server.url, role="extract", structured=structured).invoke("Hi")
+        load(server.url, role="extract", structured=structured, top_p=0.5).invoke("Hi")
+        load(server.url).invoke("Hi")
+    names = ("top_p", "top_k", "min_p", "repetition_penalty")
+    assert [[request.get(name) for name in names] for request in server.asked] == [
+        [1.0, 0, 0.0, 1.0], [0.5, 0, 0.0, 1.0], [None, None, None, None],
+    ]  # fmt: skip
+
+
 def test_a_graph_holds_every_role_to_its_schema_and_remembers(tmp_path: Path) -> None:
     facts = '{"facts":[{"text":"User has a dog, Buddy.","turns":[0]}]}'
     operations = '{"operations":[{"event":"ADD","fact":0,"text":"User has a dog, Buddy."}]}'

@@ -195,6 +195,15 @@ def test_a_placeholder_that_nobody_fills_is_an_error(store: BaseStore) -> None:
         create_search_memory_tool().invoke({"query": "x"}, ANN)
 
 
+@pytest.mark.parametrize("name", ["memories", "{user_id}"])
+def test_langmems_namespace_becomes_no_folder(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="namespace="):
+        create_manage_memory_tool(name)
+    create_manage_memory_tool(f"./{name}", "shared").invoke({"content": "x"})
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_an_agent_uses_them_with_its_own_store_and_context(store: BaseStore) -> None:
     def use(name: str, **args: Any) -> AIMessage:
         return AIMessage("", tool_calls=[{"name": name, "args": args, "id": name}])

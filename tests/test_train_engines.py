@@ -83,6 +83,8 @@ def test_runs_and_the_processes_of_a_run_share_a_server(tmp_path: Path) -> None:
         names = [body["lora_name"] for body in server.asked if "lora_name" in body]
         assert names == [f"{one.run}-v20", f"{other.run}-v20"] and names[0] != names[1]
         assert server.asked[-1]["model"] == names[0]
+        sampling = {name: server.asked[-1][name] for name in ("top_p", "top_k", "min_p", "repetition_penalty")}
+        assert sampling == {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
         follower.close()
         one.close()
         assert [body["lora_name"] for body in server.asked if "lora_name" in body] == [*names, names[0]]

@@ -88,6 +88,25 @@ def test_weights_that_are_all_trained_are_float32_on_a_gpu_too(
     assert asked == dtypes  # the frozen manager's, which is loaded first, and the trained answerer's
 
 
+def test_weights_that_are_all_trained_are_saved_as_they_were_scored(tmp_path: Path) -> None:
+    """Rounded to the base's bfloat16, two of three changes of 2e-5 would be lost."""
+    weight = torch.full((10_000,), 0.02).normal_(0, 0.02).bfloat16().float()
+    changed = weight + torch.randn(10_000) * 2.5e-5
+    assert (changed.bfloat16() != weight).float().mean() < 0.4
+    recipe = Recipe(
+        base=save_base(tmp_path / "base"), output="none", train=Data(source="personaworld"),
+        stages=[Stage(role="answer")], lora=None,
+    )  # fmt: skip
+    models = load_role_models(recipe, "answer", {})
+    with torch.no_grad():
+        for parameter in models.model.parameters():
+            parameter.add_(1e-6)
+    models.save(tmp_path / "saved")
+    saved = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "saved", dtype="auto").state_dict()
+    for name, value in models.model.state_dict().items():
+        torch.testing.assert_close(saved[name], value, atol=0, rtol=0)
+
+
 def test_borrowing_another_adapter_leaves_everything_as_it_was() -> None:
     model = two_adapters(TOKENIZER)
     trained = {name for name, value in model.named_parameters() if value.requires_grad}

@@ -4,7 +4,7 @@
     VLLMServerEngine    a vLLM server, over HTTP: the server keeps the base, the trainer sends its adapter
 
     VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 vllm serve BASE --enable-lora --max-loras 4 --max-lora-rank 16 \
-        --logprobs-mode processed_logprobs --generation-config vllm
+        --logprobs-mode processed_logprobs
 
     engine = VLLMServerEngine("http://localhost:8000", role="manage", folder="run/2-manage/published")
     trainer = NodeGRPOTrainer(model, tokenizer, rows, rewards, args, engine=engine)
@@ -33,6 +33,7 @@ from uuid import uuid4
 import httpx
 
 from langgraph_memory_r1.errors import InputError, ModelError
+from langgraph_memory_r1.models.openai_api import NEUTRAL_SAMPLING
 from langgraph_memory_r1.prompts import Role
 from langgraph_memory_r1.train.models import LocalPolicy, has_adapters
 from langgraph_memory_r1.train.sharded import whole_weights
@@ -156,11 +157,10 @@ class VLLMServerEngine:
         Raises:
             ModelError: The server fails, or does not say tokens and probabilities.
         """
-        # What is left out of sampling, a server takes from the base's generation_config.json.
         # `logprobs: 0` is the sampled token alone: more would send the likeliest ones of every place along.
         request = {
             "model": self._newest, "prompt": [list(prompt) for prompt in prompts], "max_tokens": max_tokens,
-            "temperature": temperature, "top_p": 1.0, "top_k": 0, "logprobs": 0, "return_token_ids": True,
+            "temperature": temperature, **NEUTRAL_SAMPLING, "logprobs": 0, "return_token_ids": True,
         }  # fmt: skip
         body = self._call("POST", "/v1/completions", request).json()
         choices = sorted(body.get("choices", []), key=lambda choice: int(choice["index"]))

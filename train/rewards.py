@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 from langgraph_memory_r1 import roles, scoring
 from langgraph_memory_r1.bank.base import MemoryFork
 from langgraph_memory_r1.errors import InputError, OutputError
-from langgraph_memory_r1.prompts import AnswerInput, RoleInput, clean, parse, render
+from langgraph_memory_r1.prompts import AnswerInput, clean, parse, render
 from langgraph_memory_r1.retrieval import Index
 from langgraph_memory_r1.schemas import Operation
 from langgraph_memory_r1.train.rollout import RolePolicy, final_replies
@@ -105,6 +105,10 @@ class FrozenAnswerer:
 class RowReward(ABC):
     """A TRL reward function over rows: finds each completion's row by the column `row_id`."""
 
+    # No coroutine: TRL awaits those of several rewards side by side, on the event loop of a thread of its own, where
+    # a frozen answerer would generate with the trainer's model. Nothing would be won: the other rewards are instant,
+    # and TRL treats what they return alike.
+
     def __init__(self, rows: Iterable[Row]) -> None:
         self.rows: Mapping[str, Row] = {row.id: row for row in rows}
         self.__name__ = type(self).__name__  # TRL names its columns by it
@@ -168,7 +172,15 @@ class FormatReward(RowReward):
 
     def rewards(self, sampled: Sequence[tuple[Row, str]]) -> list[float | None]:
         """Return 0 or 1."""
-        return [0.0 if _parsed(text, row.role_input) is None else 1.0 for row, text in sampled]
+
+        def reward(row: Row, text: str) -> float:
+            try:
+                parse(text, row.role_input)
+            except OutputError:
+                return 0.0
+            return 1.0
+
+        return [reward(row, text) for row, text in sampled]
 
 
 class SizeReward(RowReward):
@@ -189,21 +201,19 @@ class WeightedReward:
 
 def operations_of(row: ManagerRow, text: str) -> tuple[Operation, ...] | None:
     """Return what a completion decides; None where it cannot be read."""
-    operations: tuple[Operation, ...] | None = _parsed(text, row.role_input)
-    return operations
+    try:
+        return parse(text, row.role_input)
+    except OutputError:
+        return None
 
 
 def answer_of(text: str, answer_input: AnswerInput) -> str:
     """Return the answer in a reply; one that cannot be read is its own answer, as in the graph."""
-    parsed = _parsed(text, answer_input)
-    return clean(text[:_LONGEST_RAW]) or roles.DONT_KNOW if parsed is None else str(parsed[0])
-
-
-def _parsed(text: str, role_input: RoleInput) -> Any:
     try:
-        return parse(text, role_input)
+        answer, _ = parse(text, answer_input)
     except OutputError:
-        return None
+        return clean(text[:_LONGEST_RAW]) or roles.DONT_KNOW
+    return answer
 
 
 def growth(row: ManagerRow, operations: tuple[Operation, ...] | None) -> float:

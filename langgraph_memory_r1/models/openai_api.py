@@ -27,6 +27,12 @@ from langgraph_memory_r1.prompts import Role, schema
 
 CHAT_TEMPLATE_KWARGS: Final = {"enable_thinking": False}
 """Settings for chat templates where a model plays a role: its JSON comes without thoughts ahead, in training too."""
+NEUTRAL_SAMPLING: Final = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
+"""All that vLLM takes over from a base's generation_config.json, beside a temperature, where a request is silent.
+
+As for `hf:` models (see `huggingface.NEUTRAL_SAMPLING`), an adapter has to decide as it was trained to: Qwen2.5 ships
+repetition_penalty 1.05, which changes greedy replies too. So no server needs `--generation-config vllm`.
+"""
 _QUOTED = 200
 """So many characters of what cannot be read stand in an error."""
 

@@ -4,10 +4,10 @@
     manager = load_chat_model("vllm:manager@http://localhost:8000", role="manage")   # a LoRA adapter, by its name
 
 One server holds a base and its adapters; the name chooses between them. In a role, the server holds the model to the
-JSON of that role, greedily unless a temperature is given, and without thoughts ahead: as `hf:` models reply, and as
-adapters were trained. Every call has a connection of its own: nothing is bound to an event loop, and a server that was
-started anew is found again. Proxies of the environment are not used. The key, if the server wants one, is taken from
-`VLLM_API_KEY`.
+JSON of that role, greedily unless a temperature is given, without thoughts ahead and whatever the base's
+generation_config.json says of sampling: as `hf:` models reply, and as adapters were trained. Every call has a
+connection of its own: nothing is bound to an event loop, and a server that was started anew is found again. Proxies of
+the environment are not used. The key, if the server wants one, is taken from `VLLM_API_KEY`.
 """
 
 from __future__ import annotations
@@ -165,7 +165,9 @@ class VLLMChatModel(BaseChatModel):
     def role_settings(self, role: Role) -> dict[str, Any]:
         """Return what a role adds to a request, where the model's own settings say nothing of it."""
         own = self._fields(None, {})
-        settings: dict[str, Any] = {"chat_template_kwargs": openai_api.CHAT_TEMPLATE_KWARGS}
+        settings: dict[str, Any] = {
+            "chat_template_kwargs": openai_api.CHAT_TEMPLATE_KWARGS, **openai_api.NEUTRAL_SAMPLING,
+        }  # fmt: skip
         if self.structured:
             settings |= {"response_format": openai_api.response_format(role), "temperature": 0.0}
         return {key: value for key, value in settings.items() if own.get(key) is None}
