@@ -31,7 +31,7 @@ _ALIKE = frozenset("user uid username owner ownerid customerid accountid memberi
 """Names that other libraries give a user's id; too common for other things to be refused."""
 
 
-class Claim(NamedTuple):
+class IdentityClaim(NamedTuple):
     """A value that a run was given, and where."""
 
     value: object
@@ -132,23 +132,23 @@ class RunIdentity:
         """Return where something stands that may be meant as a user's id, such as `user`."""
         return next((claim.where for name, claim in self._names() if re.sub(r"\W|_", "", name.lower()) in _ALIKE), None)
 
-    def _claims(self, keys: tuple[str, ...]) -> Iterator[Claim]:
+    def _claims(self, keys: tuple[str, ...]) -> Iterator[IdentityClaim]:
         """Yield what the client says, the context before the config."""
         for key in keys:
             if (value := context_value(self.context, key)) is not None:
-                yield Claim(value, f"context[{key!r}]")
+                yield IdentityClaim(value, f"context[{key!r}]")
         for key in keys:
             value = self.configurable.get(key)
             # The server writes user_id='' into every run without a login. An app that gives '' has a fault.
             if value is not None and not (value == "" and self._on_server):
-                yield Claim(value, f"configurable[{key!r}]")
+                yield IdentityClaim(value, f"configurable[{key!r}]")
 
-    def _names(self) -> Iterator[tuple[str, Claim]]:
+    def _names(self) -> Iterator[tuple[str, IdentityClaim]]:
         for name in context_names(self.context):
-            yield name, Claim(context_value(self.context, name), f"context[{name!r}]")
+            yield name, IdentityClaim(context_value(self.context, name), f"context[{name!r}]")
         for name in self.configurable:
             if not name.startswith("__"):
-                yield name, Claim(self.configurable[name], f"configurable[{name!r}]")
+                yield name, IdentityClaim(self.configurable[name], f"configurable[{name!r}]")
 
     def _of_login(self, key: str) -> str | None:
         """A value of the login, as an auth handler returns them beside the identity."""
@@ -166,7 +166,7 @@ def _is_id(value: object) -> bool:
     return isinstance(value, str | int | UUID) and not isinstance(value, bool) and bool(str(value).strip())
 
 
-def _as_id(claim: Claim, what: str) -> str:
+def _as_id(claim: IdentityClaim, what: str) -> str:
     value = claim.value.value if isinstance(claim.value, Enum) else claim.value
     if isinstance(value, str) and not value.strip():
         raise InputError(f"The {what} is blank ({claim.where}); give the run a {USER}, or none at all.")
