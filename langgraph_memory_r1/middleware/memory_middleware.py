@@ -355,9 +355,9 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
             await apply_approved(turn, proposal, self._needs_review)
         elif self._inline:
             await remember(bank, bank, turn.new, agents, self._options, turn.run.monitor, turn.outcome)
-        elif turn.new.turns:
+        elif turn.new.turns or turn.new.before:
             await RunBlocking(lambda: background.submit(pending))  # it may have to start a thread
-        if self._inline and turn.new.turns:
+        if self._inline and turn.new.turns and not turn.outcome.failures:
             await RunBlocking(lambda: background.journal.done(bank, turn.new))
         lasting = self._lasting_agents()
         if lasting is not None and background.is_due():
