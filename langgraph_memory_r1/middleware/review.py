@@ -60,7 +60,7 @@ class Approved:
     """Memory id → `rev` that the decision was based on."""
 
 
-class Verdict(NamedTuple):
+class ReviewVerdict(NamedTuple):
     """What a person said to one change."""
 
     approved: bool
@@ -136,7 +136,7 @@ def approve(changes: Sequence[Change], needs_review: NeedsReview, name: str) -> 
     proposed = net_changes(changes)
     records = [change_record(change) for change in proposed if change.memory_id]
     asked = [record for record in records if needs_review(record)]
-    verdicts: dict[str, Verdict] = {}
+    verdicts: dict[str, ReviewVerdict] = {}
     if asked:
         info = get_runtime().execution_info
         if info is None or info.thread_id is None:
@@ -150,7 +150,7 @@ def approve(changes: Sequence[Change], needs_review: NeedsReview, name: str) -> 
         for change in proposed
         if change.memory_id and change.before and change.memory_id not in refused
     }
-    everything = Verdict(True)
+    everything = ReviewVerdict(True)
     return Approved(
         [operation_for(change, verdicts.get(str(change.memory_id), everything)) for change in proposed], expect
     )
@@ -203,7 +203,7 @@ def net_changes(changes: Sequence[Change]) -> list[Change]:
     return net
 
 
-def operation_for(change: Change, verdict: Verdict) -> Operation:
+def operation_for(change: Change, verdict: ReviewVerdict) -> Operation:
     """Return the operation that makes a change, as it was edited; a NOOP that says so where it was turned down."""
     before, after = change.before, change.after
     if not verdict.approved:
@@ -220,7 +220,7 @@ def operation_for(change: Change, verdict: Verdict) -> Operation:
     return Update(change.memory_id, after.text, change.source, after.at)
 
 
-def read_verdicts(reply: object, asked: Sequence[ChangeRecord]) -> dict[str, Verdict]:
+def read_verdicts(reply: object, asked: Sequence[ChangeRecord]) -> dict[str, ReviewVerdict]:
     """Read what a person replied to a review: for each memory whether its change is approved, and how it was edited.
 
     Raises:
@@ -240,19 +240,19 @@ def read_verdicts(reply: object, asked: Sequence[ChangeRecord]) -> dict[str, Ver
     if isinstance(reply, str):
         reply = _VERDICTS.get(reply.lower(), reply)
     if isinstance(reply, bool):
-        return dict.fromkeys(ids, Verdict(reply))
+        return dict.fromkeys(ids, ReviewVerdict(reply))
     if isinstance(reply, Mapping) and set(reply) <= set(ids) and all(isinstance(each, bool) for each in reply.values()):
-        return {key: Verdict(bool(reply.get(key))) for key in ids}
+        return {key: ReviewVerdict(bool(reply.get(key))) for key in ids}
     if isinstance(reply, Sequence) and not isinstance(reply, str) and {str(key) for key in reply} <= set(ids):
-        return {key: Verdict(key in {str(item) for item in reply}) for key in ids}
+        return {key: ReviewVerdict(key in {str(item) for item in reply}) for key in ids}
     raise InputError(f"The reply {reply!r:.80} to a memory review cannot be understood; {_HOW_TO_REPLY}.")
 
 
-def _verdict(decision: Mapping[str, Any], record: ChangeRecord) -> Verdict:
+def _verdict(decision: Mapping[str, Any], record: ChangeRecord) -> ReviewVerdict:
     """One decision of LangChain's `HITLResponse`."""
     kind = str(decision.get("type")).lower()
     if kind in _VERDICTS:
-        return Verdict(_VERDICTS[kind], message=str(decision.get("message") or ""))
+        return ReviewVerdict(_VERDICTS[kind], message=str(decision.get("message") or ""))
     action = decision.get("edited_action")
     args = action.get("args") if isinstance(action, Mapping) else None
     text = args.get("text") if isinstance(args, Mapping) else None
@@ -264,4 +264,4 @@ def _verdict(decision: Mapping[str, Any], record: ChangeRecord) -> Verdict:
     if args.get("memory_id", record["memory_id"]) != record["memory_id"]:
         raise InputError(f"An edit cannot change which memory it is about; keep the id {record['memory_id']!r}.")
     # An editor that changed nothing has approved.
-    return Verdict(True, None if text == (record["after"] or record["before"]) else text)
+    return ReviewVerdict(True, None if text == (record["after"] or record["before"]) else text)
