@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from langgraph_memory_r1.bank import MemoryBank
+from langgraph_memory_r1.bank.ledger import TurnMark
 from langgraph_memory_r1.quotes import without_quotes
 from langgraph_memory_r1.schemas import Fact, Turn
 from langgraph_memory_r1.turns import NewTurns
@@ -50,56 +51,118 @@ class Batch:
     """The last message that these turns cover."""
     reason: str = NOTHING
     """Why there are no facts, if there are none."""
+    marks: tuple[TurnMark, ...] = ()
+    """For each turn what the bank knows it by; none where no bank was asked."""
+    edited: tuple[str, ...] = ()
+    """Ids of the turns that the bank has heard with another text."""
 
     @property
     def source(self) -> tuple[str, ...]:
         """Ids of the turns."""
         return tuple(dict.fromkeys(turn.id for turn in self.turns))
 
+    def without(self, keys: Collection[str]) -> Batch:
+        """Return the batch without the turns of these marks' keys, and without what they said."""
+        if not keys:
+            return self
+        kept = [(turn, mark) for turn, mark in zip(self.turns, self.marks, strict=True) if mark.key not in keys]
+        ids = {turn.id for turn, _ in kept}
+        return replace(
+            self,
+            turns=tuple(turn for turn, _ in kept),
+            marks=tuple(mark for _, mark in kept),
+            facts=tuple(fact for fact in self.facts if ids & set(fact.source)),
+            edited=tuple(turn_id for turn_id in self.edited if turn_id in ids),
+        )
+
 
 _BATCH = TypeAdapter(Batch)
 
 
-def new_turns(bank: MemoryBank, turns: NewTurns, limits: Limits) -> NewTurns:
-    """Return the turns that the bank does not know, cut up where too long, without what they quote from the bank."""
-    cursors: dict[Turn, str | None] = {}
-    for turn, cursor in zip(turns.turns, turns.cursors, strict=True):
-        parts = pieces(turn, limits)
+def new_turns(bank: MemoryBank, turns: NewTurns, limits: Limits, memory: str = "") -> NewTurns:
+    """Return the turns that the bank does not know, cut up where too long, without what they quote from the bank.
+
+    Those before the cursor count only where they were edited since, and those of a thread only where the thread was
+    the bank's when they were said.
+
+    Args:
+        bank: The bank.
+        turns: What was said.
+        limits: How long a turn may be.
+        memory: Which memory of the application it is; see `ThreadClaims`.
+    """
+    before = [(turn, bank.mark(turn)) for turn in turns.before]
+    looked_at: list[tuple[Turn, str | None]] = []
+    if before:
+        looked_at = [(turn, None) for (turn, _), state in zip(before, bank.known(before), strict=True) if state is None]
+    looked_at += zip(turns.turns, turns.cursors, strict=True)
+    parts: dict[str, tuple[Turn, TurnMark, str | None]] = {}
+    wholes: dict[str, Turn] = {}
+    for turn, cursor in looked_at:
+        cut = pieces(turn, limits)
         # The cursor moves with the last piece only: a run that dies between two pieces must look at the turn again.
-        cursors.update(dict.fromkeys(parts[:-1]))
-        cursors[parts[-1]] = cursor
-    seen = bank.seen()
-    unseen = [part for part in cursors if part.id not in seen]
+        for part, each in zip(cut, [None] * (len(cut) - 1) + [cursor], strict=True):
+            mark = bank.mark(part, turn.text)
+            parts[mark.key], wholes[mark.key] = (part, mark, each), turn
+    answers = dict(
+        zip(parts, bank.known([(part, mark) for part, mark, _ in parts.values()], turns.replayed_since), strict=True)
+    )
+    new = dict.fromkeys(wholes[key] for key, answer in answers.items() if not answer)
+    own = set(said_to(bank, list(new), turns.thread, memory))
+    unseen = [part for key, part in parts.items() if not answers[key] and wholes[key] in own]
+    edited = {mark.key for _, mark, _ in unseen if answers[mark.key] is None}
+    of_assistant = turns.own | turns.own_before
     # Reading all texts of a bank is dear; only what the assistant says can quote them.
-    memories = bank.texts() if turns.own and unseen else []
+    memories = bank.texts() if any(part.id in of_assistant for part, _, _ in unseen) else []
     unquoted = [
-        replace(part, text=without_quotes(part.text, memories)) if part.id in turns.own else part for part in unseen
+        replace(part, text=without_quotes(part.text, memories)) if part.id in of_assistant else part
+        for part, _, _ in unseen
     ]
     counts = {
-        "known": len(cursors) - len(unseen),
-        "quoted": sum(before.text != after.text for before, after in zip(unseen, unquoted, strict=True)),
+        "known": sum(bool(answer) for answer in answers.values()),
+        "of_others": len(new) - len(own),
+        "quoted": sum(part.text != left.text for (part, _, _), left in zip(unseen, unquoted, strict=True)),
         "cut_short": sum(len(turn.text) > limits.turn_chars for turn in turns.turns),
     }
     return replace(
         turns,
         turns=tuple(unquoted),
-        cursors=tuple(cursors[part] for part in unseen),
+        cursors=tuple(cursor for _, _, cursor in unseen),
         skipped=Counter(turns.skipped) + Counter(counts),
+        marks=tuple(bank.edited(mark) if mark.key in edited else mark for _, mark, _ in unseen),
+        # What an assistant says otherwise takes nothing back: much of it are quotes, which were left out just now.
+        edited=frozenset(part.id for part, mark, _ in unseen if mark.key in edited and part.id not in of_assistant),
     )
+
+
+def said_to(bank: MemoryBank, turns: Sequence[Turn], thread: str | None, memory: str) -> list[Turn]:
+    """Return the turns that were said to a bank: what an earlier owner of the thread said is none of its business."""
+    of_thread = [turn for turn in turns if thread is not None and turn.session == thread]
+    if thread is None or not of_thread:
+        return list(turns)
+    own = dict(zip(of_thread, bank.claim(thread, memory, of_thread), strict=True))
+    return [turn for turn in turns if own.get(turn, True)]
 
 
 def batch_turns(new: NewTurns, limits: Limits) -> list[Batch]:
     """Group turns, in their order, into batches for one model call each; still without facts."""
     batches: list[Batch] = []
     size = 0
-    for turn, cursor in zip(new.turns, new.cursors, strict=True):
+    for number, (turn, cursor) in enumerate(zip(new.turns, new.cursors, strict=True)):
         full = batches and len(batches[-1].turns) == limits.batch_turns
         if not batches or full or size + len(turn.text) > limits.batch_chars:
-            batches.append(Batch((turn,), cursor=cursor))
-            size = len(turn.text)
-        else:
-            batches[-1] = replace(batches[-1], turns=(*batches[-1].turns, turn), cursor=cursor)
-            size += len(turn.text)
+            batches.append(Batch(()))
+            size = 0
+        batch, edited = batches[-1], (turn.id,) if turn.id in new.edited else ()
+        marks = new.marks[number : number + 1]
+        batches[-1] = replace(
+            batch,
+            turns=(*batch.turns, turn),
+            cursor=cursor,
+            marks=(*batch.marks, *marks),
+            edited=(*batch.edited, *edited),
+        )
+        size += len(turn.text)
     if batches:
         # The newest message may be no turn at all (a picture, a tool's result); it is dealt with all the same.
         batches[-1] = replace(batches[-1], cursor=new.last)

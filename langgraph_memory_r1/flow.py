@@ -12,9 +12,10 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from langchain_core.runnables import RunnableConfig
@@ -24,7 +25,7 @@ from langgraph.runtime import Runtime
 from langgraph_memory_r1.bank import MemoryBank
 from langgraph_memory_r1.bank.base import Memories
 from langgraph_memory_r1.batches import Batch, Limits, batch_turns, new_turns
-from langgraph_memory_r1.errors import IdentityError, InputError, MemoryR1Error
+from langgraph_memory_r1.errors import ConflictError, IdentityError, InputError, MemoryR1Error
 from langgraph_memory_r1.identity import context_value
 from langgraph_memory_r1.owners import BankPool
 from langgraph_memory_r1.roles import extract, manage
@@ -34,6 +35,8 @@ from langgraph_memory_r1.steps import Agent, RunBlocking, RunMonitor
 from langgraph_memory_r1.turns import NewTurns, Speakers
 
 log = logging.getLogger(__name__)
+
+_GREGORIAN = datetime(1582, 10, 15, tzinfo=UTC)
 
 OnError: TypeAlias = Literal["raise", "degrade"]
 
@@ -68,6 +71,11 @@ class MemoryOptions:
     name: str = "memory"
     """Tells several memories apart in the log."""
 
+    @property
+    def identity(self) -> str:
+        """Tells this memory apart from another one in the same thread; the same in every process."""
+        return f"{self.name}\0{self.banks.kind}"
+
     def __post_init__(self) -> None:
         for name in ("k", "related_k"):
             if (count := getattr(self, name)) < 1:
@@ -92,6 +100,8 @@ class Outcome:
     cursor: str | None = None
     """The last message that was dealt with."""
     changes: list[Change] = field(default_factory=list)
+    failures: list[ChangeRecord] = field(default_factory=list)
+    """What was given up on: those turns stay to be dealt with, and the cursor stays before them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +128,12 @@ class Run:
         """Return what the two sides of the chat are called."""
         thread = self.config.get("configurable", {}).get("thread_id")
         name = context_value(self.runtime.context, "user_name")
-        return Speakers(str(name or "user"), thread=None if thread is None else str(thread), zone=self.zone())
+        return Speakers(
+            str(name or "user"),
+            thread=None if thread is None else str(thread),
+            zone=self.zone(),
+            replayed_since=replayed_since(self.config),
+        )
 
     @property
     def _timezone(self) -> object:
@@ -187,17 +202,31 @@ def zone_named(name: str) -> tzinfo | None:
 
 async def new_batches(bank: MemoryBank, turns: NewTurns, options: MemoryOptions, monitor: RunMonitor) -> list[Batch]:
     """Batch the turns that a bank does not know yet, redacted."""
-    new = await RunBlocking(lambda: new_turns(bank, turns, options.limits))
-    monitor.emit("new_turns", {"turns": len(new.turns), "skipped": dict(new.skipped)})
+    if not turns.turns and not turns.before:
+        return []
+    new = await RunBlocking(lambda: new_turns(bank, turns, options.limits, options.identity))
+    if turns.turns or new.turns:
+        monitor.emit("new_turns", {"turns": len(new.turns), "skipped": dict(new.skipped)})
     return batch_turns(redact_turns(new, options.redact), options.limits)
 
 
 async def manage_batch(
     bank: Memories, agent: Agent, batch: Batch, options: MemoryOptions, monitor: RunMonitor, outcome: Outcome
 ) -> None:
-    """Apply to a bank what the facts of a batch mean; then the batch is done, and the cursor moves behind it."""
+    """Apply to a bank what the facts of a batch mean; then the batch is done, and the cursor moves behind it.
+
+    A batch on which others were quicker for too long stays as it is, and so do those after it.
+    """
+    if outcome.failures:
+        return
     redact = None if options.redact is None else partial(redact_operation, redact=options.redact)
-    outcome.changes += await manage(bank, agent, batch, options.related_k, monitor, redact)
+    try:
+        outcome.changes += await manage(bank, agent, batch, options.related_k, monitor, redact)
+    except ConflictError as error:  # no failure of the app's: it must not lose a run by it, whatever `on_error` says
+        log.warning("Memory %r gave up on %d facts for now: %s", options.name, len(batch.facts), error)
+        outcome.failures.append(failure("manage", error, batch.source))
+        monitor.emit("error", {"operation": outcome.failures[-1]})
+        return
     if batch.cursor is not None:
         outcome.cursor = batch.cursor
 
@@ -223,10 +252,28 @@ async def remember(
         outcome: Filled in as it happens.
     """
     monitor.bank_key = bank.key
-    for batch in await new_batches(bank, turns, options, monitor) if turns.turns else []:
+    for batch in await new_batches(bank, turns, options, monitor):
         batch = await extract(agents.extract, batch, monitor)
         await manage_batch(target, agents.manage, batch, options, monitor, outcome)
+        if outcome.failures:
+            return
     outcome.cursor = turns.last
+
+
+def replayed_since(config: RunnableConfig) -> datetime | None:
+    """Return the time of the checkpoint that a run goes on from, where it names one: a replay, or a fork of a thread.
+
+    A run that names the newest checkpoint, as clients of a server do, is an ordinary one: nothing was said since then.
+    """
+    named = {**config.get("configurable", {}), **config.get("metadata", {})}.get("checkpoint_id")
+    if not named:
+        return None
+    try:
+        # LangGraph's ids of checkpoints are UUIDs of version 6: their first bits count 100 ns since 1582.
+        digits = UUID(str(named)).hex
+        return _GREGORIAN + timedelta(microseconds=(int(digits[:12] + digits[13:16], 16)) // 10)
+    except (ValueError, OverflowError):
+        return _GREGORIAN  # another saver's id, without a time: whatever was said in the thread counts
 
 
 def redact_turns(new: NewTurns, redact: Redact | None) -> NewTurns:

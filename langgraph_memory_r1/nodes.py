@@ -97,7 +97,8 @@ class ExtractNode(MemoryNode):
         await run.load_zone()
         messages = turns_from_messages(state.get("messages", []), cursor, run.speakers(), self.options.clock())
         turns = concatenate(turns_from_input(state.get("turns") or [], cursor, run.zone()), messages)
-        batches = await new_batches(await run.bank(), turns, self.options, run.monitor) if turns.turns else []
+        looks = turns.turns or turns.before
+        batches = await new_batches(await run.bank(), turns, self.options, run.monitor) if looks else []
         for batch in batches:
             pending.append(batch_as_dict(await roles.extract(self.agent, batch, run.monitor)))
         if not batches:
@@ -116,9 +117,11 @@ class ManageNode(MemoryNode):
         for pending in state.get("pending", []):
             outcome = Outcome()
             await manage_batch(bank, self.agent, as_batch(pending), self.options, run.monitor, outcome)
-            memory_ops += [change_record(change) for change in outcome.changes]
+            memory_ops += [*(change_record(change) for change in outcome.changes), *outcome.failures]
             if outcome.cursor is not None:
                 update["memory_cursor"] = outcome.cursor
+            if outcome.failures:
+                break
 
 
 class AnswerNode(MemoryNode):

@@ -245,6 +245,20 @@ class BankPool:
         store = os.fspath(self.store) if isinstance(self.store, os.PathLike) else self.store
         return f"BankPool({store!r}, namespace={self._resolver.namespace!r})"
 
+    @property
+    def kind(self) -> str:
+        """What the banks are of: the namespace before anything is filled in, the same in every process."""
+        namespace = self._resolver.namespace
+        if not callable(namespace):
+            return repr(namespace)
+        code = getattr(namespace, "__code__", None)
+        cells = getattr(namespace, "__closure__", None) or ()
+        # Two lambdas of one module have one name; what they do tells them apart, and stays when lines move.
+        values = [*(code.co_consts if code else ()), *(cell.cell_contents for cell in cells)]
+        plain = [value for value in values if isinstance(value, str | int | tuple)]
+        name = f"{getattr(namespace, '__module__', '')}.{getattr(namespace, '__qualname__', '')}"
+        return f"{name}{(code.co_code.hex(), code.co_names) if code else ()}{plain}"
+
     def owner(
         self,
         runtime: Runtime[Any],

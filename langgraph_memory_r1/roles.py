@@ -3,6 +3,8 @@
     turns ─► extract: facts ─► manage: related memories ─► operations ─► bank
     question ─► answer: memories in time order ─► the useful ones, a short answer
 
+Nothing is done twice: turns of one bank queue, and what another process has changed meanwhile is looked at again.
+
 Nothing is lost silently. What cannot be read of a reply is asked for once more, with what is wrong with it. Then a fact
 about which nothing can be read is added as it is, with a reason that begins with "undecided", and turns whose facts
 cannot be read are recorded with a NOOP that gives the reason. Every turn leaves a record, be it "nothing to remember",
@@ -12,29 +14,42 @@ so that a turn that was dealt with is never dealt with again, and one that was n
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from itertools import zip_longest
 from typing import TypeAlias
 
 from langgraph_memory_r1.bank.base import Memories
 from langgraph_memory_r1.bank.history import in_order
-from langgraph_memory_r1.batches import Batch
+from langgraph_memory_r1.bank.ledger import TurnMark, keys_of
+from langgraph_memory_r1.batches import NOTHING, Batch
 from langgraph_memory_r1.errors import ConflictError, UnknownMemoryError
 from langgraph_memory_r1.prompts import AnswerInput, ExtractInput, ManageInput, clean
 from langgraph_memory_r1.prompts.salvage import KNOWN
-from langgraph_memory_r1.schemas import Add, Answer, Change, Fact, Memory, Noop, Operation, Update
+from langgraph_memory_r1.schemas import Add, Answer, Change, Delete, Fact, Memory, Noop, Operation, Update
 from langgraph_memory_r1.state import change_record
-from langgraph_memory_r1.steps import Agent, RunBlocking, RunMonitor, Unreadable, call_for_parts, call_role
+from langgraph_memory_r1.steps import Agent, RunBlocking, RunMonitor, Unreadable, Wait, call_for_parts, call_role
+from langgraph_memory_r1.tokenizer import terms
 
 log = logging.getLogger(__name__)
 
 RedactOperation: TypeAlias = Callable[[Operation], Operation]
+Ask: TypeAlias = Callable[[Agent, Batch, Sequence[Memory], RunMonitor], Awaitable[list[Operation]]]
+Apply: TypeAlias = Callable[[Sequence[Operation], dict[str, int], tuple[TurnMark, ...]], Awaitable[list[Change]]]
 
 DONT_KNOW = "I don't know."
-CONFLICTS = 3
-"""Decisions about one batch, the first included, before it is given up: each conflict with another writer costs one."""
+PATIENCE, TRIES = 20.0, 12
+"""A decision is made anew because others changed what it was based on for so many seconds, and at least so many times:
+every conflict means that somebody got on, but a run must end."""
+QUEUE_PATIENCE = 300.0
+"""Seconds after which a turn goes on though others of its process are before it: one that hangs must not stop all."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+"""Seconds of the longest pause before a decision is made anew: after the first conflict, and after many."""
 MOST_RELATED = 40
 """A decision looks at no more memories than this, however many facts there are."""
 UNDECIDED = "undecided"
@@ -81,12 +96,20 @@ async def manage(
         redact: Applied to each operation before it is written: a model may say what it was not told.
         salvage: Keep the good items of a reply, and add the facts that it leaves open. Training does not, or a reply
             that cannot be read would be rewarded for what was made of it.
+
+    Returns:
+        What was changed; nothing where another run dealt with the same turns meanwhile.
+
+    Raises:
+        ConflictError: Others were quicker for longer than `PATIENCE`; nothing was applied, and the turns stay new.
     """
     ask = ask_manager if salvage else ask_manager_strictly
 
-    async def apply(operations: Sequence[Operation], expect: dict[str, int] | None = None) -> list[Change]:
+    async def apply(
+        operations: Sequence[Operation], expect: dict[str, int], turns: tuple[TurnMark, ...]
+    ) -> list[Change]:
         redacted = [redact(operation) for operation in operations] if redact is not None else operations
-        changes = await RunBlocking(lambda: bank.apply(redacted, expect=expect, model=agent.label))
+        changes = await RunBlocking(lambda: bank.apply(redacted, expect=expect or None, model=agent.label, turns=turns))
         for change in changes:
             monitor.emit("operation", {"operation": change_record(change)})
         monitor.count_undecided(
@@ -94,22 +117,59 @@ async def manage(
         )
         return changes
 
-    if not batch.facts:
-        return await apply([Noop(batch.reason, batch.source)])
-    facts_text = " | ".join(fact.text for fact in batch.facts)[:_LONGEST_RAW]
-    conflict = ""
-    for _ in range(CONFLICTS):
-        memories = await RunBlocking(lambda: related(bank, batch.facts, k))
-        operations = with_all_turns(await ask(agent, batch, memories, monitor), batch)
+    queue, ticket = bank.queue, None
+    try:
+        if queue is not None and batch.facts:
+            ticket = queue.join()
+            if not ticket.done():
+                await Wait(ticket, QUEUE_PATIENCE)
+                # One that was before it may have been the same turn: that spares the model a decision.
+                batch = batch.without(await RunBlocking(partial(bank.heard, batch.marks)))
+                if not batch.turns:
+                    return []
+        return await _decide(bank, agent, batch, k, monitor, ask, apply)
+    finally:
+        if queue is not None and ticket is not None:
+            queue.leave(ticket)
+
+
+async def _decide(
+    bank: Memories, agent: Agent, batch: Batch, k: int, monitor: RunMonitor, ask: Ask, apply: Apply
+) -> list[Change]:
+    """Decide and apply, anew for as long as others are quicker.
+
+    In one process the bank's queue lets nobody be quicker; what is left are other processes, tools and people.
+    """
+    start, longest, tries = time.monotonic(), FIRST_PAUSE, 0
+    while True:
+        memories: list[Memory] = []
+        made_before: list[Memory] = []
+        if batch.facts or batch.edited:
+            memories, made_before = await RunBlocking(partial(to_decide_from, bank, batch, k))
+        decided = await ask(agent, batch, memories, monitor) if batch.facts else []
+        operations = with_all_turns(correct(decided, batch, made_before), batch)
+        # Only what is changed: a memory that was shown and left alone may change meanwhile, or conversations that have
+        # nothing to do with each other would refuse each other's facts.
+        touched = {operation.id for operation in operations if isinstance(operation, Update | Delete)}
         try:
-            # All memories that the model saw, not only those that it changes: what it left alone because of a memory
-            # that has changed since is as stale as what it changed. None where it saw no memory: nothing can be stale.
-            return await apply(operations, {memory.id: memory.rev for memory in memories} or None)
+            return await apply(
+                operations, {memory.id: memory.rev for memory in memories if memory.id in touched}, batch.marks
+            )
         except (ConflictError, UnknownMemoryError) as error:
-            conflict = str(error)
-            monitor.emit("conflict", {"reason": conflict})
-    log.warning("Gave up on %d facts after %d conflicts; the last one: %s", len(batch.facts), CONFLICTS, conflict)
-    return await apply([Noop(f"gave up after {CONFLICTS} conflicts with other writers: {facts_text}", batch.source)])
+            monitor.emit("conflict", {"reason": str(error)})
+            if isinstance(error, ConflictError) and (heard := keys_of(batch.marks, error.keys)):
+                batch = batch.without(heard)  # the same turn in another run, which was quicker
+                if not batch.turns:
+                    return []
+                continue
+            tries += 1
+            if tries >= TRIES and (spent := time.monotonic() - start) > PATIENCE:
+                raise ConflictError(
+                    f"Others changed the same memories {tries} times in {spent:.0f} s; the next run takes the turns up."
+                ) from error
+        # Each of several processes gets its turn: they would collide again if all came back at once.
+        await Wait(Future(), random.uniform(0, longest))
+        longest = min(2 * longest, LONGEST_PAUSE)
 
 
 async def answer(
@@ -137,6 +197,50 @@ def related(bank: Memories, facts: Sequence[Fact], k: int) -> list[Memory]:
     # Rank by rank and not fact by fact: the hits of the first facts would fill all places, and leave none to the last.
     memories = {hit.memory.id: hit.memory for rank in zip_longest(*hits_of_facts) for hit in rank if hit is not None}
     return in_order(list(memories.values())[:MOST_RELATED])
+
+
+def to_decide_from(bank: Memories, batch: Batch, k: int) -> tuple[list[Memory], list[Memory]]:
+    """Return the memories that a decision about a batch looks at, and those of them that its edited turns had made.
+
+    The second come first: what a turn says now is about what it said before.
+    """
+    edited = set(batch.edited)
+    made_before = [memory for memory in bank.all() if edited & set(memory.source)] if edited else []
+    others = [memory for memory in related(bank, batch.facts, k) if memory not in made_before]
+    return [*made_before, *others], made_before
+
+
+def correct(decided: Sequence[Operation], batch: Batch, made_before: Sequence[Memory]) -> list[Operation]:
+    """Let what an edited turn says now take the place of what it alone had said before.
+
+    A model that sees "lives in Boston" and "lives in Denver" may well add the one to the other; but nobody says the
+    first any more. A memory that other turns had a part in is the model's to decide about. Where an edited turn says
+    nothing any more, what it had said is taken back.
+    """
+    edited = set(batch.edited)
+    touched = {operation.id for operation in decided if isinstance(operation, Update | Delete)}
+    stated = {fact.text.casefold() for fact in batch.facts}
+    orphans = [
+        memory
+        for memory in made_before
+        if set(memory.source) <= edited and memory.id not in touched and memory.text.casefold() not in stated
+    ]
+    operations: list[Operation] = []
+    for operation in decided:
+        if isinstance(operation, Add) and operation.source and set(operation.source) <= edited:
+            same_turn = [memory for memory in orphans if set(memory.source) & set(operation.source)]
+            if same_turn:
+                words = set(terms(operation.text))
+                orphan = max(same_turn, key=lambda memory: len(words & set(terms(memory.text))))
+                orphans.remove(orphan)
+                operation = Update(orphan.id, operation.text, operation.source, operation.at)
+        operations.append(operation)
+    silent = edited - {turn for fact in batch.facts for turn in fact.source} if batch.reason == NOTHING else set()
+    return operations + [
+        Delete(memory.id, memory.source, "the message that said it was edited")
+        for memory in orphans
+        if set(memory.source) <= silent
+    ]
 
 
 def retrieve(bank: Memories, question: str, k: int) -> list[Memory]:

@@ -19,7 +19,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent import futures
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -107,6 +108,27 @@ class RunBlocking(Generic[T]):
         return (yield self)
 
 
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Wait until something of another thread or task is done, or some seconds have passed."""
+
+    done: Future[None]
+    seconds: float
+
+    def __await__(self) -> Generator[Wait, None, None]:
+        return (yield self)
+
+    def bounds(self) -> tuple[list[Future[None]], float]:
+        """Return what a thread that blocks waits for, and how long at most."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return [self.done], self.seconds
+        # In a thread with an event loop what is waited for may be a task of that loop, which this would keep from
+        # ever going on: a graph that is invoked without `await` there goes on at once.
+        return [self.done], 0.0
+
+
 def run_sync(role: Coroutine[Any, Any, T], config: RunnableConfig | None = None) -> T:
     """Run a role on this thread and return its result."""
     reply: BaseMessage | Exception | None = None
@@ -126,7 +148,6 @@ def run_sync(role: Coroutine[Any, Any, T], config: RunnableConfig | None = None)
 
 async def run_async(role: Coroutine[Any, Any, T], config: RunnableConfig | None = None) -> T:
     """Run a role without blocking the event loop and return its result."""
-    loop = asyncio.get_running_loop()
     try:
         effect = _checked(role, role.send(None))
         while True:
@@ -134,9 +155,11 @@ async def run_async(role: Coroutine[Any, Any, T], config: RunnableConfig | None 
             try:
                 if isinstance(effect, CallModel):
                     result = await effect.agent.model.ainvoke(list(effect.messages), effect.config(config))
+                elif isinstance(effect, Wait):
+                    # A task that is cancelled here leaves the future to whom it belongs.
+                    result = await asyncio.wait([asyncio.wrap_future(effect.done)], timeout=effect.seconds)
                 else:
-                    # LangGraph keeps the run's config and stream in context variables, which threads do not inherit.
-                    result = await loop.run_in_executor(_THREADS, copy_context().run, effect.action)
+                    result = await _in_thread(effect)
             except Exception as error:  # the role decides what a failure means
                 effect = _checked(role, role.throw(error))
             else:
@@ -159,9 +182,9 @@ def next_call(role: Coroutine[Any, Any, Any], reply: BaseMessage | Exception | N
         StopIteration: The role is done; its `value` is the result.
     """
     effect = _checked(role, role.throw(reply) if isinstance(reply, Exception) else role.send(reply))
-    while isinstance(effect, RunBlocking):
+    while not isinstance(effect, CallModel):
         try:
-            result = effect.action()
+            result = effect.action() if isinstance(effect, RunBlocking) else futures.wait(*effect.bounds())
         except Exception as error:  # the role decides what a failure means
             effect = _checked(role, role.throw(error))
         else:
@@ -169,13 +192,31 @@ def next_call(role: Coroutine[Any, Any, Any], reply: BaseMessage | Exception | N
     return effect
 
 
-def _checked(role: Coroutine[Any, Any, Any], effect: object) -> CallModel | RunBlocking[Any]:
+async def _in_thread(effect: RunBlocking[T]) -> T:
+    """Do what may block in a thread; a task that is cancelled meanwhile ends when that is done.
+
+    Otherwise a commit would go on behind the back of whoever cancelled, and be neither there nor not there when the
+    same turn is sent again.
+    """
+    # LangGraph keeps the run's config and stream in context variables, which threads do not inherit.
+    job = _THREADS.submit(copy_context().run, effect.action)
+    result = asyncio.wrap_future(job)
+    try:
+        return await asyncio.shield(result)
+    except asyncio.CancelledError:
+        if not job.cancel():
+            await asyncio.wait([result])
+            result.exception()  # nobody else asks for it, which asyncio would complain about
+        raise
+
+
+def _checked(role: Coroutine[Any, Any, Any], effect: object) -> CallModel | RunBlocking[Any] | Wait:
     """Return what a role awaits if it is an effect; anything else is an error where it is awaited."""
-    while not isinstance(effect, (CallModel, RunBlocking)):
+    while not isinstance(effect, (CallModel, RunBlocking, Wait)):
         # Thrown in, so that the traceback shows the line. To wait for it here would need an event loop, which two of
         # the three runners do not have: a role that sleeps or reads a socket would work in `ainvoke` alone.
         effect = role.throw(
-            TypeError(f"A role awaited {effect!r:.80}; it may only await CallModel, RunBlocking and other roles.")
+            TypeError(f"A role awaited {effect!r:.80}; it may only await CallModel, RunBlocking, Wait and other roles.")
         )
     return effect
 

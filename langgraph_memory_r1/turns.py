@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeAlias
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from pydantic import TypeAdapter, ValidationError
 
+from langgraph_memory_r1.bank.ledger import TurnMark
 from langgraph_memory_r1.prompts import clean
 from langgraph_memory_r1.schemas import Turn
 from langgraph_memory_r1.state import as_turn, turn_as_dict
@@ -35,6 +36,8 @@ _WRITTEN_BY = "lc_source"
 """LangChain's mark on human messages that no human wrote, such as summaries of earlier ones."""
 _LONE_ID = 16
 """Ids shorter than this are not unique by themselves ("1", "2", ...); they are read together with their thread."""
+_LOOKED_BACK = 100
+"""So many messages up to the cursor are looked at for edits: in a long chat the rest would cost more than a turn."""
 _MOMENT = TypeAdapter(datetime)
 
 
@@ -51,6 +54,18 @@ class NewTurns:
     """What was passed over, counted by kind."""
     own: frozenset[str] = frozenset()
     """Ids of the assistant's turns."""
+    before: tuple[Turn, ...] = field(default=(), compare=False)
+    """The last turns up to the cursor: dealt with, unless they were edited since."""
+    own_before: frozenset[str] = field(default=frozenset(), compare=False)
+    """Ids of the assistant's turns among those."""
+    thread: str | None = None
+    """The thread whose messages these are."""
+    replayed_since: datetime | None = None
+    """Where the run goes on from an older checkpoint of the thread: the time of that."""
+    marks: tuple[TurnMark, ...] = ()
+    """For each turn what a bank knows it by, once a bank was asked."""
+    edited: frozenset[str] = frozenset()
+    """Ids of turns that the bank has heard with another text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +77,8 @@ class Speakers:
     thread: str | None = None
     zone: tzinfo | None = None
     """Where the people are: "today" is their day. Without it a time keeps the zone that it came with."""
+    replayed_since: datetime | None = None
+    """See `NewTurns.replayed_since`."""
 
 
 def text_of(content: object) -> tuple[str, list[str]]:
@@ -120,10 +137,17 @@ def turns_from_messages(
         skipped.update(kinds)
         if turn:
             pairs.append((turn, message))
+    earlier = messages[max(0, seen - _LOOKED_BACK) : seen]
+    before = [(turn, each) for each in earlier if id(each) not in delegated and (turn := _turn(each, speakers, now)[0])]
     turns = with_ids([turn for turn, _ in pairs])
     own = {turn.id for turn, (_, message) in zip(turns, pairs, strict=True) if isinstance(message, AIMessage)}
     cursors = tuple(message.id for _, message in pairs)
-    return NewTurns(_in_zone(turns, speakers.zone), cursors, new[-1].id if new else cursor, skipped, frozenset(own))
+    return NewTurns(
+        _in_zone(turns, speakers.zone), cursors, new[-1].id if new else cursor, skipped, frozenset(own),
+        before=_in_zone([turn for turn, _ in before if turn.id], speakers.zone),
+        own_before=frozenset(turn.id for turn, message in before if isinstance(message, AIMessage)),
+        thread=speakers.thread, replayed_since=speakers.replayed_since,
+    )  # fmt: skip
 
 
 def turns_from_input(
@@ -144,6 +168,10 @@ def concatenate(first: NewTurns, second: NewTurns) -> NewTurns:
         second.last,
         Counter(first.skipped) + Counter(second.skipped),
         first.own | second.own,
+        first.before + second.before,
+        first.own_before | second.own_before,
+        second.thread or first.thread,
+        second.replayed_since or first.replayed_since,
     )
 
 
@@ -163,9 +191,9 @@ def select_turns(new: NewTurns, ids: Collection[str]) -> NewTurns:
 
 def turns_of_sides(new: NewTurns, sides: Collection[Side]) -> NewTurns:
     """Return those of the turns that these sides of the chat said."""
-    return select_turns(
-        new, {turn.id for turn in new.turns if ("assistant" if turn.id in new.own else "user") in sides}
-    )
+    own = new.own | new.own_before
+    ids = {turn.id for turn in (*new.before, *new.turns) if ("assistant" if turn.id in own else "user") in sides}
+    return replace(select_turns(new, ids), before=tuple(turn for turn in new.before if turn.id in ids))
 
 
 def turn_records(new: NewTurns) -> list[dict[str, Any]]:

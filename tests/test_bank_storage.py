@@ -79,14 +79,14 @@ def test_a_condition_that_does_not_hold_refuses_everything(storage: Storage) -> 
 
 def test_noops_are_kept_and_erased_with_the_rest(storage: Storage) -> None:
     storage.commit([put("a", "one")], {}, ())
-    storage.append_noops([{"id": "noop-1", "text": "small talk"}])
-    assert changed(storage, HISTORY) == ({"noop-1": "small talk"}, []) or storage.read_noops() == (
+    storage.append(HISTORY, [{"id": "noop-1", "text": "small talk"}])
+    assert changed(storage, HISTORY) == ({"noop-1": "small talk"}, []) or storage.read_appended(HISTORY) == (
         True,
         [{"id": "noop-1", "text": "small talk"}],
     )
     assert storage.erase() == 1
     assert changed(storage)[0] == changed(storage, HISTORY)[0] == {}
-    assert storage.read_noops()[1] == []
+    assert storage.read_appended(HISTORY)[1] == []
     assert storage.erase() == 0
 
 

@@ -15,8 +15,11 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain.agents.middleware import before_model
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.memory import InMemoryStore
+from langgraph.types import Command, interrupt
 
 from langgraph_memory_r1 import LanceDBStore, MemoryBank, MemoryMiddleware
 from langgraph_memory_r1.store.pending import PendingFolder
@@ -137,6 +140,21 @@ def test_a_store_without_a_folder_keeps_it_in_memory() -> None:
     create_agent(silent(), middleware=[memory]).invoke({"messages": NUTS}, context=ANN)
     memory.flush(10)
     assert texts(memory) == [FACT]
+
+
+def test_a_run_that_goes_on_in_another_process_is_remembered_there(lance_uri: str) -> None:
+    saver, other = InMemorySaver(), f"{lance_uri}-moved"
+    for uri in (lance_uri, other):  # the second has nothing in its journal: as after a move to another machine
+        memory = MemoryMiddleware(uri, model="rules", write="background", delay=60)
+        agent = create_agent(silent(), middleware=[memory, pause], checkpointer=saver)
+        agent.invoke({"messages": NUTS} if uri == lance_uri else Command(resume=True), THREAD, context=ANN)
+    memory.flush(10)
+    assert texts(memory) == [FACT]
+
+
+@before_model
+def pause(state: Any, runtime: Any) -> None:
+    interrupt("Well?")
 
 
 # ---- the folder

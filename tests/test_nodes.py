@@ -22,6 +22,7 @@ from langgraph_memory_r1 import (
     MemoryBank,
     Turn,
     Update,
+    roles,
 )
 from langgraph_memory_r1.prompts import ManageInput, read
 from langgraph_memory_r1.testing import ScriptedChatModel
@@ -336,17 +337,24 @@ def test_a_decision_on_a_stale_memory_is_made_anew(store: BaseStore, bank: Memor
     assert (events(result), result["usage"]["calls"]) == (["UPDATE"], 3)
 
 
-def test_endless_conflicts_end_in_a_noop_with_the_facts(store: BaseStore, bank: MemoryBank, ask: Ask) -> None:
+def test_endless_conflicts_end_in_an_error_and_the_next_run_takes_the_turn_up(
+    store: BaseStore, bank: MemoryBank, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roles, "PATIENCE", 0.0)
+    monkeypatch.setattr(roles, "TRIES", 3)
     (change,) = bank.apply([Add("Ana has a dog, Buddy.")])
     other = MemoryBank(store, "default")
     key = str(change.memory_id)
     model = ScriptedChatModel(decide(bank, lambda call: other.apply([Update(key, f"Ana has a dog, version {call}.")])))
     result = ask(create_memory_graph(store, model=model), {"turns": TURNS})
     (operation,) = result["memory_ops"]
-    assert operation["event"] == "NOOP"
-    assert "3 conflicts" in operation["reason"]
-    assert "Scout" in operation["reason"]
-    assert texts(bank) == ["Ana has a dog, version 3."]
+    assert operation["event"] == "ERROR"
+    assert "changed the same memories 3 times" in operation["reason"]
+    assert operation["source"] == ["t1"]
+    assert (texts(bank), bank.seen()) == (["Ana has a dog, version 3."], set())
+    later = ask(create_memory_graph(store, model=ScriptedChatModel(decide(bank, lambda _: None))), {"turns": TURNS})
+    assert events(later) == ["UPDATE"]
+    assert texts(bank) == ["Ana has a dog, version 3. Ana has another dog, Scout."]
 
 
 def test_a_memory_that_was_deleted_meanwhile_is_not_updated(store: BaseStore, bank: MemoryBank) -> None:

@@ -98,7 +98,7 @@ def test_awaiting_anything_else_is_refused_where_it_is_awaited(run: Runner) -> N
         finally:
             after.append("cleaned up")
 
-    with pytest.raises(TypeError, match="may only await CallModel, RunBlocking and other roles"):
+    with pytest.raises(TypeError, match="may only await CallModel, RunBlocking, Wait and other roles"):
         run(role())
     assert after == ["cleaned up"]
 

@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
 from langgraph_memory_r1.bank.history import Diff, aware, compare, in_order, invert, plan_changes, replay, standing
+from langgraph_memory_r1.bank.ledger import TurnMark, keys_of
+from langgraph_memory_r1.bank.queue import TurnQueue
 from langgraph_memory_r1.errors import ConflictError, UnknownMemoryError
 from langgraph_memory_r1.retrieval import Hit, Index, Vector
 from langgraph_memory_r1.schemas import Change, Delete, Memory, Operation, Update
@@ -19,13 +21,20 @@ _ATTEMPTS = 8
 class Memories(ABC):
     """Reading, ranking and applying, the same for a bank on disk and for a fork in memory."""
 
+    queue: TurnQueue | None = None
+    """Where those wait who decide from these memories; nobody else can see a fork."""
+
     @abstractmethod
     def _reading(self) -> AbstractContextManager[Index]:
         """Hold the index over the newest state, which stays as it is meanwhile."""
 
     @abstractmethod
-    def _commit(self, changes: Sequence[Change]) -> None:
-        """Make changes visible; ConflictError if what they were planned on has changed. See `Storage.commit`."""
+    def _commit(self, changes: Sequence[Change], turns: Collection[TurnMark]) -> None:
+        """Make changes visible, and note that these turns were heard; see `Storage.commit`.
+
+        Raises:
+            ConflictError: What they were planned on has changed, or a turn was heard meanwhile.
+        """
 
     @abstractmethod
     def history(self, memory_id: str | None = None) -> list[Change]:
@@ -81,6 +90,7 @@ class Memories(ABC):
         expect: Mapping[str, int] | None = None,
         model: str | None = None,
         reason: str = "",
+        turns: Collection[TurnMark] = (),
     ) -> list[Change]:
         """Apply what a Memory Manager decided: all operations and their history become visible together, or none.
 
@@ -92,13 +102,14 @@ class Memories(ABC):
             expect: Memory id → `rev` that the decision was based on.
             model: Who decided, for the history.
             reason: Why, where an operation does not say it itself.
+            turns: The turns that the operations come from, which are known from then on; see `MemoryBank.mark`.
 
         Returns:
             One `Change` per operation, in their order.
 
         Raises:
-            ConflictError: a memory has changed since; nothing was applied, save what `Storage.commit` says of stores
-                without a file lock.
+            ConflictError: a memory has changed since, or a turn was heard meanwhile (its key is among the error's);
+                nothing was applied, save what `Storage.commit` says of stores without a file lock.
             UnknownMemoryError: an operation names a memory that is not there; nothing was applied.
         """
         touched = {operation.id for operation in operations if isinstance(operation, (Update, Delete))}
@@ -114,10 +125,11 @@ class Memories(ABC):
                 raise ConflictError(message, stale)
             changes = plan_changes(operations, memories.get, model=model, reason=reason)
             try:
-                self._commit(changes)
-            except ConflictError:
-                # Somebody else was quicker. Without `expect` the operations hold whatever the memories say now.
-                if expect is not None or attempt == _ATTEMPTS - 1:
+                self._commit(changes, turns)
+            except ConflictError as error:
+                # Somebody else was quicker. Without `expect` the operations hold whatever the memories say now; what
+                # was made of a turn that was heard meanwhile does not.
+                if expect is not None or attempt == _ATTEMPTS - 1 or keys_of(turns, error.keys):
                     raise
             else:
                 return changes
@@ -140,7 +152,7 @@ class Memories(ABC):
             )
         memory_id = undoable[-1].memory_id
         change = invert(undoable[-1], self.get(memory_id) if memory_id else None, history)
-        self._commit([change])
+        self._commit([change], ())
         return change
 
     def as_of(self, when: datetime) -> list[Memory]:
@@ -155,6 +167,10 @@ class Memories(ABC):
     def seen(self) -> set[str]:
         """Return the ids of all turns that some operation, a NOOP too, came from."""
         return {turn for change in self.history() for turn in change.source}
+
+    def heard(self, turns: Collection[TurnMark]) -> set[str]:
+        """Return the keys of those turns that were heard just so."""
+        return set()
 
     def fork(self) -> MemoryFork:
         """Return a copy-on-write copy in memory, made in microseconds and never written to disk."""
@@ -173,6 +189,8 @@ class MemoryFork(Memories):
     def __init__(self, index: Index) -> None:
         self._index = index
         self._changes: list[Change] = []
+        self.turns: list[TurnMark] = []
+        """The turns that what was applied came from."""
 
     def __repr__(self) -> str:
         return f"MemoryFork(memories={len(self)}, changes={len(self._changes)})"
@@ -185,15 +203,17 @@ class MemoryFork(Memories):
         """Return a copy of this copy, with its changes."""
         copy = super().fork()
         copy._changes = list(self._changes)
+        copy.turns = list(self.turns)
         return copy
 
     def _reading(self) -> AbstractContextManager[Index]:
         return nullcontext(self._index)
 
-    def _commit(self, changes: Sequence[Change]) -> None:
+    def _commit(self, changes: Sequence[Change], turns: Collection[TurnMark]) -> None:
         for change in changes:
             if change.after is not None:
                 self._index.put(change.after)
             elif change.memory_id is not None:
                 self._index.discard(change.memory_id)
         self._changes.extend(changes)
+        self.turns.extend(turns)

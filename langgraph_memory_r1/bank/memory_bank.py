@@ -14,6 +14,7 @@ import asyncio
 import functools
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ from langgraph.store.base import BaseStore, PutOp
 
 from langgraph_memory_r1.bank.base import Memories
 from langgraph_memory_r1.bank.history import in_order
+from langgraph_memory_r1.bank.ledger import ThreadClaims, TurnLedger, TurnMark
+from langgraph_memory_r1.bank.queue import queue_of
 from langgraph_memory_r1.bank.records import (
     Imported,
     change_from_record,
@@ -36,12 +39,14 @@ from langgraph_memory_r1.bank.records import (
 )
 from langgraph_memory_r1.bank.storage import storage_of
 from langgraph_memory_r1.retrieval import Hit, Index
-from langgraph_memory_r1.schemas import Change, Memory
+from langgraph_memory_r1.schemas import Change, Memory, Turn
 from langgraph_memory_r1.store.rows import Vectors
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_THREADS = 256
+"""Threads of which a bank remembers whose they are; of others it reads that again."""
 _CANDIDATES = 500
 """Memories that each of the store's searches proposes, at least, where a bank is too large to rank in memory."""
 
@@ -89,12 +94,15 @@ class MemoryBank(Memories):
         text = "\0".join([self._storage.key(), *self.namespace]).encode(errors="surrogatepass")
         self.key = blake2b(text, digest_size=8).hexdigest()
         """Tells this bank apart from others in traces, without saying whose it is."""
+        self.queue = queue_of((self._storage.key() or id(store), self.namespace))
         self._lock = threading.RLock()
         """Of everything below: what was read of the storage so far."""
         self._index = Index()
         self._changes: dict[str, Change] = {}
         self._noops: dict[str, Change] = {}
         self._seen: set[str] = set()
+        self._ledger = TurnLedger(self._storage, self.namespace)
+        self._claims: OrderedDict[tuple[str, str], ThreadClaims] = OrderedDict()
         self._read = False
         """The index shows the memories, as they were when they were last looked at."""
 
@@ -136,6 +144,52 @@ class MemoryBank(Memories):
             self._follow_history()
             return set(self._seen)
 
+    def mark(self, turn: Turn, text: str | None = None) -> TurnMark:
+        """Return what this bank knows a turn by; `text` is the whole text where the turn is a piece of it."""
+        return self._ledger.mark(turn, text)
+
+    def known(self, turns: Sequence[tuple[Turn, TurnMark]], since: datetime | None = None) -> list[bool | None]:
+        """Return for each turn whether it was heard; None where it was heard with another text, before it was edited.
+
+        Args:
+            turns: Turns with their marks.
+            since: Of a replay the time of its checkpoint: what was said in a thread since then is said again.
+        """
+        with self._lock:
+            self._follow_history()
+            self._ledger.follow()
+            # Banks from before there was a ledger, and operations applied by hand, know turns by their ids alone.
+            return [
+                True if turn.id in self._seen and not self._ledger.covers(mark) else self._ledger.knows(mark, since)
+                for turn, mark in turns
+            ]
+
+    def heard(self, turns: Collection[TurnMark]) -> set[str]:
+        """Return the keys of those turns that were heard just so."""
+        with self._lock:
+            self._ledger.follow()
+            return {mark.key for mark in turns if self._ledger.holds(mark)}
+
+    def edited(self, mark: TurnMark) -> TurnMark:
+        """Return the mark of a turn that is `known` as None, as it is heard now."""
+        with self._lock:
+            return self._ledger.edited(mark)
+
+    def claim(self, thread: str, memory: str, turns: Sequence[Turn]) -> list[bool]:
+        """Return which turns of a thread were said to this bank, not to one that the thread belonged to before.
+
+        Args:
+            thread: The thread.
+            memory: Which memory of the application it is.
+            turns: Turns made of the thread's messages.
+        """
+        with self._lock:
+            claims = self._claims.setdefault((thread, memory), ThreadClaims(self.store, thread, memory))
+            self._claims.move_to_end((thread, memory))
+            if len(self._claims) > _THREADS:
+                self._claims.popitem(last=False)
+            return claims.claim(self._ledger.owner, turns)
+
     def history(self, memory_id: str | None = None) -> list[Change]:
         """Return the operations on one memory, or all with the NOOPs, oldest first."""
         with self._lock:
@@ -148,9 +202,13 @@ class MemoryBank(Memories):
     def forget(self) -> int:
         """Remove this owner for good: memories, history, old versions, files; return how many memories there were.
 
-        On a `LanceDBStore` nothing of it can be found on disk afterwards; another store deletes as it deletes.
+        On a `LanceDBStore` nothing of it can be found on disk afterwards; another store deletes as it deletes. Hashes
+        of the turns stay, so that nothing comes back when a history is sent again.
         """
         with self._lock:
+            self._follow_history()
+            self._ledger.follow()
+            self._ledger.bury(self._seen)
             return self._storage.erase()
 
     def export_jsonl(self, path: str | os.PathLike[str]) -> int:
@@ -201,10 +259,12 @@ class MemoryBank(Memories):
     def _embed(self, query: str) -> Vectors | None:
         return self._storage.embed(query) if query.strip() else None
 
-    def _commit(self, changes: Sequence[Change]) -> None:
+    def _commit(self, changes: Sequence[Change], turns: Collection[TurnMark]) -> None:
         effective = [change for change in changes if change.memory_id is not None]
-        if not effective:
+        if not effective and self._storage.has_journal():
             self._append_noops(changes)
+            if turns:
+                self._ledger.append(turns)
             return
         # A turn may change a memory several times: what its first change was based on is the condition, what its last
         # one left is stored. NOOPs beside other operations travel in the same commit, so that a turn is seen whole.
@@ -214,6 +274,9 @@ class MemoryBank(Memories):
         puts += [self._change_put(change) for change in changes]
         expect: dict[tuple[tuple[str, ...], str], dict[str, int] | None] = {}
         new = {(self._history_space, change.id) for change in changes}
+        for put in self._ledger.puts(turns):
+            puts.append(put)
+            expect[put.namespace, put.key] = None
         for memory_id, change in first.items():
             if change.event == "ADD" and change.undoes is None:
                 new.add((self._memory_space, memory_id))  # The id was made up for it; an undo brings an old one back.
@@ -224,7 +287,8 @@ class MemoryBank(Memories):
 
     def _append_noops(self, noops: Sequence[Change]) -> None:
         if noops:
-            self._storage.append_noops([{"id": change.id} | change_to_record(change) for change in noops])
+            records = [{"id": change.id} | change_to_record(change) for change in noops]
+            self._storage.append(self._history_space, records)
 
     def _memory_put(self, memory_id: str, memory: Memory | None) -> PutOp:
         if memory is None:
@@ -240,7 +304,7 @@ class MemoryBank(Memories):
             del self._changes[key]
         changes = {item.key: change_from_record(item.key, item.value) for item in items}
         self._changes |= changes
-        restarted, records = self._storage.read_noops()
+        restarted, records = self._storage.read_appended(self._history_space)
         if restarted:
             self._noops.clear()
         noops = {record["id"]: change_from_record(record["id"], record) for record in records}
@@ -262,6 +326,11 @@ class MemoryBank(Memories):
     aas_of = _in_thread(Memories.as_of)
     adiff = _in_thread(Memories.diff)
     aseen = _in_thread(seen)
+    amark = _in_thread(mark)
+    aknown = _in_thread(known)
+    aheard = _in_thread(heard)
+    aedited = _in_thread(edited)
+    aclaim = _in_thread(claim)
     afork = _in_thread(Memories.fork)
     aforget = _in_thread(forget)
     aexport_jsonl = _in_thread(export_jsonl)

@@ -18,6 +18,7 @@ from langgraph.store.base import BaseStore, IndexConfig, Item, PutOp
 
 from langgraph_memory_r1.errors import ConflictError
 from langgraph_memory_r1.store import LanceDBStore
+from langgraph_memory_r1.store.journal import Tail
 from langgraph_memory_r1.store.rows import Row, Vectors
 from langgraph_memory_r1.store.writer import Address, Expectation
 
@@ -45,7 +46,10 @@ class ItemChanges(NamedTuple):
 
 
 class Storage(Protocol):
-    """Two namespaces of a store: one holds a bank's memories, the other one their history."""
+    """Two namespaces of a store: one holds a bank's memories, the other one their history.
+
+    `changes`, `append` and `read_appended` work on any other namespace too: on the bank's ledger, say.
+    """
 
     def key(self) -> str:
         """Return what tells this place apart from others: a path or URI; empty where the store has neither."""
@@ -57,7 +61,7 @@ class Storage(Protocol):
         """
 
     def changes(self, namespace: tuple[str, ...]) -> ItemChanges:
-        """Return what has changed in one of the two namespaces since the last call for it; at first all that is there.
+        """Return what has changed in a namespace since the last call for it; at first all that is there.
 
         What comes is the difference between then and now: an item that was written twice comes once, as it is now; one
         that an earlier call returned and that is deleted now comes as its key among `gone`, whatever came before;
@@ -87,13 +91,16 @@ class Storage(Protocol):
                 of the other puts may have been.
         """
 
-    def append_noops(self, records: Records) -> None:
-        """Keep operations that changed nothing, each with its `id`, as cheaply as the store can."""
+    def append(self, namespace: tuple[str, ...], records: Records) -> None:
+        """Keep records that never change, each with its `id`, as cheaply as the store can."""
 
-    def read_noops(self) -> tuple[bool, Records]:
+    def has_journal(self) -> bool:
+        """Return whether appended records cost no commit, because they are no items."""
+
+    def read_appended(self, namespace: tuple[str, ...]) -> tuple[bool, Records]:
         """Return those that were added since the last call, and whether all earlier ones are gone.
 
-        Where they are kept as items of the history, `changes` returns them, and there are none here.
+        Where they are kept as items of the namespace, `changes` returns them, and there are none here.
         """
 
     def erase(self) -> int:
@@ -123,10 +130,9 @@ class LanceDBStorage:
         self._memories = memories
         self._history = history
         self._states: dict[tuple[str, ...], object] = {}
-        self._commits: dict[tuple[str, ...], dict[str, str]] = {memories: {}, history: {}}
+        self._commits: dict[tuple[str, ...], dict[str, str]] = {}
         """Key → the commit that wrote what `changes` returned last."""
-        journal = store.engine.journal
-        self._noops = journal.tail(history) if journal is not None else None
+        self._tails: dict[tuple[str, ...], Tail] = {}
 
     def key(self) -> str:
         """Return the folder's absolute path, or the URI."""
@@ -139,7 +145,7 @@ class LanceDBStorage:
 
     def changes(self, namespace: tuple[str, ...]) -> ItemChanges:
         """Return what has changed since the last call, from the mirror; of too large a namespace by reading it all."""
-        commits = self._commits[namespace]
+        commits = self._commits.setdefault(namespace, {})
         changes = self._engine.changes(namespace, self._states.get(namespace))
         if changes is not None:
             self._states[namespace] = changes.state
@@ -168,16 +174,24 @@ class LanceDBStorage:
         """Write all puts, under a file lock in one commit of LanceDB; conditions are checked across processes."""
         self._engine.commit(puts, expect=expect, new=new)
 
-    def append_noops(self, records: Records) -> None:
+    def append(self, namespace: tuple[str, ...], records: Records) -> None:
         """Append to the journal: a NOOP must not make a version of the table; on an object store they are items."""
         if self._engine.journal is not None:
-            self._engine.journal.append(self._history, records)
+            self._engine.journal.append(namespace, records)
         else:
-            self._engine.commit(_noop_puts(self._history, records))
+            self._engine.commit(_puts(namespace, records))
 
-    def read_noops(self) -> tuple[bool, Records]:
+    def has_journal(self) -> bool:
+        """Return whether the store lies in a local folder."""
+        return self._engine.journal is not None
+
+    def read_appended(self, namespace: tuple[str, ...]) -> tuple[bool, Records]:
         """Return what is new in the journal."""
-        return self._noops.read() if self._noops is not None else (False, [])
+        if self._engine.journal is None:
+            return False, []
+        if namespace not in self._tails:
+            self._tails[namespace] = self._engine.journal.tail(namespace)
+        return self._tails[namespace].read()
 
     def erase(self) -> int:
         """Remove both namespaces from old versions and files on disk too."""
@@ -193,7 +207,7 @@ class BaseStoreStorage:
         self._store = store
         self._memories = memories
         self._history = history
-        self._items: dict[tuple[str, ...], dict[str, Item]] = {memories: {}, history: {}}
+        self._items: dict[tuple[str, ...], dict[str, Item]] = {}
         """What `changes` returned last, by key."""
 
     def key(self) -> str:
@@ -206,7 +220,7 @@ class BaseStoreStorage:
 
     def changes(self, namespace: tuple[str, ...]) -> ItemChanges:
         """Read everything and compare it with the last time: a store does not say what has changed."""
-        before, now = self._items[namespace], self._read(namespace)
+        before, now = self._items.get(namespace, {}), self._read(namespace)
         self._items[namespace] = now
         changed = [
             StoredItem(key, item.value)
@@ -239,12 +253,16 @@ class BaseStoreStorage:
                 raise ConflictError(f"Changed by another writer since it was read: {', '.join(changed)}.", changed)
             self._store.batch(list(puts))
 
-    def append_noops(self, records: Records) -> None:
-        """Put them among the history's items."""
-        self._store.batch(_noop_puts(self._history, records))
+    def append(self, namespace: tuple[str, ...], records: Records) -> None:
+        """Put them among the namespace's items."""
+        self._store.batch(_puts(namespace, records))
 
-    def read_noops(self) -> tuple[bool, Records]:
-        """Return none: they come among the changes of the history."""
+    def has_journal(self) -> bool:
+        """Return False: a store has items and nothing else."""
+        return False
+
+    def read_appended(self, namespace: tuple[str, ...]) -> tuple[bool, Records]:
+        """Return none: they come among the changes of the namespace."""
         return False, []
 
     def erase(self) -> int:
@@ -273,8 +291,8 @@ def _item_of(row: Row) -> StoredItem:
     return StoredItem(row.key, row.value, None if row.vectors is None else row.vectors[0])
 
 
-def _noop_puts(history: tuple[str, ...], records: Records) -> list[PutOp]:
+def _puts(namespace: tuple[str, ...], records: Records) -> list[PutOp]:
     return [
-        PutOp(history, record["id"], {name: part for name, part in record.items() if name != "id"}, False)
+        PutOp(namespace, record["id"], {name: part for name, part in record.items() if name != "id"}, False)
         for record in records
     ]

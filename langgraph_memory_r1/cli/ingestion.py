@@ -108,13 +108,16 @@ def ingest(bank: MemoryBank, graph: MemoryGraph, turns: Sequence[Turn], tally: T
     """
     from langgraph_memory_r1.batches import Limits
 
-    limits, seen = Limits(), bank.seen()
+    limits = Limits()
     size, failures_in_a_row = limits.batch_turns, 0
     sessions = [tuple(group) for _, group in groupby(turns, key=lambda turn: turn.session)]
     for batch in (session[start : start + size] for session in sessions for start in range(0, len(session), size)):
         start = time.perf_counter()
         # Of a turn too long for one call some pieces may be missing yet; the graph knows which.
-        new = tuple(turn for turn in batch if turn.id not in seen or len(turn.text) > limits.batch_chars)
+        answers = bank.known([(turn, bank.mark(turn)) for turn in batch])
+        new = tuple(
+            turn for turn, old in zip(batch, answers, strict=True) if not old or len(turn.text) > limits.batch_chars
+        )
         state: Any = {"memory_ops": (), "usage": {"unreadable": 0, "undecided": 0}}
         chunk: Any
         for mode, chunk in graph.stream({"turns": new}, stream_mode=["custom", "values"]) if new else ():

@@ -24,6 +24,7 @@ from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.store.base import BaseStore
 
 from langgraph_memory_r1.bank import MemoryBank
+from langgraph_memory_r1.batches import said_to
 from langgraph_memory_r1.flow import MemoryAgents, MemoryOptions, Outcome, remember
 from langgraph_memory_r1.middleware.journal import NotedTurns, TurnJournal
 from langgraph_memory_r1.middleware.turn import AgentTurn
@@ -91,6 +92,12 @@ class BackgroundMemory:
 
     def submit(self, pending: PendingTurns) -> None:
         """Remember these turns when their conversation falls silent."""
+        own = said_to(pending.bank, pending.turns.turns, pending.thread, self._options.identity)
+        # Now: by the time that they are dealt with, the thread may be somebody else's.
+        if len(own) < len(pending.turns.turns):
+            pairs = zip(pending.turns.turns, pending.turns.cursors, strict=True)
+            cursors = tuple(cursor for turn, cursor in pairs if turn in own)
+            pending = replace(pending, turns=replace(pending.turns, turns=tuple(own), cursors=cursors))
         self._jobs.submit(pending.key, pending)
 
     def collect(self, key: Hashable, turn: AgentTurn) -> None:
@@ -144,7 +151,7 @@ class BackgroundMemory:
     def _remember(self, pending: PendingTurns) -> PendingTurns | None:
         monitor, outcome, failed = RunMonitor(), Outcome(), None
         pending = replace(pending, turns=self.journal.standing(pending.bank, pending.turns))
-        if not pending.turns.turns:
+        if not (pending.turns.turns or pending.turns.before):
             return None
 
         def work(_: object, config: RunnableConfig) -> dict[str, Any]:
@@ -167,11 +174,12 @@ class BackgroundMemory:
             if len(self._reports) > _CONVERSATIONS:
                 self._reports.popitem(last=False)
             report.cursor = outcome.cursor or report.cursor
-            report.memory_ops += memory_ops if failed is None else [*memory_ops, failure("remember", failed)]
+            report.memory_ops += [*memory_ops, *outcome.failures]
+            report.memory_ops += [] if failed is None else [failure("remember", failed)]
             report.usage = add_usage(report.usage, monitor.usage)
             if self._options.on_error == "raise":
                 self._error = self._error or failed
-        if failed is not None:
+        if failed is not None or outcome.failures:
             return pending
         self.journal.done(pending.bank, pending.turns)
         return None

@@ -263,8 +263,7 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
                 raise
             log.debug("Memory %r could not listen: %r", self.name, error)
             return {}
-        before = (state.get("memory_waiting") or {}).get(self.name, [])
-        return {} if turn.waiting == before else {"memory_waiting": {self.name: turn.waiting}}
+        return {} if turn.waiting == self._waiting(state) else {"memory_waiting": {self.name: turn.waiting}}
 
     async def _hear(self, turn: AgentTurn, at_end: bool = False) -> None:
         """Take in what is new in the conversation, and note it where it outlives this run and this process."""
@@ -280,8 +279,13 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         if at_end:  # without a checkpointer the state knows nothing of the runs before
             heard.insert(0, journal.left_over(bank, speakers.thread))
         turn.take(bank.namespace, *(turns_of_sides(each, sides) for each in heard))
-        if turn.new.turns:
+        # At the end in any case: a run that was resumed may have been heard by another process.
+        if turn.new.turns and (at_end or turn.waiting != self._waiting(turn.state)):
             await RunBlocking(lambda: journal.note(bank, speakers.thread, turn.new))
+
+    def _waiting(self, state: Mapping[str, Any]) -> list[dict[str, Any]]:
+        waiting: list[dict[str, Any]] = (state.get("memory_waiting") or {}).get(self.name, [])
+        return waiting
 
     # Recall
 
@@ -355,9 +359,9 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
             await apply_approved(turn, proposal, self._needs_review)
         elif self._inline:
             await remember(bank, bank, turn.new, agents, self._options, turn.run.monitor, turn.outcome)
-        elif turn.new.turns:
+        elif turn.new.turns or turn.new.before:
             await RunBlocking(lambda: background.submit(pending))  # it may have to start a thread
-        if self._inline and turn.new.turns:
+        if self._inline and turn.new.turns and not turn.outcome.failures:
             await RunBlocking(lambda: background.journal.done(bank, turn.new))
         lasting = self._lasting_agents()
         if lasting is not None and background.is_due():

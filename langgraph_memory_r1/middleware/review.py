@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, NotRequired, TypeAlias
 
 from langgraph.runtime import get_runtime
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
 
+from langgraph_memory_r1.bank.ledger import TurnMark, keys_of
 from langgraph_memory_r1.bank.records import change_from_record, change_to_record
-from langgraph_memory_r1.errors import InputError
+from langgraph_memory_r1.errors import ConflictError, InputError
 from langgraph_memory_r1.flow import MemoryAgents, Outcome, redact_operation, remember
 from langgraph_memory_r1.middleware.turn import AgentTurn
 from langgraph_memory_r1.schemas import Add, Change, Delete, Event, Noop, Operation, Update
@@ -46,6 +47,8 @@ class Proposal(TypedDict):
     changes: list[dict[str, Any]]
     cursor: str | None
     usage: Usage
+    turns: NotRequired[list[list[Any]]]
+    """Marks of the turns, as `TurnMark` has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,9 @@ async def propose(turn: AgentTurn, agents: MemoryAgents) -> Proposal:
     outcome, monitor = Outcome(), RunMonitor(emit)
     await remember(bank, fork, turn.new, agents, turn.run.options, monitor, outcome)
     changes = [{"id": change.id, **change_to_record(change)} for change in outcome.changes]
-    return Proposal(changes=changes, cursor=outcome.cursor, usage=monitor.usage)
+    return Proposal(
+        changes=changes, cursor=outcome.cursor, usage=monitor.usage, turns=[list(mark) for mark in fork.turns]
+    )
 
 
 async def apply_approved(turn: AgentTurn, proposal: Proposal, needs_review: NeedsReview) -> None:
@@ -108,9 +113,15 @@ async def apply_approved(turn: AgentTurn, proposal: Proposal, needs_review: Need
         # Once more: what was turned down is quoted in a NOOP, with words that the bank has held since before.
         operations = [redact_operation(each, redact) if redact else each for each in allowed.operations]
         bank, model = await turn.run.bank(), changes[0].model
-        turn.outcome.changes = await RunBlocking(
-            lambda: bank.apply(operations, expect=allowed.expect or None, model=model)
-        )
+        marks = [TurnMark(*mark) for mark in proposal.get("turns", [])]
+        try:
+            turn.outcome.changes = await RunBlocking(
+                lambda: bank.apply(operations, expect=allowed.expect or None, model=model, turns=marks)
+            )
+        except ConflictError as error:
+            if not marks or keys_of(marks, error.keys) != {mark.key for mark in marks}:
+                raise
+            # A run that is resumed twice, or replayed: all of it was applied the first time.
         for change in turn.outcome.changes:
             turn.run.monitor.emit("operation", {"operation": change_record(change)})
     turn.outcome.cursor = proposal["cursor"]

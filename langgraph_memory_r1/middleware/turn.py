@@ -120,7 +120,8 @@ class AgentTurn:
     def update(self) -> dict[str, Any]:
         """Return what changes in the state; another middleware of this kind may have been there before."""
         done = [change_record(change) for change in self.outcome.changes]
-        memory_ops = [*(self.state.get("memory_ops") or []), *self.earlier, *self.calls.failures, *done, *self.failures]
+        failures = [*self.outcome.failures, *self.failures]
+        memory_ops = [*(self.state.get("memory_ops") or []), *self.earlier, *self.calls.failures, *done, *failures]
         cursors = {**(self.state.get("memory_cursor") or {}), self.name: self.outcome.cursor}
         usage = add_usage(self.run.monitor.usage, self.state.get("memory_usage"))
         usage["ms"] = round(usage["ms"] + self.calls.ms, 3)
@@ -128,7 +129,7 @@ class AgentTurn:
         if self.waiting is None:  # Nobody could tell whose turns these are.
             return update
         others = len(self.waiting) - len(self.new.turns)
-        waiting = self.waiting[-_MOST_WAITING:] if self.failures else self.waiting[:others]
+        waiting = self.waiting[-_MOST_WAITING:] if failures else self.waiting[:others]
         return {**update, "memory_waiting": {self.name: waiting}}
 
 
