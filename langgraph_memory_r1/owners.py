@@ -94,7 +94,10 @@ class OwnerResolver:
         self._trust_client_user = trust_client_user
         self._warned = False
         self._labels: Labels = () if callable(namespace) else _labels("{user_id}" if namespace is None else namespace)
-        for label in [self._labels] if isinstance(self._labels, str) else self._labels:
+        parts = [self._labels] if isinstance(self._labels, str) else list(self._labels)
+        names = _PLACEHOLDER.findall("".join(parts))
+        self._placeholders = list(dict.fromkeys(USER if name in USER_KEYS else name for name in names))
+        for label in parts:
             literals = _PLACEHOLDER.split(label)[::2]
             if any("{" in literal or "}" in literal for literal in literals):
                 raise InputError(
@@ -142,7 +145,7 @@ class OwnerResolver:
                 labels = chosen
             return Owner(labels, {})
         values: dict[str, str] = {}
-        for key in self._placeholders():
+        for key in self._placeholders:
             value = identity.user() if key == USER else identity.value(key)
             before = begun["values"].get(key) if begun is not None else None
             if value is not None and before is not None and value != before:
@@ -161,10 +164,6 @@ class OwnerResolver:
         if isinstance(self._labels, str):
             return Owner(_filled(self._labels, values), values)
         return Owner(tuple(_filled(label, values) for label in self._labels), values)
-
-    def _placeholders(self) -> list[str]:
-        names = _PLACEHOLDER.findall(self._labels if isinstance(self._labels, str) else "".join(self._labels))
-        return list(dict.fromkeys(USER if name in USER_KEYS else name for name in names))
 
     def _nobody(self, identity: RunIdentity, earlier: OwnerRecord | None) -> str:
         """Return the owner of a run that names no user, where there is one.
@@ -355,6 +354,8 @@ def _filled(label: str, values: Mapping[str, str]) -> str:
 
     def value_of(placeholder: re.Match[str]) -> str:
         value = values[USER if placeholder[1] in USER_KEYS else placeholder[1]]
+        if not escaped:
+            return value
         return "".join(
             "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogatepass")) if char in escaped else char
             for char in value
