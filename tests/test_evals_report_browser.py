@@ -83,10 +83,10 @@ def test_the_page_opens_quickly_draws_lazily_and_loads_nothing(browser: Browser,
 def test_a_number_leads_to_its_questions(browser: Browser, page: str) -> None:
     opened(browser, page)
     cell = "a[href='#questions?system=bm25&outcome=misread']"
-    wanted = int(str(browser.run(f'document.querySelector("{cell}").textContent')).split()[0].replace(",", ""))
+    expected = int(str(browser.run(f'document.querySelector("{cell}").textContent')).split()[0].replace(",", ""))
     browser.run(f'document.querySelector("{cell}").click()')
     browser.until("!document.getElementById('count').textContent.startsWith('1,307 ')")
-    assert count(browser) == f"{wanted:,} of 1,307 questions"
+    assert count(browser) == f"{expected:,} of 1,307 questions"
     titles = browser.run("[...document.querySelectorAll('#list .chip')].map((chip) => chip.title)")
     assert {title for title in titles if title.startswith("bm25")} == {"bm25: misread"}
     browser.run("document.querySelector('#filters button').click()")

@@ -33,16 +33,16 @@ def test_openai_messages_keep_what_was_said_and_count_the_rest() -> None:
 
 def test_langchain_messages_in_every_notation(write: Any) -> None:
     messages = [HumanMessage("I play the cello.", name="Ann"), AIMessage("Since when?")]
-    wanted = [("Ann", "I play the cello."), ("assistant", "Since when?")]
+    expected = [("Ann", "I play the cello."), ("assistant", "Since when?")]
     notations = [
         messages_to_dict(messages),
         {"messages": [message.model_dump(mode="json") for message in messages]},
         {"values": {"messages": [message.to_json() for message in messages]}},
     ]
     for notation in notations:
-        assert said(read_export(write(notation))) == wanted
+        assert said(read_export(write(notation))) == expected
     lines = "\n".join(json.dumps(message_to_dict(message)) for message in messages)
-    assert said(read_export(write(lines, "one-a-line.jsonl"))) == wanted
+    assert said(read_export(write(lines, "one-a-line.jsonl"))) == expected
 
 
 def test_recalled_memories_are_never_imported_as_said() -> None:

@@ -34,7 +34,7 @@ class Served:
     @property
     def asked(self) -> list[tuple[str, dict[str, Any]]]:
         lines = [line for line in self.log.read_text().splitlines() if line.startswith("{")]
-        return [(told["path"].removeprefix("/v1/"), told["body"]) for told in map(json.loads, lines)]
+        return [(entry["path"].removeprefix("/v1/"), entry["body"]) for entry in map(json.loads, lines)]
 
 
 @pytest.fixture

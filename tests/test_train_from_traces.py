@@ -90,9 +90,9 @@ def test_the_bank_before_a_decision_is_as_the_bank_itself_tells_it(talk: Talk, t
     decision = next(each for each in read_traces(talk.traces) if each.id == row.id)
     with LanceDBStore(tmp_path / "bank") as store:
         then = MemoryBank(store, "ann").as_of(decision.at or NOW)
-    wanted = [(each.id, each.text, each.speaker, each.source, each.session, each.rev) for each in then]
+    expected = [(each.id, each.text, each.speaker, each.source, each.session, each.rev) for each in then]
     found = [(each.id, each.text, each.speaker, each.source, each.session, each.rev) for each in row.bank]
-    assert found == wanted
+    assert found == expected
     assert [each.id for each in row.shown] == list(decision.retrieved)
 
 

@@ -55,11 +55,11 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(completions(body))
 
     def reply(self, body: dict[str, Any]) -> None:
-        told = json.dumps(body).encode()
+        payload = json.dumps(body).encode()
         self.send_response(200)
-        self.send_header("Content-Length", str(len(told)))
+        self.send_header("Content-Length", str(len(payload)))
         self.end_headers()
-        self.wfile.write(told)
+        self.wfile.write(payload)
 
     def log_message(self, *args: Any) -> None:
         pass

@@ -25,8 +25,8 @@ class Says:
 
 
 def completion(content: str | None, **message: Any) -> Says:
-    said = {"role": "assistant", "content": content, **message}
-    choice = {"index": 0, "message": said, "finish_reason": "stop"}
+    reply = {"role": "assistant", "content": content, **message}
+    choice = {"index": 0, "message": reply, "finish_reason": "stop"}
     return Says(json.dumps({"id": "c1", "model": "base", "choices": [choice], "usage": USAGE}))
 
 

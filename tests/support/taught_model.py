@@ -77,8 +77,8 @@ def _teach(model: Any, tokenizer: Any, rows: Sequence[Row]) -> None:
         pairs = [(prompt, replies[node][rng.random() > USUAL]) for node, prompt in rng.sample(prompts, BATCH)]
         width = max(len(prompt) + len(reply) for prompt, reply in pairs)
         ids = [prompt + reply + [0] * (width - len(prompt) - len(reply)) for prompt, reply in pairs]
-        wanted = [[-100] * len(p) + reply + [-100] * (width - len(p) - len(reply)) for p, reply in pairs]
-        loss = model(input_ids=torch.tensor(ids), labels=torch.tensor(wanted)).loss
+        labels = [[-100] * len(p) + reply + [-100] * (width - len(p) - len(reply)) for p, reply in pairs]
+        loss = model(input_ids=torch.tensor(ids), labels=torch.tensor(labels)).loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
