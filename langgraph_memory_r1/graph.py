@@ -122,8 +122,8 @@ def create_memory_graph(
     Whose memories: a `namespace` function, else the server's login (another id is refused), else `user_id` in the run's
     context, else in `configurable`, else "default" (see `require_user`). A resumed run goes on for whom it began.
 
-    Known turns are passed over: messages up to `memory_cursor` (kept by a checkpointer), and turns whose id stands in
-    the bank's history. Messages get random ids; give ids if you send a history again without a checkpointer.
+    Turns that the bank has heard (by thread or session, id and text) are passed over, edited ones are heard anew.
+    Messages get random ids; give ids if you send a history again without a checkpointer.
 
     Args:
         store: A folder or URI (LanceDB), a LangGraph store, or one owner's `MemoryBank`, which then serves every run;
