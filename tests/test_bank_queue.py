@@ -149,7 +149,7 @@ def test_waiting_conversations_take_no_threads() -> None:
     store = InMemoryStore()
     bank = MemoryBank(store, "default")
     bank.apply([Add("dogs")])
-    slow_graph = create_memory_graph(store, model=ScriptedChatModel(join_all, delay=0.01))
+    slow_graph = create_memory_graph(store, model=ScriptedChatModel(join_all, delay=0.005))
     other = create_memory_graph(store, model=ScriptedChatModel(join_all), namespace="other")
 
     async def go() -> int:
