@@ -369,6 +369,26 @@ def test_a_resumed_run_goes_on_for_its_user(invoke: Invoke, namespace: Any, tmp_
         assert texts(store, "default") == []
 
 
+@pytest.mark.parametrize("outer", ["graph", "entrypoint"])
+def test_an_agent_inside_another_app_goes_on_for_its_user(outer: str, tmp_path: Path) -> None:
+    agent = create_agent(silent(), middleware=[MemoryMiddleware(str(tmp_path), model="rules", review="delete")])
+    if outer == "graph":
+        builder = StateGraph(MemoryState).add_node("agent", agent).add_edge(START, "agent")
+        app: Any = builder.compile(checkpointer=InMemorySaver())
+    else:
+
+        @entrypoint(checkpointer=InMemorySaver())
+        def app(state: Any) -> Any:
+            return agent.invoke(state)
+
+    for said in ("I play the guitar.", "I stopped playing the guitar. I am pregnant."):
+        app.invoke({"messages": [("user", said)]}, THREAD, context=ANN)
+    app.invoke(Command(resume=False), THREAD)
+    with LanceDBStore(tmp_path) as store:
+        assert owners(store) == {"ann@example%2Ecom"}
+        assert texts(store, ANN["user_id"]) == ["User plays the guitar.", "User is pregnant."]
+
+
 @pytest.mark.parametrize("given", [{"context": {"user_id": "bob"}}, {"user_id": "bob"}, login("bob")], ids=str)
 def test_a_run_is_not_resumed_for_another_user(given: Any, tmp_path: Path) -> None:
     agent = guitar(str(tmp_path))
