@@ -8,9 +8,10 @@ data, evals and train. Times are time-zone aware; a time without a zone is taken
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 _SHOWN = 60
 """Characters of a text that a memory or a change shows of itself."""
@@ -80,13 +81,19 @@ class Memory:
     """Counts the operations that made this text, from 1; an operation based on an older one is refused."""
     created_at: datetime | None = None
     updated_at: datetime | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What an application keeps with it: JSON values by name, which `search(filter=...)` can ask for."""
+    tags: tuple[str, ...] = ()
+    expires_at: datetime | None = None
+    """From then on it is not there any more: neither found nor listed; its history says why."""
 
     def __repr__(self) -> str:
         """Show what a reader looks for, on one line."""
         speaker = f", speaker={self.speaker!r}" if self.speaker is not None else ""
         at = f", at={self.at:%Y-%m-%d}" if self.at is not None else ""
         rev = f", rev={self.rev}" if self.rev > 1 else ""
-        return f"Memory({self.id!r}, {_shortened(self.text)}{speaker}{at}{rev})"
+        tags = f", tags={self.tags!r}" if self.tags else ""
+        return f"Memory({self.id!r}, {_shortened(self.text)}{speaker}{at}{rev}{tags})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,10 @@ class Add:
     session: str | None = None
     reason: str = ""
     """Why, where that is not plain: a fact that is added because no decision about it could be read."""
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    tags: tuple[str, ...] = ()
+    expires_at: datetime | None = None
+    """When the memory ends; None: after the store's default time to live, where it has one."""
     event: Literal["ADD"] = "ADD"
 
 
@@ -112,6 +123,11 @@ class Update:
     source: tuple[str, ...] = ()
     at: datetime | None = None
     """When the new wording was said; None keeps the memory's time."""
+    metadata: Mapping[str, Any] | None = field(default=None, hash=False)
+    """All of the memory's metadata from now on; None keeps what it has, as with the next two."""
+    tags: tuple[str, ...] | None = None
+    expires_at: datetime | None = None
+    """A default time to live begins anew."""
     event: Literal["UPDATE"] = "UPDATE"
 
 

@@ -25,6 +25,7 @@ from langgraph_memory_r1.schemas import Change, Memory, Turn
 _TURN = TypeAdapter(Turn)
 _MEMORY = TypeAdapter(Memory)
 _NAMELESS = "somebody"
+_ONLY_WHERE_SET = ("metadata", "tags", "expires_at")
 
 
 class ChangeRecord(TypedDict):
@@ -189,8 +190,9 @@ def as_turn(turn: Turn | Mapping[str, Any]) -> Turn:
 
 
 def memory_as_dict(memory: Memory) -> dict[str, Any]:
-    """Return a memory as it stands in the state."""
-    return {**_MEMORY.dump_python(memory, mode="json")}
+    """Return a memory as it stands in the state; `metadata`, `tags` and `expires_at` only where it has them."""
+    fields: dict[str, Any] = _MEMORY.dump_python(memory, mode="json")
+    return {name: value for name, value in fields.items() if value or name not in _ONLY_WHERE_SET}
 
 
 def change_record(change: Change) -> ChangeRecord:

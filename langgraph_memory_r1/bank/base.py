@@ -5,9 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from langgraph_memory_r1.bank.history import Diff, aware, compare, in_order, invert, plan_changes, replay, standing
+from langgraph_memory_r1.bank.attributes import Filter, aware, memory_filter
+from langgraph_memory_r1.bank.expiry import ExpiryQueue
+from langgraph_memory_r1.bank.history import Diff, compare, in_order, invert, plan_changes, replay, standing
 from langgraph_memory_r1.bank.ledger import TurnMark, keys_of
 from langgraph_memory_r1.bank.queue import TurnQueue
 from langgraph_memory_r1.errors import ConflictError, UnknownMemoryError
@@ -23,6 +25,10 @@ class Memories(ABC):
 
     queue: TurnQueue | None = None
     """Where those wait who decide from these memories; nobody else can see a fork."""
+    _ttl: timedelta | None = None
+    """How long a memory lives that does not say it itself; None: for ever."""
+    _expiring: ExpiryQueue
+    """Of the memories in the index."""
 
     @abstractmethod
     def _reading(self) -> AbstractContextManager[Index]:
@@ -70,7 +76,15 @@ class Memories(ABC):
         with self._reading() as index:
             return index.get(memory_id)
 
-    def search(self, query: str, *, k: int = 60, per_speaker: int | None = None, fill: bool = False) -> list[Hit]:
+    def search(
+        self,
+        query: str,
+        *,
+        k: int = 60,
+        per_speaker: int | None = None,
+        fill: bool = False,
+        filter: Filter | None = None,
+    ) -> list[Hit]:
         """Return the k memories that best fit a query, best first.
 
         Args:
@@ -78,10 +92,15 @@ class Memories(ABC):
             k: How many; 60 is what the Answer Agent reads (Memory-R1, section 4.1).
             per_speaker: At most so many of each speaker (Memory-R1: 30 of each of two).
             fill: Where these are fewer than `k`, the best of the others come after them.
+            filter: Only memories with these fields, tags or metadata, in the filter language of the store:
+                `{"tags": {"$contains": "work"}, "team": {"$in": ["red", "blue"]}}`; see `bank.attributes`.
+
+        Raises:
+            InputError: The filter is none.
         """
-        vector = self._embed(query)
+        accept, vector = memory_filter(filter), self._embed(query)
         with self._reading() as index:
-            return index.rank(query, k=k, vector=vector, per_speaker=per_speaker, fill=fill)
+            return index.rank(query, k=k, vector=vector, per_speaker=per_speaker, fill=fill, accept=accept)
 
     def apply(
         self,
@@ -111,6 +130,7 @@ class Memories(ABC):
             ConflictError: a memory has changed since, or a turn was heard meanwhile (its key is among the error's);
                 nothing was applied, save what `Storage.commit` says of stores without a file lock.
             UnknownMemoryError: an operation names a memory that is not there; nothing was applied.
+            InputError: metadata, tags or an expiry are not what they have to be; nothing was applied.
         """
         touched = {operation.id for operation in operations if isinstance(operation, (Update, Delete))}
         for attempt in range(_ATTEMPTS):
@@ -123,7 +143,7 @@ class Memories(ABC):
             if stale:
                 message = f"Changed since the decision was made: {', '.join(stale)}. Read again and decide anew."
                 raise ConflictError(message, stale)
-            changes = plan_changes(operations, memories.get, model=model, reason=reason)
+            changes = plan_changes(operations, memories.get, model=model, reason=reason, ttl=self._ttl)
             try:
                 self._commit(changes, turns)
             except ConflictError as error:
@@ -175,7 +195,7 @@ class Memories(ABC):
     def fork(self) -> MemoryFork:
         """Return a copy-on-write copy in memory, made in microseconds and never written to disk."""
         with self._reading() as index:
-            return MemoryFork(index.fork())
+            return MemoryFork(index.fork(), self._expiring, self._ttl)
 
 
 class MemoryFork(Memories):
@@ -186,8 +206,10 @@ class MemoryFork(Memories):
     has no embedder either: `search` ranks by words alone, also where the bank ranks by vectors too.
     """
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: Index, expiring: ExpiryQueue | None = None, ttl: timedelta | None = None) -> None:
         self._index = index
+        self._expiring = ExpiryQueue() if expiring is None else expiring.copy()
+        self._ttl = ttl
         self._changes: list[Change] = []
         self.turns: list[TurnMark] = []
         """The turns that what was applied came from."""
@@ -207,12 +229,14 @@ class MemoryFork(Memories):
         return copy
 
     def _reading(self) -> AbstractContextManager[Index]:
+        self._expiring.discard_expired(self._index)
         return nullcontext(self._index)
 
     def _commit(self, changes: Sequence[Change], turns: Collection[TurnMark]) -> None:
         for change in changes:
             if change.after is not None:
                 self._index.put(change.after)
+                self._expiring.add(change.after)
             elif change.memory_id is not None:
                 self._index.discard(change.memory_id)
         self._changes.extend(changes)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+from langgraph_memory_r1.bank.attributes import aware, checked_expiry, checked_metadata, checked_tags
+from langgraph_memory_r1.bank.expiry import is_expiry
 from langgraph_memory_r1.errors import ConflictError, UnknownMemoryError
 from langgraph_memory_r1.schemas import Add, Change, Delete, Event, Memory, Noop, Operation, Update
 
@@ -26,12 +28,25 @@ class Diff:
 
 
 def plan_changes(
-    operations: Sequence[Operation], lookup: Lookup, *, model: str | None = None, reason: str = ""
+    operations: Sequence[Operation],
+    lookup: Lookup,
+    *,
+    model: str | None = None,
+    reason: str = "",
+    ttl: timedelta | None = None,
 ) -> list[Change]:
     """Return what the operations will change, in their order; each sees those before it.
 
+    Args:
+        operations: What was decided.
+        lookup: Returns a memory as it is now.
+        model: Who decided.
+        reason: Why, where an operation does not say it itself.
+        ttl: How long a memory lives whose operation does not say when it ends.
+
     Raises:
         UnknownMemoryError: an operation names a memory that is not there.
+        InputError: metadata, tags or an expiry are not what they have to be.
     """
     now = datetime.now(UTC)
     changed: dict[str, Memory | None] = {}
@@ -44,7 +59,7 @@ def plan_changes(
                 raise UnknownMemoryError(f"There is no memory {operation.id!r} to {operation.event.lower()}.")
         # Times within a turn grow, so that the history keeps the order of its operations; not where a memory's last
         # change lies ahead of this clock: its next one has to come after that.
-        change = _change(operation, before, _after(before, now) + number * _TICK, model, reason)
+        change = _change(operation, before, _after(before, now) + number * _TICK, model, reason, ttl)
         changes.append(change)
         if change.memory_id is not None:
             changed[change.memory_id] = change.after
@@ -52,16 +67,25 @@ def plan_changes(
 
 
 def standing(history: Sequence[Change]) -> list[Change]:
-    """Return the changes that still hold: neither NOOPs, nor taken back, nor themselves what took another one back."""
+    """Return the changes that still hold: neither NOOPs, nor taken back, nor themselves what took another one back.
+
+    Those of a memory that has expired are over with it.
+    """
     cancelled = _cancelled(history)
-    return [change for change in history if change.memory_id and not change.undoes and change.id not in cancelled]
+    expired = {change.memory_id for change in history if is_expiry(change)}
+    return [
+        change
+        for change in history
+        if change.memory_id and not change.undoes and change.id not in cancelled and change.memory_id not in expired
+    ]
 
 
 def invert(change: Change, current: Memory | None, history: Sequence[Change]) -> Change:
     """Return the change that takes another one back; taking back an undo does the operation again.
 
     Raises:
-        ConflictError: a later operation on the same memory still stands (the message names it), or it is taken back.
+        ConflictError: a later operation on the same memory still stands (the message names it), or it is taken back,
+            or the memory has expired.
         UnknownMemoryError: a NOOP changed nothing.
     """
     if change.memory_id is None:
@@ -71,6 +95,11 @@ def invert(change: Change, current: Memory | None, history: Sequence[Change]) ->
         raise ConflictError(
             f"{change.id} has been taken back by {by}; take that back to do it again.", [change.memory_id]
         )
+    if is_expiry(same[-1]):
+        message = (
+            f"{change.id} cannot be taken back: the memory expired at {same[-1].at}. Add it anew to have it again."
+        )
+        raise ConflictError(message, [change.memory_id])
     later = [other for other in standing(same) if other.at and change.at and other.at > change.at]
     if later:
         raise ConflictError(
@@ -115,12 +144,9 @@ def in_order(memories: Iterable[Memory]) -> list[Memory]:
     )
 
 
-def aware(moment: datetime) -> datetime:
-    """Return the time with a zone: UTC where it has none."""
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
-def _change(operation: Operation, before: Memory | None, at: datetime, model: str | None, reason: str) -> Change:
+def _change(
+    operation: Operation, before: Memory | None, at: datetime, model: str | None, reason: str, ttl: timedelta | None
+) -> Change:
     memory_id = after = None
     match operation:
         case Noop():
@@ -133,6 +159,13 @@ def _change(operation: Operation, before: Memory | None, at: datetime, model: st
             change_id, turn_at = f"{memory_id}.1", operation.at and aware(operation.at)
             after = Memory(memory_id, operation.text, operation.speaker, turn_at, operation.source, operation.session)
             after = replace(after, created_at=at, updated_at=at)
+            if operation.metadata or operation.tags:
+                metadata, tags = checked_metadata(operation.metadata), checked_tags(operation.tags)
+                after = replace(after, metadata=metadata, tags=tags)
+            if operation.expires_at is not None:
+                after = replace(after, expires_at=checked_expiry(operation.expires_at))
+            elif ttl is not None:
+                after = replace(after, expires_at=at + ttl)
         case Update():
             assert before is not None
             memory_id, rev = before.id, before.rev + 1
@@ -141,7 +174,20 @@ def _change(operation: Operation, before: Memory | None, at: datetime, model: st
                 source = tuple(dict.fromkeys([*source, *operation.source]))
             turn_at = aware(operation.at) if operation.at else before.at
             change_id = f"{memory_id}.{rev}"
-            after = replace(before, text=operation.text, at=turn_at, source=source, rev=rev, updated_at=at)
+            expires_at = checked_expiry(operation.expires_at) or before.expires_at
+            if operation.expires_at is None and ttl and before.updated_at and expires_at == before.updated_at + ttl:
+                expires_at = at + ttl  # It had the default time to live, not one of its own: that begins anew.
+            after = replace(
+                before,
+                text=operation.text,
+                at=turn_at,
+                source=source,
+                rev=rev,
+                updated_at=at,
+                metadata=before.metadata if operation.metadata is None else checked_metadata(operation.metadata),
+                tags=before.tags if operation.tags is None else checked_tags(operation.tags),
+                expires_at=expires_at,
+            )
         case Delete():
             assert before is not None
             change_id, memory_id = f"{before.id}.{before.rev + 1}", before.id

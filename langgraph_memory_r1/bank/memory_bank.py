@@ -23,7 +23,9 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from langgraph.store.base import BaseStore, PutOp
 
+from langgraph_memory_r1.bank.attributes import Filter, memory_filter
 from langgraph_memory_r1.bank.base import Memories
+from langgraph_memory_r1.bank.expiry import ExpiryQueue, default_ttl, expiries, has_expired, minutes_left
 from langgraph_memory_r1.bank.history import in_order
 from langgraph_memory_r1.bank.ledger import ThreadClaims, TurnLedger, TurnMark
 from langgraph_memory_r1.bank.queue import queue_of
@@ -98,6 +100,10 @@ class MemoryBank(Memories):
         self._lock = threading.RLock()
         """Of everything below: what was read of the storage so far."""
         self._index = Index()
+        self._expiring = ExpiryQueue()
+        self._expired: set[str] = set()
+        """Ids of memories whose rows the next commit removes, where the store does not sweep them itself."""
+        self._ttl = default_ttl(store)
         self._changes: dict[str, Change] = {}
         self._noops: dict[str, Change] = {}
         self._seen: set[str] = set()
@@ -121,22 +127,39 @@ class MemoryBank(Memories):
         if not self._storage.too_large():
             return super().get(memory_id)
         item = self.store.get(self._memory_space, memory_id)
-        return None if item is None else memory_from_record(item.key, item.value)
+        memory = None if item is None else memory_from_record(item.key, item.value)
+        return None if memory is None or has_expired(memory, datetime.now(UTC)) else memory
 
-    def search(self, query: str, *, k: int = 60, per_speaker: int | None = None, fill: bool = False) -> list[Hit]:
+    def search(
+        self,
+        query: str,
+        *,
+        k: int = 60,
+        per_speaker: int | None = None,
+        fill: bool = False,
+        filter: Filter | None = None,
+    ) -> list[Hit]:
         """Return the k memories that best fit a query, best first; see `Memories.search`.
 
         A bank that is too large for its store's mirror (`LanceDBStore.mirror_rows`) is not ranked as a whole, but only
         the memories that LanceDB's full-text and vector search propose. How rare a word is, and what was said beside a
-        memory, is counted among those alone, so that scores and order may differ from those of a smaller bank.
+        memory, is counted among those alone, so that scores and order may differ from those of a smaller bank. Where a
+        filter leaves too few of them, all memories are ranked.
         """
         if not self._storage.too_large():
-            return super().search(query, k=k, per_speaker=per_speaker, fill=fill)
-        vector, index = self._storage.embed(query), Index()
+            return super().search(query, k=k, per_speaker=per_speaker, fill=fill, filter=filter)
+        accept, vector = memory_filter(filter), self._storage.embed(query)
+        index, now = Index(), datetime.now(UTC)
         for item in self._storage.candidates(query, vector, max(_CANDIDATES, 2 * k)):
-            index.put(memory_from_record(item.key, item.value), item.vector)
-        vector = vector if query.strip() else None
-        return index.rank(query, k=k, vector=vector, per_speaker=per_speaker, fill=fill)
+            memory = memory_from_record(item.key, item.value)
+            if not has_expired(memory, now):
+                index.put(memory, item.vector)
+        hits = index.rank(
+            query, k=k, vector=vector if query.strip() else None, per_speaker=per_speaker, fill=fill, accept=accept
+        )
+        if accept is not None and len(hits) < k:
+            return super().search(query, k=k, per_speaker=per_speaker, fill=fill, filter=filter)
+        return hits
 
     def seen(self) -> set[str]:
         """Return the ids of all turns that some operation, a NOOP too, came from."""
@@ -197,7 +220,10 @@ class MemoryBank(Memories):
             changes = [*self._changes.values(), *self._noops.values()]
         selected = [change for change in changes if memory_id is None or change.memory_id == memory_id]
         first = datetime.min.replace(tzinfo=UTC)
-        return sorted(selected, key=lambda change: (change.at or first, change.id))
+        selected.sort(key=lambda change: (change.at or first, change.id))
+        if ended := list(expiries(selected)):
+            selected = sorted([*selected, *ended], key=lambda change: (change.at or first, change.id))
+        return selected
 
     def forget(self) -> int:
         """Remove this owner for good: memories, history, old versions, files; return how many memories there were.
@@ -248,6 +274,8 @@ class MemoryBank(Memories):
             # In the order in which they were said: the index keeps memories of the same time as they were put.
             for memory in in_order(memory_from_record(item.key, item.value) for item in items):
                 self._index.put(memory, vectors[memory.id])
+                self._expiring.add(memory)
+            self._expired.update(self._expiring.discard_expired(self._index))
             self._read = True
             yield self._index
 
@@ -272,6 +300,9 @@ class MemoryBank(Memories):
         last = {str(change.memory_id): change.after for change in effective}
         puts = [self._memory_put(memory_id, memory) for memory_id, memory in last.items()]
         puts += [self._change_put(change) for change in changes]
+        with self._lock:
+            swept = self._expired - last.keys()
+        puts += [PutOp(self._memory_space, memory_id, None) for memory_id in swept]
         expect: dict[tuple[tuple[str, ...], str], dict[str, int] | None] = {}
         new = {(self._history_space, change.id) for change in changes}
         for put in self._ledger.puts(turns):
@@ -284,6 +315,8 @@ class MemoryBank(Memories):
                 before = change.before
                 expect[self._memory_space, memory_id] = None if before is None else {"rev": before.rev}
         self._storage.commit(puts, expect, new)
+        with self._lock:
+            self._expired -= swept
 
     def _append_noops(self, noops: Sequence[Change]) -> None:
         if noops:
@@ -293,7 +326,8 @@ class MemoryBank(Memories):
     def _memory_put(self, memory_id: str, memory: Memory | None) -> PutOp:
         if memory is None:
             return PutOp(self._memory_space, memory_id, None)
-        return PutOp(self._memory_space, memory_id, memory_to_record(memory), ["text"])
+        ttl = minutes_left(self.store, memory)
+        return PutOp(self._memory_space, memory_id, memory_to_record(memory), ["text"], ttl=ttl)
 
     def _change_put(self, change: Change) -> PutOp:
         return PutOp(self._history_space, change.id, change_to_record(change), False)

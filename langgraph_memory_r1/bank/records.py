@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.jsonl import read_lines, write_file
 from langgraph_memory_r1.schemas import Change, Memory
-from langgraph_memory_r1.store.rows import dump_value
+from langgraph_memory_r1.store.rows import copy_value, dump_value
 
 FORMAT = "langgraph-memory-r1/bank"
 VERSION = 1
@@ -52,8 +52,12 @@ def decode_label(label: str) -> str:
 
 
 def memory_to_record(memory: Memory) -> dict[str, Any]:
-    """Return all fields of a memory but the id, which is the item's key."""
-    return {
+    """Return all fields of a memory but the id, which is the item's key.
+
+    Metadata, tags and an expiry stand in it only where the memory has them: banks of those who use none of them stay
+    as older versions of the library wrote them, and can read them.
+    """
+    record: dict[str, Any] = {
         "text": memory.text,
         "speaker": memory.speaker,
         "at": _text(memory.at),
@@ -63,6 +67,13 @@ def memory_to_record(memory: Memory) -> dict[str, Any]:
         "created_at": _text(memory.created_at),
         "updated_at": _text(memory.updated_at),
     }
+    if memory.metadata:
+        record["metadata"] = dict(memory.metadata)
+    if memory.tags:
+        record["tags"] = list(memory.tags)
+    if memory.expires_at is not None:
+        record["expires_at"] = _text(memory.expires_at)
+    return record
 
 
 def memory_from_record(key: str, record: Mapping[str, Any]) -> Memory:
@@ -81,6 +92,9 @@ def memory_from_record(key: str, record: Mapping[str, Any]) -> Memory:
         rev=record.get("rev", 1),
         created_at=_time(record.get("created_at")),
         updated_at=_time(record.get("updated_at")),
+        metadata=copy_value(record.get("metadata") or {}),
+        tags=tuple(record.get("tags") or ()),
+        expires_at=_time(record.get("expires_at")),
     )
 
 

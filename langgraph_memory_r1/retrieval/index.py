@@ -5,7 +5,8 @@ put, discard → segments of postings (`segment.py`) → the current ones in tim
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -109,6 +110,7 @@ class Index:
         vector: Vector | None = None,
         per_speaker: int | None = None,
         fill: bool = False,
+        accept: Callable[[Memory], bool] | None = None,
     ) -> list[Hit]:
         """Return the best memories for a query, best first; of equal scores the newest first.
 
@@ -118,12 +120,18 @@ class Index:
             vector: The query's embedding, by the model that made the memories' vectors.
             per_speaker: How many at most by the same speaker.
             fill: Where these are fewer than `k`, the best of the others come after them.
+            accept: Only memories for which it is true; all of them count for what a word is worth.
         """
         if not self._slots or k < 1:
             return []
         view = self._current_view()
         scores = score(view, query, None if vector is None else unit(vector), self.weights)
         best = np.argsort(scores, kind="stable")[::-1]
+        if accept is not None and per_speaker is None:  # Not more are looked at than it takes to find `k`.
+            accepted = (place for place in best.tolist() if accept(view.entries[view.timeline[place]].memory))
+            best = np.fromiter(islice(accepted, k), np.int64)
+        elif accept is not None:
+            best = best[np.array([accept(view.entries[slot].memory) for slot in view.timeline[best].tolist()], bool)]
         if per_speaker is not None:
             # Which are among the first so many of their speaker: counted from where the speaker's run begins, once
             # they are grouped by speaker, each group still in the order of scores.

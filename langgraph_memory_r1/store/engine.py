@@ -270,13 +270,13 @@ class Engine:
             if mirror is None:
                 return None
             # By identity: a mirror that was dropped and made anew counts its ticks from the beginning.
-            tick = since[1] if isinstance(since, tuple) and since[0] is mirror else -1
-            state = (mirror, mirror.tick)
-            # An expiry leaves no mark in the mirror: where there may be one, all rows are compared.
-            whole = tick < 0 or mirror.expiring
+            now = datetime.now(UTC)
+            tick, then = since[1:] if isinstance(since, tuple) and since[0] is mirror else (-1, now)
+            state = (mirror, mirror.tick, now)
+            # An expiry changes no row: where there may have been one since the last look, all rows are compared.
+            whole = tick < 0 or mirror.expired_between(then, now)
             if tick == mirror.tick and not whole:
                 return RowChanges(state, [], whole=False)
-            now = datetime.now(UTC)
             rows = [row for row in mirror.changes(-1 if whole else tick) if row.namespace == namespace]
             return RowChanges(state, [row for row in rows if not whole or row.alive(now)], whole)
 

@@ -9,7 +9,9 @@ twice, so that whoever still holds an older row reads that row's own vectors.
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from itertools import chain, islice, takewhile
 
 import numpy as np
@@ -28,8 +30,8 @@ class Mirror:
         """Grows with every change."""
         self._changed_at: dict[str, int] = {}
         """Row id → the tick of its last change, in the order of the changes."""
-        self.expiring = False
-        """Some row has, or had, a time to live."""
+        self._ends: list[datetime] = []
+        """When rows expire, or would have, in order."""
         self._recent: list[Row] | None = None
         self._matrix: Vectors = np.empty((0, 0), np.float32)
         self._owners: list[Row | None] = []
@@ -62,10 +64,20 @@ class Mirror:
             return
         self.deleted.pop(row.id, None)
         self.rows[row.id] = row
-        self.expiring |= row.expires_at is not None
+        if row.expires_at is not None:
+            insort(self._ends, row.expires_at)
         if row.vectors is not None:
             self._reserve([row.vectors])
             self._place(row, row.vectors)
+
+    @property
+    def expiring(self) -> bool:
+        """Some row has, or had, a time to live."""
+        return bool(self._ends)
+
+    def expired_between(self, then: datetime, now: datetime) -> bool:
+        """Return whether a row may have expired after one time and up to another: that leaves no other mark here."""
+        return bisect_right(self._ends, then) < bisect_right(self._ends, now)
 
     def changes(self, since: int) -> list[Row]:
         """Return rows, tombstones too, that changed after a tick."""
