@@ -18,6 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import blake2b
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -28,6 +29,7 @@ from langgraph_memory_r1.bank.base import Memories
 from langgraph_memory_r1.bank.expiry import ExpiryQueue, default_ttl, expiries, has_expired, minutes_left
 from langgraph_memory_r1.bank.history import in_order
 from langgraph_memory_r1.bank.ledger import ThreadClaims, TurnLedger, TurnMark
+from langgraph_memory_r1.bank.purge import redacted, redacted_record, texts_of, tombstone
 from langgraph_memory_r1.bank.queue import queue_of
 from langgraph_memory_r1.bank.records import (
     Imported,
@@ -40,6 +42,7 @@ from langgraph_memory_r1.bank.records import (
     read_export,
 )
 from langgraph_memory_r1.bank.storage import storage_of
+from langgraph_memory_r1.errors import UnknownMemoryError
 from langgraph_memory_r1.retrieval import Hit, Index
 from langgraph_memory_r1.schemas import Change, Memory, Turn
 from langgraph_memory_r1.store.rows import Vectors
@@ -237,6 +240,39 @@ class MemoryBank(Memories):
             self._ledger.bury(self._seen)
             return self._storage.erase()
 
+    def purge(self, memory_id: str) -> int:
+        """Erase one memory for good, with its whole history; return how many operations that were.
+
+        On a `LanceDBStore` no file holds its words afterwards, other memories and their histories stay, and so does
+        that its turns were dealt with: it does not come back because a conversation is sent again. Another store
+        deletes as it deletes. To take a memory out of what is recalled, with a history that says so, apply a `Delete`.
+
+        Raises:
+            UnknownMemoryError: there is no such memory, and there never was one.
+        """
+        with self._lock:
+            memory, history = self.get(memory_id), self.history()
+            own = [change for change in history if change.memory_id == memory_id]
+            if memory is None and not own:
+                raise UnknownMemoryError(f"There is no memory {memory_id!r}, and there never was one.")
+            left = tombstone(own)
+            self._append_noops([left])
+            texts, turns = texts_of(own) | ({memory.text} if memory else set()), set(left.source)
+            others = [change for change in history if change.memory_id != memory_id]
+            changed = [new for change in others if (new := redacted(change, texts, turns)) is not None]
+            # A NOOP may be an item, too: where there is no journal, and beside operations of the same turn.
+            self._storage.commit([self._change_put(new) for new in changed if new.id in self._changes], {}, ())
+            lines = {new.id: new.reason for new in changed if new.id in self._noops}
+            self._noops |= {new.id: new for new in changed if new.id in lines}
+            if lines:
+                self._storage.replace_noops(partial(redacted_record, reasons=lines))
+            count = len(own)
+            while memory is not None or own:  # Again where somebody changed it meanwhile.
+                addresses = [(self._history_space, change.id) for change in own]
+                self._storage.erase_items([(self._memory_space, memory_id), *addresses])
+                memory, own = self.get(memory_id), self.history(memory_id)
+            return count
+
     def export_jsonl(self, path: str | os.PathLike[str]) -> int:
         """Write memories and history, one JSON object a line, and return the number of memories.
 
@@ -367,5 +403,6 @@ class MemoryBank(Memories):
     aclaim = _in_thread(claim)
     afork = _in_thread(Memories.fork)
     aforget = _in_thread(forget)
+    apurge = _in_thread(purge)
     aexport_jsonl = _in_thread(export_jsonl)
     aimport_jsonl = _in_thread(import_jsonl)

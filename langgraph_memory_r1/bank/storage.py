@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from langchain_core.embeddings import Embeddings
@@ -103,6 +103,12 @@ class Storage(Protocol):
         Where they are kept as items of the namespace, `changes` returns them, and there are none here.
         """
 
+    def replace_noops(self, new: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
+        """Overwrite operations that changed nothing: `new` returns a record that is not longer, or None to leave it."""
+
+    def erase_items(self, addresses: Collection[Address]) -> None:
+        """Remove single items, as thoroughly as the store can."""
+
     def erase(self) -> int:
         """Remove both namespaces, as thoroughly as the store can; return how many memories there were."""
 
@@ -193,6 +199,15 @@ class LanceDBStorage:
             self._tails[namespace] = self._engine.journal.tail(namespace)
         return self._tails[namespace].read()
 
+    def replace_noops(self, new: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
+        """Overwrite them in the journal."""
+        if self._engine.journal is not None:
+            self._engine.journal.replace(self._history, new)
+
+    def erase_items(self, addresses: Collection[Address]) -> None:
+        """Remove items from old versions and files on disk too."""
+        self._engine.erase_items(addresses)
+
     def erase(self) -> int:
         """Remove both namespaces from old versions and files on disk too."""
         count = self._engine.erase(self._memories, below=False)
@@ -264,6 +279,13 @@ class BaseStoreStorage:
     def read_appended(self, namespace: tuple[str, ...]) -> tuple[bool, Records]:
         """Return none: they come among the changes of the namespace."""
         return False, []
+
+    def replace_noops(self, new: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
+        """Do nothing: they are items, which a commit replaces."""
+
+    def erase_items(self, addresses: Collection[Address]) -> None:
+        """Delete items; another store deletes as it deletes."""
+        self._store.batch([PutOp(namespace, key, None) for namespace, key in addresses])
 
     def erase(self) -> int:
         """Delete every item; another store deletes as it deletes."""

@@ -251,6 +251,12 @@ class Engine:
         encoded = encode_namespace(namespace)
         return self.maintenance.erase(under(encoded) if below else within("namespace", [encoded]))
 
+    def erase_items(self, addresses: Collection[Address]) -> None:
+        """Remove single items for good: from old versions and files too."""
+        self.require_open()
+        if addresses:
+            self.maintenance.erase(within("id", [item_id(namespace, key) for namespace, key in addresses]))
+
     # What a bank reads
 
     def changes(self, namespace: tuple[str, ...], since: object = None) -> RowChanges | None:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,33 @@ class Journal:
     def tail(self, namespace: tuple[str, ...]) -> Tail:
         """Return a follower of a namespace's records."""
         return Tail(self._path(namespace))
+
+    def replace(self, namespace: tuple[str, ...], new: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
+        """Overwrite records where they stand; `new` returns one, which must not be longer, or None to leave it.
+
+        In place, since other processes append meanwhile: a file that took the place of this one would lose their lines.
+        """
+        try:
+            with self._path(namespace).open("r+b") as file:
+                start = 0
+                for line in file.read().splitlines(keepends=True):
+                    record = _record_of(line)
+                    changed = None if record is None or "mark" in record else new(record)
+                    if changed is not None:
+                        text = dump_value(changed).encode().ljust(len(line) - 1)
+                        if len(text) >= len(line):
+                            raise ValueError(f"the record {changed!r:.80} has grown")
+                        file.seek(start)
+                        file.write(text + b"\n")
+                    start += len(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StoreError(
+                f"{error.filename} could not be written: {error.strerror}. Check its permissions."
+            ) from error
 
     def erase(self, namespace: tuple[str, ...], *, below: bool) -> None:
         """Remove the lines of a namespace, and with `below` those of all namespaces below it."""
@@ -148,11 +175,16 @@ class Tail:
         self._offset += end
         records = []
         for line in text[:end].splitlines():
-            try:
-                record = json.loads(line) if line.strip() else None
-            except ValueError:  # A crash cut it short.
-                continue
+            record = _record_of(line)
             # Two processes that made the file at once have both begun it: the second head is no record.
-            if isinstance(record, dict) and "mark" not in record:
+            if record is not None and "mark" not in record:
                 records.append(record)
         return restarted, records
+
+
+def _record_of(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line) if line.strip() else None
+    except ValueError:  # A crash cut it short.
+        return None
+    return record if isinstance(record, dict) else None
