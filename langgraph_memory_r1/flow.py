@@ -9,11 +9,10 @@ the bank that a person looks at first.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import partial
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -23,6 +22,7 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime
 
 from langgraph_memory_r1.bank import MemoryBank
+from langgraph_memory_r1.bank.attributes import Filter, checked_metadata, checked_tags, memory_filter
 from langgraph_memory_r1.bank.base import Memories
 from langgraph_memory_r1.batches import Batch, Limits, batch_turns, new_turns
 from langgraph_memory_r1.errors import ConflictError, IdentityError, InputError, MemoryR1Error
@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 _GREGORIAN = datetime(1582, 10, 15, tzinfo=UTC)
 
 OnError: TypeAlias = Literal["raise", "degrade"]
+
+RunFilter: TypeAlias = Filter | Callable[[Runtime[Any]], Filter | None]
+"""Which memories a run may see: a filter, or a function that tells it from the run."""
 
 Redact: TypeAlias = Callable[[str], str]
 """Takes out of a text what must not be kept."""
@@ -68,6 +71,13 @@ class MemoryOptions:
     """Memories that are looked up for a question."""
     redact: Redact | None = None
     """Applied to all that was said, and to all that is written."""
+    filter: RunFilter | None = None
+    """Only memories that it lets through are recalled and answered from; a function tells it from the run. New facts
+    are compared with all memories."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """Kept with every memory that is added."""
+    tags: Sequence[str] = ()
+    """Likewise."""
     name: str = "memory"
     """Tells several memories apart in the log."""
 
@@ -84,6 +94,28 @@ class MemoryOptions:
             raise InputError(f"There is no on_error {self.on_error!r}; give one of {', '.join(get_args(OnError))}.")
         if self.redact is not None and not callable(self.redact):
             raise InputError(f"redact={self.redact!r} cannot be called; give a function from a text to a text.")
+        checked_metadata(self.metadata)
+        checked_tags(self.tags)
+        if not callable(self.filter):
+            memory_filter(self.filter)
+
+    def filter_of(self, runtime: Runtime[Any]) -> Filter | None:
+        """Return the filter of a run."""
+        return filter_of(self.filter, runtime)
+
+    def prepared(self, operation: Operation) -> Operation:
+        """Return an operation as it may be written: redacted, with what the application keeps with new memories."""
+        if self.redact is not None:
+            operation = redact_operation(operation, self.redact)
+        if isinstance(operation, Add) and (self.metadata or self.tags):
+            metadata, tags = {**self.metadata, **operation.metadata}, (*operation.tags, *self.tags)
+            operation = replace(operation, metadata=metadata, tags=tags)
+        return operation
+
+
+def filter_of(conditions: RunFilter | None, runtime: Runtime[Any]) -> Filter | None:
+    """Return the filter of a run; None where it may see everything."""
+    return conditions(runtime) if callable(conditions) else conditions
 
 
 class MemoryAgents(NamedTuple):
@@ -219,9 +251,8 @@ async def manage_batch(
     """
     if outcome.failures:
         return
-    redact = None if options.redact is None else partial(redact_operation, redact=options.redact)
     try:
-        outcome.changes += await manage(bank, agent, batch, options.related_k, monitor, redact)
+        outcome.changes += await manage(bank, agent, batch, options.related_k, monitor, options.prepared)
     except ConflictError as error:  # no failure of the app's: it must not lose a run by it, whatever `on_error` says
         log.warning("Memory %r gave up on %d facts for now: %s", options.name, len(batch.facts), error)
         outcome.failures.append(failure("manage", error, batch.source))

@@ -11,7 +11,7 @@ What goes in and what comes out stands in `state.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias, get_args
@@ -27,7 +27,7 @@ from langgraph.types import Checkpointer
 
 from langgraph_memory_r1.batches import Limits
 from langgraph_memory_r1.errors import InputError
-from langgraph_memory_r1.flow import MemoryOptions, OnError, utc_now
+from langgraph_memory_r1.flow import MemoryOptions, OnError, RunFilter, utc_now
 from langgraph_memory_r1.models import for_role, load_chat_model, load_embeddings, model_name
 from langgraph_memory_r1.nodes import AnswerNode, ExtractNode, ManageNode, question_of, state_values
 from langgraph_memory_r1.owners import BankPool, Namespace, StoreLike
@@ -66,6 +66,9 @@ def create_memory_nodes(
     on_error: OnError = "raise",
     limits: Limits | None = None,
     clock: Callable[[], datetime] = utc_now,
+    filter: RunFilter | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    tags: Sequence[str] = (),
 ) -> MemoryNodes:
     """Create the nodes of `create_memory_graph`, with the same arguments.
 
@@ -82,8 +85,9 @@ def create_memory_nodes(
         trust_client_user=trust_client_user,
     )  # fmt: skip
     options = MemoryOptions(
-        banks=banks, on_error=on_error, clock=clock, limits=limits or Limits(), related_k=related_k, k=k
-    )
+        banks=banks, on_error=on_error, clock=clock, limits=limits or Limits(), related_k=related_k, k=k,
+        filter=filter, metadata=metadata or {}, tags=tags,
+    )  # fmt: skip
     agents = create_role_agents(
         {"extract": extractor, "manage": manager, "answer": answerer}, "rules" if model is None else model, style
     )
@@ -111,6 +115,9 @@ def create_memory_graph(
     on_error: OnError = "raise",
     limits: Limits | None = None,
     clock: Callable[[], datetime] = utc_now,
+    filter: RunFilter | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    tags: Sequence[str] = (),
     checkpointer: Checkpointer = None,
     name: str = "memory",
 ) -> MemoryGraph:
@@ -144,13 +151,17 @@ def create_memory_graph(
             log; messages are taken up again by the next run, and what came as `turns` has to be given again.
         limits: How many turns and characters one model call looks at.
         clock: The present, for messages without a time.
+        filter: Answers come only from memories that it lets through, in the language of `MemoryBank.search`; or a
+            function of the run's `Runtime`. New facts are compared with all memories.
+        metadata: Kept with every memory that is added, as are `tags`.
+        tags: See `metadata`.
         checkpointer: Keeps the cursor between runs of a thread; leave it out in `langgraph dev` and in a sub-graph.
         name: Name of the graph.
     """
     nodes = create_memory_nodes(
         store, model=model, extractor=extractor, manager=manager, answerer=answerer, embedder=embedder,
         namespace=namespace, require_user=require_user, trust_client_user=trust_client_user, k=k, related_k=related_k,
-        style=style, on_error=on_error, limits=limits, clock=clock,
+        style=style, on_error=on_error, limits=limits, clock=clock, filter=filter, metadata=metadata, tags=tags,
     )  # fmt: skip
     return state_graph(nodes).compile(checkpointer=checkpointer, name=name)
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from langgraph_memory_r1 import __version__
 from langgraph_memory_r1.bank import MemoryBank
+from langgraph_memory_r1.bank.attributes import memory_filter
 from langgraph_memory_r1.errors import InputError, MemoryR1Error, MissingDependencyError, UnknownMemoryError
 from langgraph_memory_r1.graph import Model, create_memory_graph
 from langgraph_memory_r1.identity import DEFAULT_USER
@@ -60,6 +61,9 @@ class StoredMemory(BaseModel):
     speaker: str | None = None
     said_at: datetime | None = None
     sources: list[str] = Field(default_factory=list, description="The turns that it came from.")
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    tags: list[str] = Field(default_factory=list)
+    expires_at: datetime | None = None
 
 
 class SearchResult(BaseModel):
@@ -125,6 +129,10 @@ class MemoryTools:
         self,
         query: Annotated[str, Field(description="A question or keywords; empty lists the newest memories.")] = "",
         limit: Count = 10,
+        filter: Annotated[
+            dict[str, Any] | None,
+            Field(description='Only memories with these values: {"speaker": "Ann"}, {"tags": {"$contains": "work"}}.'),
+        ] = None,
     ) -> SearchResult:
         """Find what is remembered about something, best first.
 
@@ -132,15 +140,17 @@ class MemoryTools:
         `forget`.
         """
         if query.strip():
-            memories = [hit.memory for hit in self._bank.search(query, k=limit)]
+            memories = [hit.memory for hit in self._bank.search(query, k=limit, filter=filter)]
         else:
-            memories = self._bank.all()[-limit:][::-1]
+            accept = memory_filter(filter)
+            memories = [memory for memory in self._bank.all() if accept is None or accept(memory)][-limit:][::-1]
         results = [
             StoredMemory(
-                id=memory.id, text=memory.text, speaker=memory.speaker, said_at=memory.at, sources=list(memory.source)
+                id=memory.id, text=memory.text, speaker=memory.speaker, said_at=memory.at, sources=list(memory.source),
+                metadata=dict(memory.metadata), tags=list(memory.tags), expires_at=memory.expires_at,
             )
             for memory in memories
-        ]
+        ]  # fmt: skip
         return SearchResult(memories=results, total=len(self._bank))
 
     def remember(

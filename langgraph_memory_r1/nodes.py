@@ -132,7 +132,8 @@ class AnswerNode(MemoryNode):
         update.update(question=None, memory_ops=state.get("memory_ops", []))
         bank = await run.bank()
         await run.load_zone()
-        answer = await roles.answer(bank, self.agent, question_of(state), self.options.k, run.now(), run.monitor)
+        question, k, conditions = question_of(state), self.options.k, self.options.filter_of(run.runtime)
+        answer = await roles.answer(bank, self.agent, question, k, run.now(), run.monitor, conditions)
         update.update(
             answer=answer.text,
             selected=[memory_as_dict(memory) for memory in answer.selected],

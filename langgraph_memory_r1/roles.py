@@ -24,6 +24,7 @@ from functools import partial
 from itertools import zip_longest
 from typing import TypeAlias
 
+from langgraph_memory_r1.bank.attributes import Filter
 from langgraph_memory_r1.bank.base import Memories
 from langgraph_memory_r1.bank.history import in_order
 from langgraph_memory_r1.bank.ledger import TurnMark, keys_of
@@ -173,13 +174,19 @@ async def _decide(
 
 
 async def answer(
-    bank: Memories, agent: Agent, question: str, k: int, at: datetime | None, monitor: RunMonitor
+    bank: Memories,
+    agent: Agent,
+    question: str,
+    k: int,
+    at: datetime | None,
+    monitor: RunMonitor,
+    filter: Filter | None = None,
 ) -> Answer:
     """Answer a question from at most `k` memories; without any, it does not know, and no model is asked.
 
     The model selects the useful memories first, then answers from them (Memory-R1, section 3.3: memory distillation).
     """
-    memories = await RunBlocking(lambda: retrieve(bank, question, k))
+    memories = await RunBlocking(lambda: retrieve(bank, question, k, filter))
     monitor.emit("retrieved", {"memories": len(memories)})
     if not memories:
         return Answer(DONT_KNOW)
@@ -243,12 +250,12 @@ def correct(decided: Sequence[Operation], batch: Batch, made_before: Sequence[Me
     ]
 
 
-def retrieve(bank: Memories, question: str, k: int) -> list[Memory]:
+def retrieve(bank: Memories, question: str, k: int, filter: Filter | None = None) -> list[Memory]:
     """Return the memories for a question in time order: the best, half from each speaker as far as there are so many.
 
     Memory-R1 reads 30 of each of two speakers; without that, the talkative one crowds out the other.
     """
-    hits = bank.search(question, k=k, per_speaker=(k + 1) // 2, fill=True)
+    hits = bank.search(question, k=k, per_speaker=(k + 1) // 2, fill=True, filter=filter)
     return in_order([hit.memory for hit in hits])
 
 

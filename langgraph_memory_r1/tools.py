@@ -24,14 +24,15 @@ from langgraph.store.base import SearchItem
 from pydantic import BaseModel, Field, TypeAdapter, create_model
 
 from langgraph_memory_r1.bank import MemoryBank
+from langgraph_memory_r1.bank.attributes import memory_filter
 from langgraph_memory_r1.bank.records import memory_to_record
 from langgraph_memory_r1.errors import InputError, UnknownMemoryError
+from langgraph_memory_r1.flow import RunFilter, filter_of
 from langgraph_memory_r1.identity import DEFAULT_USER, context_value
 from langgraph_memory_r1.owners import BankPool, Namespace, StoreLike, current_runtime
 from langgraph_memory_r1.retrieval import Hit
 from langgraph_memory_r1.schemas import Add, Change, Delete, Operation, Update
 from langgraph_memory_r1.state import OwnerRecord
-from langgraph_memory_r1.store.filters import compile_filter
 
 Action: TypeAlias = Literal["create", "update", "delete"]
 ToolName: TypeAlias = Literal["search_memory", "manage_memory"]
@@ -89,6 +90,7 @@ def create_search_memory_tool(
     require_user: bool | None = None,
     trust_client_user: bool = False,
     name: str = "search_memory",
+    filter: RunFilter | None = None,
 ) -> BaseTool:
     """Create a tool with which an agent searches memories; its result is JSON, best match first.
 
@@ -100,12 +102,14 @@ def create_search_memory_tool(
         require_user: As for `create_memory_graph`.
         trust_client_user: As for `create_memory_graph`.
         name: Name of the tool.
+        filter: The agent sees only memories that it lets through, in the language of `MemoryBank.search`; or a function
+            of the run's `Runtime`. The agent can narrow it down.
 
     Raises:
         InputError: The store or the namespace cannot be used.
     """
     bank_of = _bank_of(store, namespace, require_user, trust_client_user)
-    return search_tool(bank_of, instructions=instructions, response_format=response_format, name=name)
+    return search_tool(bank_of, instructions=instructions, response_format=response_format, name=name, within=filter)
 
 
 def _bank_of(
@@ -131,7 +135,9 @@ def _bank_of(
     return bank_of
 
 
-def tools_of(names: Sequence[str], banks: BankPool, memory: str, apply: Apply) -> list[BaseTool]:
+def tools_of(
+    names: Sequence[str], banks: BankPool, memory: str, apply: Apply, filter: RunFilter | None = None
+) -> list[BaseTool]:
     """Return the tools with these names for one memory of an agent; those of several memories end in their names.
 
     Raises:
@@ -146,7 +152,7 @@ def tools_of(names: Sequence[str], banks: BankPool, memory: str, apply: Apply) -
         return banks.bank(runtime, config, (state.get("memory_owner") or {}).get(memory))
 
     return [
-        search_tool(bank_of, name=SEARCH + ending)
+        search_tool(bank_of, name=SEARCH + ending, within=filter)
         if name == SEARCH
         else manage_tool(bank_of, name=MANAGE + ending, apply=apply)
         for name in dict.fromkeys(names)
@@ -226,8 +232,15 @@ def search_tool(
     instructions: str = "",
     response_format: Literal["content", "content_and_artifact"] = "content",
     name: str = SEARCH,
+    within: RunFilter | None = None,
 ) -> BaseTool:
-    """Create the tool of `create_search_memory_tool` on any bank."""
+    """Create the tool of `create_search_memory_tool` on any bank; it searches within a filter.
+
+    Raises:
+        InputError: The filter is none.
+    """
+    if not callable(within):
+        memory_filter(within)
 
     def search(
         config: RunnableConfig,
@@ -237,22 +250,20 @@ def search_tool(
         filter: dict[str, Any] | None = None,
         runtime: ToolRuntime = None,  # type: ignore[assignment]
     ) -> Any:
-        bank = bank_of(current_runtime(), config, runtime.state if runtime else {})
+        run = current_runtime()
+        bank = bank_of(run, config, runtime.state if runtime else {})
+        conditions = [each for each in (filter_of(within, run), filter) if each]
         try:
-            matches = compile_filter(filter)
-        except (TypeError, ValueError) as error:
-            raise ToolException(f"The filter cannot be used: {error}") from error
-        # A filter is on what a memory holds, which the ranking does not know: all are ranked, then filtered.
-        hits = bank.search(query, k=offset + limit if matches is None else max(len(bank), 1))
-        values = [(hit, _value(hit)) for hit in hits]
-        matching = [(hit, value) for hit, value in values if matches is None or matches(value)]
+            hits = bank.search(query, k=offset + limit, filter={"$and": conditions} if conditions else None)
+        except InputError as error:
+            raise ToolException(str(error)) from error
         first = datetime.min.replace(tzinfo=UTC)
         items = [
             SearchItem(
-                bank.namespace, hit.memory.id, value, hit.memory.created_at or first,
+                bank.namespace, hit.memory.id, _value(hit), hit.memory.created_at or first,
                 hit.memory.updated_at or hit.memory.created_at or first, hit.score,
             )
-            for hit, value in matching[offset : offset + limit]
+            for hit in hits[offset:]
         ]  # fmt: skip
         content = json.dumps([item.dict() for item in items], ensure_ascii=False, default=str)
         return (content, items) if response_format == "content_and_artifact" else content
@@ -284,7 +295,10 @@ class SearchArguments(BaseModel):
     query: str = Field(description="What is looked for, in words.")
     limit: int = Field(10, ge=0, le=1000, description="At most so many memories.")
     offset: int = Field(0, ge=0, description="Leave out so many of the best matches.")
-    filter: dict[str, Any] | None = Field(None, description='Only memories with these values, e.g. {"speaker": "Ann"}.')
+    filter: dict[str, Any] | None = Field(
+        None,
+        description='Only memories with these values, e.g. {"speaker": "Ann"} or {"tags": {"$contains": "work"}}.',
+    )
 
 
 def _operation(contents: TypeAdapter[Any], action: str, content: Any, memory_id: str | None) -> Operation:
@@ -301,6 +315,7 @@ def _operation(contents: TypeAdapter[Any], action: str, content: Any, memory_id:
 
 
 def _value(hit: Hit) -> dict[str, Any]:
-    """A memory as a langmem user knows it, and whose it is and since when."""
+    """A memory as a langmem user knows it, and whose it is, since when, and what an application keeps with it."""
     record = memory_to_record(hit.memory)
-    return {"content": record["text"], **{key: record[key] for key in ("speaker", "at", "source") if record[key]}}
+    names = ("speaker", "at", "source", "metadata", "tags", "expires_at")
+    return {"content": record["text"], **{name: record[name] for name in names if record.get(name)}}

@@ -27,7 +27,8 @@ def tombstone(changes: Sequence[Change]) -> Change:
 def texts_of(changes: Iterable[Change]) -> set[str]:
     """Return all that a memory ever said."""
     memories = (memory for change in changes for memory in (change.before, change.after) if memory is not None)
-    return {memory.text for memory in memories if memory.text}
+    texts = {memory.text for memory in memories if memory.text}
+    return texts | {repr(text)[1:-1] for text in texts}  # as reasons quote them
 
 
 def redacted(change: Change, texts: set[str], turns: set[str]) -> Change | None:

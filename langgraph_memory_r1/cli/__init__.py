@@ -1,6 +1,6 @@
 """The `memory-r1` command.
 
-    memory-r1 demo | chat | remember | ask | memories | owners | history | undo | forget
+    memory-r1 demo | chat | remember | ask | memories | owners | history | undo | forget | purge
               export | import | reembed | traces | train | eval | mcp | doctor
 
 A command is a function in a file of its own, and loads what it needs when it runs, so that `--help` answers at once.
@@ -22,7 +22,7 @@ from langgraph_memory_r1.cli.demo import demo
 from langgraph_memory_r1.cli.doctor import doctor
 from langgraph_memory_r1.cli.eval.commands import eval_app
 from langgraph_memory_r1.cli.mcp import mcp
-from langgraph_memory_r1.cli.memories import forget, history, memories, owners, reembed, undo
+from langgraph_memory_r1.cli.memories import forget, history, memories, owners, purge, reembed, undo
 from langgraph_memory_r1.cli.output import console, plain, show_error
 from langgraph_memory_r1.cli.remember import remember
 from langgraph_memory_r1.cli.traces import traces
@@ -62,7 +62,8 @@ def _common(
 
 
 for command in (
-    demo, chat, remember, ask, memories, owners, history, undo, forget, export, import_, reembed, mcp, doctor,
+    demo, chat, remember, ask, memories, owners, history, undo, forget, purge, export, import_, reembed, mcp,
+    doctor,
 ):  # fmt: skip
     app.command(command.__name__.rstrip("_"))(command)
 for name, group in (("traces", traces), ("train", train), ("eval", eval_app)):

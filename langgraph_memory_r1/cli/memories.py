@@ -1,7 +1,8 @@
-"""`memory-r1 memories`, `owners`, `history`, `undo`, `forget`, `reembed`: a bank looked into, and changed."""
+"""`memory-r1 memories`, `owners`, `history`, `undo`, `forget`, `purge`, `reembed`: a bank looked into, and changed."""
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
@@ -32,6 +33,15 @@ def memories(
     user: User = None,
     embedder: Embedder = None,
     limit: Limit = 100,
+    tag: Annotated[list[str] | None, typer.Option("--tag", help="Only memories with this tag; repeatable.")] = None,
+    filter_json: Annotated[
+        str | None,
+        typer.Option(
+            "--filter",
+            metavar="JSON",
+            help='Only memories with these fields or metadata: \'{"team": {"$ne": "red"}}\'.',
+        ),
+    ] = None,
     as_data: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -39,14 +49,27 @@ def memories(
 
     In the order in which they were said; a search shows the best first.
     """
+    from langgraph_memory_r1.bank.attributes import memory_filter
+
+    try:
+        conditions = json.loads(filter_json or "{}")
+    except ValueError as error:
+        raise InputError(f'--filter is no JSON: {error}. Write it as \'{{"speaker": "Ann"}}\'.') from error
+    if tag:
+        conditions = {"$and": [conditions, {"tags": {"$contains": tag}}]}
+    accept = memory_filter(conditions)
     with open_bank(db, user, embedder) as (bank, owner):
         total = len(bank)
-        shown = search_memories(bank, " ".join(words), limit, embedder) if words else bank.all()[-limit:]
+        if words:
+            shown = search_memories(bank, " ".join(words), limit, embedder, conditions)
+        else:
+            matching = [memory for memory in bank.all() if accept is None or accept(memory)]
+            shown, total = matching[-limit:], len(matching) or total
     if as_data:
         print_json([memory_as_json(memory) for memory in shown])
     else:
         rows = [
-            ((memory.id, FAINT), (day(memory.at), FAINT), plain(memory.text), sources(memory.source))
+            ((memory.id, FAINT), (day(memory.at), FAINT), plain(memory.text), sources((*memory.tags, *memory.source)))
             for memory in shown
         ]
         columns(rows, titles=("id", "said", "memory", "from"))
@@ -150,6 +173,32 @@ def forget(
             raise typer.Exit(1)
         count = bank.forget()
     say(f"Forgotten: {counted(count, 'memory', 'memories')} of {plain(owner)!r}, and their history.")
+
+
+def purge(
+    memory_id: Annotated[str, typer.Argument(metavar="MEMORY_ID", help="As `memory-r1 memories` shows it.")],
+    db: Db = DEFAULT_DB,
+    user: User = None,
+    yes: Yes = False,
+    debug: Debug = False,
+) -> None:
+    """Erase one memory with its history, for good.
+
+    From old versions and files too; nothing takes it back. Its turns stay known, so that it does not come back.
+    """
+    with open_bank(db, user) as (bank, owner):
+        memory, changes = bank.get(memory_id), bank.history(memory_id)
+        if memory is None and not changes:
+            raise InputError(f"There is no memory {plain(memory_id)!r}; `memory-r1 memories` lists their ids.")
+        if not yes and not is_terminal():
+            raise InputError(
+                f"This erases {plain(memory_id)} of {plain(owner)!r} from {db} for good; say so with --yes."
+            )
+        words = plain(memory.text) if memory is not None else "a memory that is not recalled any more"
+        if not yes and not typer.confirm(f"Erase {words!r} and its history from {db} for good?", err=True):
+            raise typer.Exit(1)
+        count = bank.purge(memory_id)
+    say(f"Purged: {plain(memory_id)} of {plain(owner)!r}, with {counted(count, 'operation')}.")
 
 
 def reembed(

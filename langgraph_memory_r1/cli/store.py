@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from langgraph.store.base import IndexConfig
 
     from langgraph_memory_r1.bank import MemoryBank
+    from langgraph_memory_r1.bank.attributes import Filter
     from langgraph_memory_r1.schemas import Memory
     from langgraph_memory_r1.store import LanceDBStore
 
@@ -88,7 +89,9 @@ def list_owners(store: LanceDBStore) -> list[str]:
     return sorted(decode_label(namespace[1]) for namespace in namespaces if len(namespace) == 2)
 
 
-def search_memories(bank: MemoryBank, words: str, limit: int, embedder: str | None) -> list[Memory]:
+def search_memories(
+    bank: MemoryBank, words: str, limit: int, embedder: str | None, filter: Filter | None = None
+) -> list[Memory]:
     """Return what fits some words, best first: what shares one with them, and by an embedder what is nearest.
 
     A bank ranks everything, so that an answer finds its context; who looks something up wants what fits, and no more.
@@ -98,13 +101,14 @@ def search_memories(bank: MemoryBank, words: str, limit: int, embedder: str | No
         words: What is looked for.
         limit: At most so many; 0 is all that fit.
         embedder: As `--embedder` takes it.
+        filter: Only what it lets through.
     """
     from langgraph_memory_r1.retrieval.segment import IndexedMemory
     from langgraph_memory_r1.tokenizer import terms
 
     looked_for = set(terms(words))
     nearest = 0 if embedder in (None, "", "none") else _NEAREST
-    ranked = [hit.memory for hit in bank.search(words, k=min(len(bank), _MOST_RANKED) or 1)]
+    ranked = [hit.memory for hit in bank.search(words, k=min(len(bank), _MOST_RANKED) or 1, filter=filter)]
     fitting = [
         memory
         for rank, memory in enumerate(ranked)

@@ -103,7 +103,7 @@ def import_(
     contents = read_export(path, kind, strict=strict)
     owners = _by_owner(contents, user)
     chat_model = load_chat_model(model) if contents.conversations else None
-    tally, imported = Tally(), 0
+    tally, imported, expired = Tally(), 0, 0
     total, noun = contents.turn_count + len(contents.memories), "turns" if contents.conversations else "memories"
     with open_store(db, embedder) as store, progress(total, noun, shown=not as_data) as advance:
         try:
@@ -113,6 +113,7 @@ def import_(
                     imported += len(batch.changes)
                     tally.operations.update(change.event for change in batch.changes)
                     tally.existing += batch.existing
+                    expired += batch.expired
                     advance(batch.memories, owner)
                 if chat_model is None or not share.conversations:
                     continue
@@ -126,10 +127,10 @@ def import_(
     if as_data:
         head = {"db": db, "format": contents.format, "model": decider, "interrupted": tally.interrupted}
         counts = {name: {"memories": len(own.memories), "turns": own.turn_count} for name, own in owners.items()}
-        unread = {"broken": contents.broken, "skipped": dict(+contents.skipped)}
+        unread = {"expired": expired, "broken": contents.broken, "skipped": dict(+contents.skipped)}
         print_json({**head, "owners": counts, **tally.as_json(), **unread})
     else:
-        _report(contents, list(owners), tally, imported, decider)
+        _report(contents, list(owners), tally, (imported, expired), decider)
     if tally.exit_code:
         raise typer.Exit(tally.exit_code)
 
@@ -186,8 +187,9 @@ def _by_owner(contents: Export, user: str | None) -> dict[str, Export]:
     return shares
 
 
-def _report(contents: Export, owners: list[str], tally: Tally, imported: int, decider: str) -> None:
-    """Print what came of an export."""
+def _report(contents: Export, owners: list[str], tally: Tally, memories: tuple[int, int], decider: str) -> None:
+    """Print what came of an export; of its memories, how many operations they made and how many had expired."""
+    imported, expired = memories
     for line in contents.broken[:MOST_SHOWN]:
         note(f"Skipped: {plain(line)}")
     tally.show_failures()
@@ -199,6 +201,8 @@ def _report(contents: Export, owners: list[str], tally: Tally, imported: int, de
         headline = f"Nothing new: {passed_over}."
     say((headline, "bold"))
     tally.show_operations()
+    if expired:
+        summary_line("expired", f"{expired:,}, in the history alone")
     kinds = [f"{number:,} {plain(kind)}" for kind, number in (+contents.skipped).items()]
     summary_line("skipped", ", ".join([f"{len(contents.broken):,} broken", *kinds]))
     more = f" and {len(owners) - _MOST_OWNERS:,} more" if len(owners) > _MOST_OWNERS else ""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from langgraph_memory_r1.schemas import Conversation
 
@@ -39,6 +41,10 @@ class ImportedMemory:
     owner: str | None = None
     speaker: str | None = None
     session: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What else the product kept with it, now."""
+    tags: tuple[str, ...] = ()
+    expires_at: datetime | None = None
 
 
 @dataclass

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
+from langgraph_memory_r1.bank.attributes import checked_metadata
+from langgraph_memory_r1.errors import InputError
 from langgraph_memory_r1.prompts import clean
 from langgraph_memory_r1.schemas import Turn
 
@@ -20,6 +22,7 @@ BROKEN_ENTRY = (ValueError, TypeError, KeyError, AttributeError)
 """What reading an entry raises that is not built as such entries are: any part may be missing, or of another type."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _NUMBER = re.compile(r"-?\d{1,20}(?:\.\d{1,20})?")
 _SECONDS = 1e11
 """A larger number would lie beyond the year 5000: it counts milli-, micro- or nanoseconds."""
@@ -86,6 +89,49 @@ def user_id_of(entry: Mapping[str, Any]) -> str | None:
                 raise ValueError("its user_id is blank")
             return str(user_id)
     return None
+
+
+def metadata_of(fields: Mapping[str, Any], read: Collection[str], skipped: Counter[str]) -> dict[str, Any]:
+    """Return what an entry holds beyond the fields that are read otherwise: its `metadata`, then all others.
+
+    What cannot be kept is counted.
+    """
+    own = fields.get("metadata")
+    collected: dict[str, Any] = {}
+    if isinstance(own, Mapping):
+        collected.update(own)
+    elif own not in (None, ""):
+        skipped["metadata that is no object"] += 1
+    collected.update((name, value) for name, value in fields.items() if name not in read and name != "metadata")
+    metadata: dict[str, Any] = {}
+    for name, value in collected.items():
+        if value in (None, "", [], {}) or name == "user_id":  # the owner
+            continue
+        try:
+            metadata |= checked_metadata({name: value})
+        except InputError:
+            skipped["unusable metadata"] += 1
+    return metadata
+
+
+def tags_of(value: object, skipped: Counter[str]) -> tuple[str, ...]:
+    """Return the labels of an entry, cleaned; what is none is counted."""
+    labels = [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else []
+    tags = [clean_name(label) for label in labels]
+    skipped["unusable tag"] += tags.count(None) + (value is not None and not isinstance(value, str | list | tuple))
+    return tuple(dict.fromkeys(tag for tag in tags if tag is not None))
+
+
+def expiry_of(value: object, skipped: Counter[str]) -> datetime | None:
+    """Return when an entry ends; a date without a time is its last day. What is no time is counted."""
+    try:
+        end = parse_time(value)
+        if end is not None and isinstance(value, str) and _DATE.fullmatch(value.strip()):
+            end += timedelta(days=1)
+    except (ValueError, OverflowError):
+        skipped["unreadable expiry"] += 1
+        return None
+    return end
 
 
 def short_hash(*parts: object) -> str:

@@ -15,14 +15,19 @@ from langgraph_memory_r1.importers.fields import (
     BROKEN_ENTRY,
     clean_memory_text,
     clean_name,
+    expiry_of,
+    metadata_of,
     parse_time,
     reason,
     short_hash,
+    tags_of,
 )
 from langgraph_memory_r1.importers.files import JsonDocument, JsonEntry
 
 _TEXTS = ("content", "text", "memory", "data")
 _PLAIN_KINDS = ("Memory", "str", None)
+_ITEM = frozenset({"namespace", "key", "value", "created_at", "updated_at", "score"})
+"""Fields of an item of a store."""
 _GENERIC = frozenset({"memories", "memory", "users", "user"})
 """Labels of a namespace that say nothing about whose it is."""
 
@@ -48,7 +53,16 @@ def read_langmem(document: JsonDocument) -> Export:
             at = parse_time(item.get("updated_at")) or parse_time(item.get("created_at"))
             key = "/".join([*labels, clean_name(item.get("key")) or short_hash(text)])
             version = MemoryVersion(f"langmem:{key}@{short_hash(text, at)}", text, at)
-            export.memories.append(ImportedMemory(f"langmem:{key}", (version,), "/".join(particular) or None))
+            if "value" in item:
+                export.skipped.update(f"field {name[:40]!r}" for name in item if name not in _ITEM)
+            read = _read_of(value)
+            imported = ImportedMemory(
+                f"langmem:{key}", (version,), "/".join(particular) or None,
+                metadata=metadata_of(value, read, export.skipped) if read else {},
+                tags=tags_of(value.get("tags"), export.skipped) if read else (),
+                expires_at=expiry_of(value.get("expires_at"), export.skipped) if read else None,
+            )  # fmt: skip
+            export.memories.append(imported)
         except BROKEN_ENTRY as error:
             export.broken.append(f"{entry.label}: {reason(error)}")
     return export
@@ -78,6 +92,15 @@ def _text(value: Mapping[str, Any]) -> str:
         return content["content"]
     fields = "; ".join(f"{key}: {_in_words(part)}" for key, part in content.items() if part not in (None, "", [], {}))
     return fields if kind in _PLAIN_KINDS or not fields else f"{kind}: {fields}"
+
+
+def _read_of(value: Mapping[str, Any]) -> frozenset[str]:
+    """Return the fields of a value that are no metadata; none where all of them make its text."""
+    own = next((key for key in _TEXTS if key in value), None)
+    if value.get("kind") is None and own is None:
+        return frozenset()
+    # The value may stand alone, with the fields of its item in it.
+    return frozenset({"kind", "content" if value.get("kind") is not None else str(own), "tags", "expires_at", *_ITEM})
 
 
 def _in_words(part: Any) -> str:

@@ -2,7 +2,8 @@
 
     {"results": [{"id": "…", "memory": "Loves pizza", "created_at": "…", "user_id": "ann", "metadata": {…}}]}
 
-With the rows of `history(id)` (beside the results, or within an entry) every earlier version comes along.
+With the rows of `history(id)` (beside the results, or within an entry) every earlier version comes along. Categories
+become tags; metadata, `agent_id`, `run_id` and every other field become metadata, so that nothing is left behind.
 """
 
 from __future__ import annotations
@@ -18,12 +19,25 @@ from langgraph_memory_r1.importers.fields import (
     BROKEN_ENTRY,
     clean_memory_text,
     clean_name,
+    expiry_of,
+    metadata_of,
     parse_time,
     reason,
     short_hash,
+    tags_of,
     user_id_of,
 )
 from langgraph_memory_r1.importers.files import JsonDocument, JsonEntry
+
+_READ = frozenset(
+    {
+        "id", "memory", "text", "data", "created_at", "updated_at", "user_id", "actor_id", "categories", "tags",
+        "expiration_date", "expires_at", "history",
+        # These tell nothing of a memory that its text does not.
+        "hash", "score", "event",
+    }
+)  # fmt: skip
+"""Fields that are no metadata."""
 
 _LISTS = ("results", "memories", "history")
 
@@ -130,7 +144,16 @@ def _memory(key: str, item: JsonEntry | None, rows: Sequence[JsonEntry], export:
     if not versions:
         return []
     speaker, session = clean_name(fields.get("actor_id")), clean_name(fields.get("run_id"))
-    return [ImportedMemory(f"mem0:{key}", tuple(versions), owner, speaker, session)]
+    if item is None:
+        return [ImportedMemory(f"mem0:{key}", tuple(versions), owner, speaker, session)]
+    tags = [*tags_of(fields.get("categories"), export.skipped), *tags_of(fields.get("tags"), export.skipped)]
+    imported = ImportedMemory(
+        f"mem0:{key}", tuple(versions), owner, speaker, session,
+        metadata=metadata_of(fields, _READ, export.skipped),
+        tags=tuple(dict.fromkeys(tags)),
+        expires_at=expiry_of(fields.get("expiration_date") or fields.get("expires_at"), export.skipped),
+    )  # fmt: skip
+    return [imported]
 
 
 def _version(key: str, text: str | None, fields: Mapping[str, Any]) -> MemoryVersion:

@@ -38,7 +38,7 @@ from langgraph_memory_r1.flow import (
     Outcome,
     Redact,
     Run,
-    redact_operation,
+    RunFilter,
     remember,
     utc_now,
 )
@@ -98,6 +98,10 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         remember_from: Whose words become memories: `"user"`, `"assistant"` or both; `()` only recalls. An agent's words
             repeat what its tools and its memory told it, so by default they do not. A task that an agent hands to
             another one through a tool is nobody's words.
+        filter: Only memories that it lets through are recalled, in the language of `MemoryBank.search`; or a function
+            of the run's `Runtime`. New facts are compared with all memories.
+        metadata: Kept with every memory that is added, as are `tags`.
+        tags: See `metadata`.
         write: `"inline"` remembers before the run returns. `"background"` returns at once and remembers after
             `delay` seconds of silence, at `flush()`, or when the process ends by itself. What was heard and is not
             remembered yet, because a run failed or the process was killed (SIGTERM, SIGKILL), stands in the bank's
@@ -144,6 +148,9 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         limits: Limits | None = None,
         clock: Callable[[], datetime] = utc_now,
         remember_from: Side | Sequence[Side] = ("user",),
+        filter: RunFilter | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        tags: Sequence[str] = (),
         write: Write = "inline",
         delay: float = 5.0,
         review: Review | None = None,
@@ -160,7 +167,7 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         )  # fmt: skip
         self._options = MemoryOptions(
             banks=banks, on_error=on_error, clock=clock, limits=limits or Limits(), related_k=related_k, redact=redact,
-            name=name,
+            name=name, filter=filter, metadata=metadata or {}, tags=tags,
         )  # fmt: skip
         self._recall_k = recall_k
         self._sides = sides
@@ -180,7 +187,7 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         if isinstance(tools, bool):
             tools = (SEARCH, MANAGE) if tools else ()
         names = (tools,) if isinstance(tools, str) else tuple(tools or ())
-        self.tools = tools_of(names, banks, name, self._apply_one)
+        self.tools = tools_of(names, banks, name, self._apply_one, filter)
 
     def __repr__(self) -> str:
         labels = {
@@ -314,7 +321,8 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         with run.guarded("recall", calls.failures):
             start = time.perf_counter()
             bank = await run.bank()
-            hits = await RunBlocking(lambda: bank.search(query_of(request.messages), k=self._recall_k))
+            query, conditions = query_of(request.messages), self._options.filter_of(request.runtime)
+            hits = await RunBlocking(lambda: bank.search(query, k=self._recall_k, filter=conditions))
             # In time order, so that the model sees what came last; an empty query gives the newest.
             memories = in_order(hit.memory for hit in hits)
             ms = round(milliseconds_since(start), 3)
@@ -390,8 +398,7 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
 
     def _apply_one(self, bank: MemoryBank, operation: Operation) -> Change:
         """What the agent does with its tool is redacted and reviewed like what it says."""
-        redact = self._options.redact
-        redacted = operation if redact is None else redact_operation(operation, redact)
+        redacted = self._options.prepared(operation)
         if self._needs_review is None:
             return apply_one(bank, redacted)
         allowed = approve(bank.fork().apply([redacted]), self._needs_review, self.name)

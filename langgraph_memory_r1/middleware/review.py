@@ -216,8 +216,10 @@ def operation_for(change: Change, verdict: ReviewVerdict) -> Operation:
     if after is None:
         return Delete(change.memory_id, change.source, change.reason)
     if before is None:
-        return Add(after.text, after.speaker, after.at, after.source, after.session, change.reason)
-    return Update(change.memory_id, after.text, change.source, after.at)
+        return Add(
+            after.text, after.speaker, after.at, after.source, after.session, change.reason, after.metadata, after.tags
+        )
+    return Update(change.memory_id, after.text, change.source, after.at, metadata=after.metadata, tags=after.tags)
 
 
 def read_verdicts(reply: object, asked: Sequence[ChangeRecord]) -> dict[str, ReviewVerdict]:
