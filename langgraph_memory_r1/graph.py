@@ -151,10 +151,9 @@ def create_memory_graph(
             log; messages are taken up again by the next run, and what came as `turns` has to be given again.
         limits: How many turns and characters one model call looks at.
         clock: The present, for messages without a time.
-        filter: Answers come only from memories that it lets through, in the language of `MemoryBank.search`; or a
-            function of the run's `Runtime`. New facts are compared with all memories.
-        metadata: Kept with every memory that is added, as are `tags`.
-        tags: See `metadata`.
+        filter: Answers come only from memories that it lets through: as in `MemoryBank.search`, or told by the run.
+        metadata: Kept with every memory that is added.
+        tags: Likewise.
         checkpointer: Keeps the cursor between runs of a thread; leave it out in `langgraph dev` and in a sub-graph.
         name: Name of the graph.
     """

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from langgraph_memory_r1 import Add, LanceDBStore, MemoryBank
 from support.command import DOG, SCOUT, Command
 
 # Looking, undoing, forgetting
@@ -77,6 +78,41 @@ def test_forget_asks_and_leaves_nothing(dogs: Command) -> None:
     assert b"Buddy" not in held and b"cello" in held
     refused = dogs("forget", "--yes")
     assert refused.code == 1 and "--user 'ann'" in refused.err and len(dogs.bank("ann")) == 1
+
+
+def test_memories_are_filtered_by_tags_and_metadata(cli: Command) -> None:
+    with LanceDBStore(cli.db) as store:
+        games = [
+            Add("Ann plays chess.", metadata={"team": "red"}, tags=("games", "work")),
+            Add("Ann plays go.", tags=("games",)),
+        ]
+        MemoryBank(store, "default").apply([*games, Add("Ann plays the cello.")])
+    both = cli("memories", "--tag", "games", "--json").data
+    assert [memory["text"] for memory in both] == ["Ann plays chess.", "Ann plays go."]
+    assert both[0]["metadata"] == {"team": "red"}
+    assert "metadata" not in cli("memories", "cello", "--json").data[0]
+    assert "[games, work]" in cli("memories", "--tag", "games", "--tag", "work").out
+    for arguments in (("plays",), ()):
+        (only,) = cli("memories", *arguments, "--filter", '{"team": "red"}', "--json").data
+        assert only["text"] == "Ann plays chess."
+    assert len(cli("memories", "--tag", "games", "--filter", '{"team": {"$ne": "red"}}', "--json").data) == 1
+    assert "that fits" in cli("memories", "--tag", "nothing").err
+    for wrong in ("{team: red}", '{"team": {"$near": 1}}', "[]", "7"):
+        refused = cli("memories", "--filter", wrong)
+        assert (refused.code, refused.err.count("\n")) == (1, 1) and "ilter" in refused.err
+
+
+def test_purge_asks_and_erases_one_memory(dogs: Command) -> None:
+    dogs("remember", "I play the cello.")
+    dog = next(memory for memory in dogs.bank().all() if "Buddy" in memory.text)
+    refused = dogs("purge", dog.id)
+    assert refused.code == 1 and "--yes" in refused.err and len(dogs.bank()) == 2
+    done = dogs("purge", dog.id, "--yes")
+    assert done.out == f"Purged: {dog.id} of 'default', with 2 operations.\n"
+    held = b"".join(path.read_bytes() for path in Path(dogs.db).rglob("*") if path.is_file())
+    assert b"Buddy" not in held and b"cello" in held
+    again = dogs("purge", dog.id, "--yes")
+    assert again.code == 1 and "`memory-r1 memories` lists their ids" in again.err
 
 
 # Export, import, re-embedding, doctor

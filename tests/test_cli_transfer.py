@@ -156,3 +156,14 @@ def test_an_interrupted_import_goes_on_where_it_stopped(run: Import, tmp_path: P
     data = json.loads(run(path, "--json").stdout)
     assert data["turns"] + data["known"] == 1_000
     assert 100 <= data["known"] < 1_000
+
+
+def test_what_had_expired_and_what_cannot_be_kept_is_counted(run: Import, tmp_path: Path) -> None:
+    item = {"id": "m1", "memory": "Lives in Boston", "user_id": "ann", "expiration_date": "2025-01-01"}
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps([item, {"id": "m2", "memory": "Lives in Rome", "user_id": "ann", "categories": [{}]}]))
+    out = run(path).stdout
+    assert "expired" in out and "1, in the history alone" in out and "1 unusable tag" in out
+    assert facts(tmp_path, "ann") == ["Lives in Rome"]
+    data = json.loads(run(path, "--user", "copy", "--json").stdout)
+    assert (data["expired"], data["skipped"]) == (1, {"unusable tag": 1})

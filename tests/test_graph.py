@@ -601,3 +601,15 @@ def test_without_a_store_a_graph_uses_the_one_that_it_is_a_part_of(store: BaseSt
     assert len(MemoryBank(store, "ana")) == 1
     with pytest.raises(InputError, match="has no store"):
         create_memory_graph().invoke({"messages": [("user", "I have a dog, Buddy.")]})
+
+
+def test_answers_come_from_what_the_filter_lets_through(tmp_path: Path) -> None:
+    graph = create_memory_graph(tmp_path, metadata={"app": "support"}, tags=["chat"], filter={"app": "support"})
+    graph.invoke({"messages": [("user", "I play the guitar.")]})
+    with LanceDBStore(tmp_path) as store:
+        bank = MemoryBank(store, "default")
+        assert [(memory.metadata, memory.tags) for memory in bank.all()] == [({"app": "support"}, ("chat",))]
+        bank.apply([Add("User plays the cello.", metadata={"app": "diary"})])
+    done = graph.invoke({"question": "What does the user play?"})
+    assert [memory["text"] for memory in done["memories"]] == ["User plays the guitar."]
+    assert done["memories"][0]["metadata"] == {"app": "support"}

@@ -350,3 +350,113 @@ def test_a_lot_of_json_is_read_or_refused_in_a_sentence(write: Any, value: Any) 
 )
 def test_times_in_every_notation(value: Any, wanted: datetime | None) -> None:
     assert parse_time(value) == wanted
+
+
+# What products keep beside the words
+
+
+MEM0 = {
+    "id": "m1",
+    "memory": "Lives in Boston",
+    "hash": "d41d8cd9",
+    "score": 0.5,
+    "user_id": "ann",
+    "agent_id": "travel",
+    "run_id": "r7",
+    "metadata": {"team": "red", "nested": {"a": [1, None]}},
+    "categories": ["places", "home"],
+    "immutable": True,
+    "created_at": "2024-01-01T00:00:00Z",
+}
+
+
+def test_mem0_fields_survive(bank: MemoryBank, write: Any) -> None:
+    bring(bank, read_export(write([MEM0])))
+    (memory,) = bank.all()
+    assert memory.metadata == {
+        "team": "red", "nested": {"a": [1, None]}, "agent_id": "travel", "run_id": "r7", "immutable": True,
+    }  # fmt: skip
+    assert (memory.tags, memory.session, memory.expires_at) == (("places", "home"), "r7", None)
+    assert [hit.memory.text for hit in bank.search("Boston", filter={"agent_id": "travel", "team": "red"})]
+
+
+def test_rows_of_mem0s_vector_store_keep_their_payload(bank: MemoryBank, write: Any) -> None:
+    payload = {"data": "Lives in Boston", "hash": "x", "user_id": "ann", "run_id": "r7", "team": "red"}
+    bring(bank, read_export(write([{"id": "m1", "payload": payload}]), "mem0"))
+    assert bank.all()[0].metadata == {"run_id": "r7", "team": "red"}
+
+
+@pytest.mark.parametrize("field", ["expiration_date", "expires_at"])
+@pytest.mark.parametrize("end", ["2025-01-01", "2025-01-01T10:00:00+02:00", 1735689600])
+def test_what_expired_there_is_not_live_here_but_told(bank: MemoryBank, write: Any, end: Any, field: str) -> None:
+    rows = [
+        {"id": "h1", "memory_id": "m1", "new_memory": "Lives in Rome", "event": "ADD"},
+        {"id": "h2", "memory_id": "m1", "new_memory": "Lives in Boston", "event": "UPDATE"},
+    ]
+    export = read_export(write({"results": [MEM0 | {field: end}, MEM0 | {"id": "m2"}], "history": rows}))
+    steps = list(import_memories(bank, export.memories, "mem0"))
+    assert sum(step.expired for step in steps) == 1
+    assert [memory.source[0] for memory in bank.all()] == ["mem0:m2"]
+    assert bank.history()[-1].reason == "expired" or any(change.reason == "expired" for change in bank.history())
+    assert bring(bank, export) == []
+    longer = read_export(write([MEM0 | {field: "2999-01-01", "updated_at": "2026-01-01T00:00:00Z"}]))
+    assert bring(bank, longer) == ["ADD"]
+    assert {memory.expires_at and memory.expires_at.year for memory in bank.all()} == {None, 2999}
+
+
+def test_a_date_without_a_time_is_the_last_day(bank: MemoryBank, write: Any) -> None:
+    (memory,) = read_export(write([MEM0 | {"expiration_date": "2025-01-01"}])).memories
+    assert memory.expires_at == at(2025, 1, 2)
+
+
+def test_fields_that_change_there_change_here(bank: MemoryBank, write: Any) -> None:
+    bring(bank, read_export(write([MEM0])))
+    newer = MEM0 | {"metadata": {"team": "blue"}, "categories": None, "updated_at": "2024-05-01T00:00:00Z"}
+    assert bring(bank, read_export(write([newer]))) == ["UPDATE"]
+    (memory,) = bank.all()
+    assert (memory.metadata["team"], memory.tags) == ("blue", ())
+    assert bring(bank, read_export(write([newer | {"updated_at": "2024-06-01T00:00:00Z"}]))) == ["NOOP"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "skipped"),
+    [
+        ({"metadata": "red"}, "metadata that is no object"),
+        ({"metadata": {"a": float("nan"), "b": 1}}, "unusable metadata"),
+        ({"metadata": {"": 1}}, "unusable metadata"),
+        ({"categories": ["ok", {"name": "x"}]}, "unusable tag"),
+        ({"categories": 7}, "unusable tag"),
+        ({"expiration_date": "next week"}, "unreadable expiry"),
+        ({"expiration_date": True}, "unreadable expiry"),
+    ],
+)
+def test_what_cannot_be_kept_is_counted(bank: MemoryBank, write: Any, fields: Any, skipped: str) -> None:
+    export = read_export(write([MEM0 | fields]))
+    assert +export.skipped == {skipped: 1}
+    assert bring(bank, export) == ["ADD"]
+
+
+def test_langmem_items_keep_what_stands_beside_the_words(bank: MemoryBank, write: Any) -> None:
+    item = {
+        "namespace": ["memories", "ann"],
+        "key": "k1",
+        "value": {"content": "Ann loves pizza.", "tags": ["food"], "source": "crm", "metadata": {"team": "red"}},
+        "created_at": "2024-03-02T12:00:00Z",
+        "updated_at": "2024-03-02T12:00:00Z",
+        "score": None,
+        "pinned": True,
+    }
+    export = read_export(write([item]))
+    bring(bank, export)
+    (memory,) = bank.all()
+    assert (memory.metadata, memory.tags) == ({"team": "red", "source": "crm"}, ("food",))
+    assert +export.skipped == {"field 'pinned'": 1}
+
+
+def test_a_purged_memory_does_not_come_back_with_the_next_export(bank: MemoryBank, write: Any) -> None:
+    bring(bank, read_export(write([MEM0])))
+    bank.purge(bank.all()[0].id)
+    assert bring(bank, read_export(write([MEM0]))) == []
+    newer = MEM0 | {"memory": "Lives in Denver", "updated_at": "2024-02-01T00:00:00Z"}
+    assert bring(bank, read_export(write([newer]))) == ["NOOP"]
+    assert bank.all() == []

@@ -280,3 +280,15 @@ async def test_an_argument_that_a_tool_does_not_have_is_refused(
         assert f"{tool} has no argument {unknown!r}; it has: " in text
         found = await told(client, "search")
         assert [memory["text"] for memory in found["memories"]] == ["User adopted a dog called Buddy."]
+
+
+async def test_a_search_shows_and_filters_metadata_and_tags(tmp_path: Path) -> None:
+    with LanceDBStore(tmp_path / "bank") as store:
+        MemoryBank(store, "ann").apply(
+            [Add("Ann plays chess.", metadata={"team": "red"}, tags=("games",)), Add("Ann runs.")]
+        )
+    async with served(tmp_path) as client:
+        for query in ("chess", ""):
+            (memory,) = (await told(client, "search", query=query, filter={"team": "red"}))["memories"]
+            assert (memory["metadata"], memory["tags"]) == ({"team": "red"}, ["games"])
+        assert "The filter cannot be used" in await refused(client, "search", query="x", filter={"a": {"$near": 1}})

@@ -37,6 +37,7 @@ from langgraph_memory_r1 import (
     MemoryBank,
     MemoryContext,
     MemoryMiddleware,
+    create_memory_graph,
     create_memory_nodes,
     load_chat_model,
 )
@@ -791,3 +792,38 @@ def test_the_bank_of_a_user_may_need_more_than_the_user(lance_uri: str) -> None:
     assert memory.bank("ann", org="acme").namespace == ("acme", "ann")
     with pytest.raises(InputError, match="'org'"):
         memory.bank("ann")
+
+
+# ---- metadata, tags, filters
+
+
+def test_new_memories_carry_what_the_app_keeps_and_only_the_right_ones_are_recalled(lance_uri: str, ask: Ask) -> None:
+    memory = MemoryMiddleware(
+        lance_uri, model="rules", metadata={"app": "support"}, tags=("chat",), filter=lambda run: {"app": "support"},
+        tools=["search_memory"],
+    )  # fmt: skip
+    model = silent()
+    agent = create_agent(model, middleware=[memory])
+    ask(agent, "I play the guitar.")
+    (kept,) = memory.bank(ANN["user_id"]).all()
+    assert (kept.metadata, kept.tags) == ({"app": "support"}, ("chat",))
+    memory.bank(ANN["user_id"]).apply([Add("Ann plays the cello.", metadata={"app": "diary"})])
+    ask(agent, "What do I play?")
+    system = str(model.calls[-1][0].content)
+    assert "guitar" in system and "cello" not in system
+
+
+def test_what_an_app_keeps_survives_a_review(lance_uri: str) -> None:
+    memory = MemoryMiddleware(lance_uri, model="rules", metadata={"app": "support"}, tags=("chat",), review="delete")
+    agent = create_agent(silent(), middleware=[memory], checkpointer=InMemorySaver())
+    agent.invoke({"messages": "I play the guitar."}, {"configurable": {"thread_id": "t"}}, context=ANN)
+    (kept,) = memory.bank(ANN["user_id"]).all()
+    assert (kept.metadata, kept.tags) == ({"app": "support"}, ("chat",))
+
+
+@pytest.mark.parametrize("option", [{"filter": {"a": {"$near": 1}}}, {"metadata": {"a": {1}}}, {"tags": "chat"}])
+def test_options_that_make_no_sense_are_refused_at_once(lance_uri: str, option: Any) -> None:
+    with pytest.raises(InputError):
+        MemoryMiddleware(lance_uri, model="rules", **option)
+    with pytest.raises(InputError):
+        create_memory_graph(lance_uri, **option)

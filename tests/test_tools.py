@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 from langgraph_memory_r1 import (
     Add,
     InputError,
+    LanceDBStore,
     MemoryBank,
     create_manage_memory_tool,
     create_search_memory_tool,
@@ -41,6 +42,12 @@ def call(request: pytest.FixtureRequest) -> Call:
         return asyncio.run(tool.ainvoke(arguments, config))
 
     return run
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Iterator[MemoryBank]:
+    with LanceDBStore(tmp_path / "bank") as store:
+        yield MemoryBank(store, "ann")
 
 
 class Standard:
@@ -229,3 +236,32 @@ def test_an_agent_uses_them_with_its_own_store_and_context(store: BaseStore) -> 
             assert [message.status for message in told] == ["success", "error", "success"]
             assert json.loads(told[-1].text)[0]["value"]["content"] == "Ann has a dog."
     assert [len(MemoryBank(store, user)) for user in ("ann", "bob", "default")] == [2, 2, 0]
+
+
+# ---- metadata, tags, filters
+
+
+def test_a_search_shows_and_filters_metadata_and_tags(bank: MemoryBank, call: Call) -> None:
+    bank.apply([Add("Ann plays chess.", metadata={"team": "red"}, tags=("games",)), Add("Ann plays go.")])
+    tool = create_search_memory_tool(bank)
+    (found,) = json.loads(call(tool, query="plays", filter={"tags": {"$contains": "games"}}))
+    assert found["value"] == {"content": "Ann plays chess.", "metadata": {"team": "red"}, "tags": ["games"]}
+    assert [item["value"]["content"] for item in json.loads(call(tool, query="plays", filter={"tags": []}))] == [
+        "Ann plays go."
+    ]
+
+
+def test_an_agent_cannot_search_outside_of_the_apps_filter(bank: MemoryBank, call: Call) -> None:
+    bank.apply([Add("Ann plays chess.", metadata={"team": "red"}), Add("Ann plays go.", metadata={"team": "blue"})])
+
+    def of_the_run(runtime: Any) -> dict[str, Any]:
+        return {"team": "red"}
+
+    for app in ({"team": "red"}, of_the_run):
+        tool = create_search_memory_tool(bank, filter=app)
+        for wish in (None, {}, {"team": {"$in": ["red", "blue"]}}, {"$or": [{"team": "blue"}, {"team": "red"}]}):
+            items = json.loads(call(tool, query="plays", filter=wish))
+            assert [item["value"]["content"] for item in items] == ["Ann plays chess."]
+        assert json.loads(call(tool, query="plays", filter={"team": "blue"})) == []
+    with pytest.raises(InputError, match="The filter cannot be used"):
+        create_search_memory_tool(bank, filter={"team": {"$near": 1}})

@@ -83,6 +83,8 @@ def memory_filter(conditions: Filter | None) -> Callable[[Memory], bool] | None:
     Raises:
         InputError: it is no filter; the message says what is wrong.
     """
+    if not isinstance(conditions, Mapping | None):
+        raise InputError(f"The filter cannot be used: {conditions!r:.80} is no mapping of fields to conditions.")
     try:
         matches = compile_filter(_times_as_text(conditions))
     except (TypeError, ValueError) as error:
