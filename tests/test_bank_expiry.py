@@ -168,12 +168,13 @@ def test_a_time_without_a_zone_is_utc(tmp_path: Path) -> None:
         assert [change.event for change in bank.history()] == ["ADD", "ADD", "DELETE"]
 
 
-def test_reading_costs_nothing_while_nothing_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_costs_nothing_while_nothing_expires(tmp_path: Path) -> None:
     """Rows with an end were all compared at every look before."""
+    space = ("memories", "ann", "memory")
     with LanceDBStore(tmp_path, ttl={"default_ttl": 60}) as store:
         bank = MemoryBank(store, "ann")
         bank.apply([Add(f"Ann has dog {number}.") for number in range(20)])
-        assert len(bank) == 20
-        assert store.engine.changes(("memories", "ann", "memory"), bank._storage._states[bank._memory_space]).rows == []  # type: ignore[attr-defined,union-attr]
-        bank.apply([Add("Ann sings.")])
-        assert len(bank) == 21
+        first = store.engine.changes(space)
+        assert first is not None and len(first.rows) == 20
+        again = store.engine.changes(space, first.state)
+        assert again is not None and again.rows == [] and not again.whole

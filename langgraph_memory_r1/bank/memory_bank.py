@@ -2,7 +2,7 @@
 
     operations ─► plan (pure) ─► one commit: memories + history ─► index ─► search
 
-The memories lie in `(*namespace, "memory")` under their ids, their history in `(*namespace, "history")`. On a
+The memories lie in `(*namespace, "memory")` under their ids, their history outside of the namespace (`spaces.py`). On a
 `LanceDBStore` a turn is one commit (without a file lock see `Storage.commit`) and a stale decision is refused across
 processes; on another `BaseStore` a turn is one `batch`, conditions hold within the process, NOOPs are stored as items,
 and retrieval is lexical (`storage.py`).
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import os
 import threading
 from collections import OrderedDict
@@ -33,19 +34,20 @@ from langgraph_memory_r1.bank.purge import redacted, redacted_record, texts_of, 
 from langgraph_memory_r1.bank.queue import queue_of
 from langgraph_memory_r1.bank.records import (
     Imported,
-    change_from_record,
     change_to_record,
-    encode_label,
     export_bank,
     memory_from_record,
     memory_to_record,
     read_export,
 )
+from langgraph_memory_r1.bank.spaces import HistorySpace, foreign_items, spaces_of
 from langgraph_memory_r1.bank.storage import storage_of
 from langgraph_memory_r1.errors import UnknownMemoryError
 from langgraph_memory_r1.retrieval import Hit, Index
 from langgraph_memory_r1.schemas import Change, Memory, Turn
 from langgraph_memory_r1.store.rows import Vectors
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -92,10 +94,8 @@ class MemoryBank(Memories):
     def __init__(self, store: BaseStore, namespace: str | Sequence[str]) -> None:
         self.store = store
         self.namespace = ("memories", namespace) if isinstance(namespace, str) else tuple(namespace)
-        labels = tuple(encode_label(label, root=not depth) for depth, label in enumerate(self.namespace))
-        self._memory_space = (*labels, "memory")
-        self._history_space = (*labels, "history")
-        self._storage = storage_of(store, self._memory_space, self._history_space)
+        self._spaces = spaces_of(self.namespace)
+        self._storage = storage_of(store, *self._spaces)
         text = "\0".join([self._storage.key(), *self.namespace]).encode(errors="surrogatepass")
         self.key = blake2b(text, digest_size=8).hexdigest()
         """Tells this bank apart from others in traces, without saying whose it is."""
@@ -107,8 +107,9 @@ class MemoryBank(Memories):
         self._expired: set[str] = set()
         """Ids of memories whose rows the next commit removes, where the store does not sweep them itself."""
         self._ttl = default_ttl(store)
-        self._changes: dict[str, Change] = {}
-        self._noops: dict[str, Change] = {}
+        self._histories = [HistorySpace(self._storage, space) for space in self._spaces[1:]]
+        """Where changes are written, then where an earlier version wrote them; the second only if there are any."""
+        self._followed = False
         self._seen: set[str] = set()
         self._ledger = TurnLedger(self._storage, self.namespace)
         self._claims: OrderedDict[tuple[str, str], ThreadClaims] = OrderedDict()
@@ -129,7 +130,7 @@ class MemoryBank(Memories):
         """Return one memory by id."""
         if not self._storage.too_large():
             return super().get(memory_id)
-        item = self.store.get(self._memory_space, memory_id)
+        item = self.store.get(self._spaces.memories, memory_id)
         memory = None if item is None else memory_from_record(item.key, item.value)
         return None if memory is None or has_expired(memory, datetime.now(UTC)) else memory
 
@@ -220,7 +221,7 @@ class MemoryBank(Memories):
         """Return the operations on one memory, or all with the NOOPs, oldest first."""
         with self._lock:
             self._follow_history()
-            changes = [*self._changes.values(), *self._noops.values()]
+            changes = [change for history in self._histories for change in history.all()]
         selected = [change for change in changes if memory_id is None or change.memory_id == memory_id]
         first = datetime.min.replace(tzinfo=UTC)
         selected.sort(key=lambda change: (change.at or first, change.id))
@@ -260,18 +261,40 @@ class MemoryBank(Memories):
             texts, turns = texts_of(own) | ({memory.text} if memory else set()), set(left.source)
             others = [change for change in history if change.memory_id != memory_id]
             changed = [new for change in others if (new := redacted(change, texts, turns)) is not None]
-            # A NOOP may be an item, too: where there is no journal, and beside operations of the same turn.
-            self._storage.commit([self._change_put(new) for new in changed if new.id in self._changes], {}, ())
-            lines = {new.id: new.reason for new in changed if new.id in self._noops}
-            self._noops |= {new.id: new for new in changed if new.id in lines}
-            if lines:
-                self._storage.replace_noops(partial(redacted_record, reasons=lines))
+            for place in self._histories:
+                # A NOOP may be an item, too: where there is no journal, and beside operations of the same turn.
+                puts = [
+                    PutOp(place.space, new.id, change_to_record(new), False)
+                    for new in changed
+                    if new.id in place.changes
+                ]
+                self._storage.commit(puts, {}, ())
+                lines = {new.id: new for new in changed if new.id in place.appended}
+                place.appended |= lines
+                if lines:
+                    reasons = {change_id: new.reason for change_id, new in lines.items()}
+                    self._storage.replace_appended(place.space, partial(redacted_record, reasons=reasons))
             count = len(own)
             while memory is not None or own:  # Again where somebody changed it meanwhile.
-                addresses = [(self._history_space, change.id) for change in own]
-                self._storage.erase_items([(self._memory_space, memory_id), *addresses])
+                addresses = [(place.space, change.id) for place in self._histories for change in own]
+                self._storage.erase_items([(self._spaces.memories, memory_id), *addresses])
                 memory, own = self.get(memory_id), self.history(memory_id)
             return count
+
+    def move_history(self) -> int:
+        """Move what an earlier version wrote of the history to where a search of the store does not find it.
+
+        Without it the bank reads both places; return how many changes there were to move.
+        """
+        with self._lock:
+            self._follow_history()
+            earlier = [change for place in self._histories[1:] for change in place.all()]
+            if earlier:
+                self._storage.commit([self._change_put(change) for change in earlier if change.event != "NOOP"], {}, ())
+                self._append_noops([change for change in earlier if change.event == "NOOP"])
+                self._storage.erase_space(self._spaces.earlier_history)
+                del self._histories[1:]
+            return len(earlier)
 
     def export_jsonl(self, path: str | os.PathLike[str]) -> int:
         """Write memories and history, one JSON object a line, and return the number of memories.
@@ -303,7 +326,7 @@ class MemoryBank(Memories):
     @contextmanager
     def _reading(self) -> Iterator[Index]:
         with self._lock:
-            items, gone = self._storage.changes(self._memory_space)
+            items, gone = self._storage.changes(self._spaces.memories)
             for memory_id in gone:
                 self._index.discard(memory_id)
             vectors = {item.key: item.vector for item in items}
@@ -312,6 +335,12 @@ class MemoryBank(Memories):
                 self._index.put(memory, vectors[memory.id])
                 self._expiring.add(memory)
             self._expired.update(self._expiring.discard_expired(self._index))
+            if not self._read and not len(self._index) and foreign_items(self.store, self.namespace, 1):
+                log.warning(
+                    "The bank %r has no memories of its own, but its namespace holds items of another library, as "
+                    "langmem's; langgraph_memory_r1.importers.adopt_items(bank) takes them over.",
+                    self.namespace,
+                )
             self._read = True
             yield self._index
 
@@ -338,18 +367,20 @@ class MemoryBank(Memories):
         puts += [self._change_put(change) for change in changes]
         with self._lock:
             swept = self._expired - last.keys()
-        puts += [PutOp(self._memory_space, memory_id, None) for memory_id in swept]
+        puts += [PutOp(self._spaces.memories, memory_id, None) for memory_id in swept]
         expect: dict[tuple[tuple[str, ...], str], dict[str, int] | None] = {}
-        new = {(self._history_space, change.id) for change in changes}
+        new = {(self._spaces.history, change.id) for change in changes}
         for put in self._ledger.puts(turns):
             puts.append(put)
             expect[put.namespace, put.key] = None
         for memory_id, change in first.items():
             if change.event == "ADD" and change.undoes is None:
-                new.add((self._memory_space, memory_id))  # The id was made up for it; an undo brings an old one back.
+                new.add(
+                    (self._spaces.memories, memory_id)
+                )  # The id was made up for it; an undo brings an old one back.
             else:
                 before = change.before
-                expect[self._memory_space, memory_id] = None if before is None else {"rev": before.rev}
+                expect[self._spaces.memories, memory_id] = None if before is None else {"rev": before.rev}
         self._storage.commit(puts, expect, new)
         with self._lock:
             self._expired -= swept
@@ -357,32 +388,25 @@ class MemoryBank(Memories):
     def _append_noops(self, noops: Sequence[Change]) -> None:
         if noops:
             records = [{"id": change.id} | change_to_record(change) for change in noops]
-            self._storage.append(self._history_space, records)
+            self._storage.append(self._spaces.history, records)
 
     def _memory_put(self, memory_id: str, memory: Memory | None) -> PutOp:
         if memory is None:
-            return PutOp(self._memory_space, memory_id, None)
+            return PutOp(self._spaces.memories, memory_id, None)
         ttl = minutes_left(self.store, memory)
-        return PutOp(self._memory_space, memory_id, memory_to_record(memory), ["text"], ttl=ttl)
+        return PutOp(self._spaces.memories, memory_id, memory_to_record(memory), ["text"], ttl=ttl)
 
     def _change_put(self, change: Change) -> PutOp:
-        return PutOp(self._history_space, change.id, change_to_record(change), False)
+        return PutOp(self._spaces.history, change.id, change_to_record(change), False)
 
     def _follow_history(self) -> None:
-        items, gone = self._storage.changes(self._history_space)
-        for key in gone:
-            del self._changes[key]
-        changes = {item.key: change_from_record(item.key, item.value) for item in items}
-        self._changes |= changes
-        restarted, records = self._storage.read_appended(self._history_space)
-        if restarted:
-            self._noops.clear()
-        noops = {record["id"]: change_from_record(record["id"], record) for record in records}
-        self._noops |= noops
-        if gone or restarted:
+        news = [history.follow() for history in self._histories]
+        if not self._followed:  # Most banks are none of an earlier version: those need not look there again.
+            self._histories, self._followed = [self._histories[0], *filter(len, self._histories[1:])], True
+        if None in news:
             self._seen.clear()
-            changes, noops = self._changes, self._noops
-        self._seen.update(turn for change in (*changes.values(), *noops.values()) for turn in change.source)
+            news = [history.all() for history in self._histories]
+        self._seen.update(turn for changes in news for change in changes or () for turn in change.source)
 
     # The same without blocking an event loop
 
@@ -404,5 +428,6 @@ class MemoryBank(Memories):
     afork = _in_thread(Memories.fork)
     aforget = _in_thread(forget)
     apurge = _in_thread(purge)
+    amove_history = _in_thread(move_history)
     aexport_jsonl = _in_thread(export_jsonl)
     aimport_jsonl = _in_thread(import_jsonl)

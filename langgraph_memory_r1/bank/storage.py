@@ -46,7 +46,7 @@ class ItemChanges(NamedTuple):
 
 
 class Storage(Protocol):
-    """Two namespaces of a store: one holds a bank's memories, the other one their history.
+    """Some namespaces of a store: the first holds a bank's memories, the others their history.
 
     `changes`, `append` and `read_appended` work on any other namespace too: on the bank's ledger, say.
     """
@@ -103,21 +103,26 @@ class Storage(Protocol):
         Where they are kept as items of the namespace, `changes` returns them, and there are none here.
         """
 
-    def replace_noops(self, new: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
-        """Overwrite operations that changed nothing: `new` returns a record that is not longer, or None to leave it."""
+    def replace_appended(
+        self, namespace: tuple[str, ...], new: Callable[[dict[str, Any]], dict[str, Any] | None]
+    ) -> None:
+        """Overwrite appended records: `new` returns one that is not longer, or None to leave it."""
 
     def erase_items(self, addresses: Collection[Address]) -> None:
         """Remove single items, as thoroughly as the store can."""
 
+    def erase_space(self, namespace: tuple[str, ...]) -> int:
+        """Remove one namespace, as thoroughly as the store can; return how many items there were."""
+
     def erase(self) -> int:
-        """Remove both namespaces, as thoroughly as the store can; return how many memories there were."""
+        """Remove all of them, as thoroughly as the store can; return how many memories there were."""
 
 
-def storage_of(store: BaseStore, memories: tuple[str, ...], history: tuple[str, ...]) -> Storage:
+def storage_of(store: BaseStore, memories: tuple[str, ...], *histories: tuple[str, ...]) -> Storage:
     """Return the storage of a bank on a store: the one place that asks which store it is."""
     if isinstance(store, LanceDBStore):
-        return LanceDBStorage(store, memories, history)
-    return BaseStoreStorage(store, memories, history)
+        return LanceDBStorage(store, memories, *histories)
+    return BaseStoreStorage(store, memories, *histories)
 
 
 def memory_index_config(embeddings: Embeddings | None) -> IndexConfig | None:
@@ -131,10 +136,10 @@ def memory_index_config(embeddings: Embeddings | None) -> IndexConfig | None:
 class LanceDBStorage:
     """A bank's storage on a `LanceDBStore`."""
 
-    def __init__(self, store: LanceDBStore, memories: tuple[str, ...], history: tuple[str, ...]) -> None:
+    def __init__(self, store: LanceDBStore, memories: tuple[str, ...], *histories: tuple[str, ...]) -> None:
         self._engine = store.engine
         self._memories = memories
-        self._history = history
+        self._histories = histories
         self._states: dict[tuple[str, ...], object] = {}
         self._commits: dict[tuple[str, ...], dict[str, str]] = {}
         """Key → the commit that wrote what `changes` returned last."""
@@ -199,29 +204,35 @@ class LanceDBStorage:
             self._tails[namespace] = self._engine.journal.tail(namespace)
         return self._tails[namespace].read()
 
-    def replace_noops(self, new: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
+    def replace_appended(
+        self, namespace: tuple[str, ...], new: Callable[[dict[str, Any]], dict[str, Any] | None]
+    ) -> None:
         """Overwrite them in the journal."""
         if self._engine.journal is not None:
-            self._engine.journal.replace(self._history, new)
+            self._engine.journal.replace(namespace, new)
 
     def erase_items(self, addresses: Collection[Address]) -> None:
         """Remove items from old versions and files on disk too."""
         self._engine.erase_items(addresses)
 
+    def erase_space(self, namespace: tuple[str, ...]) -> int:
+        """Remove a namespace from old versions and files on disk too."""
+        return self._engine.erase(namespace, below=False)
+
     def erase(self) -> int:
-        """Remove both namespaces from old versions and files on disk too."""
-        count = self._engine.erase(self._memories, below=False)
-        self._engine.erase(self._history, below=False)
+        """Remove all namespaces from old versions and files on disk too."""
+        count = self.erase_space(self._memories)
+        self._engine.erase(*self._histories, below=False)
         return count
 
 
 class BaseStoreStorage:
     """A bank's storage on any LangGraph store."""
 
-    def __init__(self, store: BaseStore, memories: tuple[str, ...], history: tuple[str, ...]) -> None:
+    def __init__(self, store: BaseStore, memories: tuple[str, ...], *histories: tuple[str, ...]) -> None:
         self._store = store
         self._memories = memories
-        self._history = history
+        self._histories = histories
         self._items: dict[tuple[str, ...], dict[str, Item]] = {}
         """What `changes` returned last, by key."""
 
@@ -280,21 +291,27 @@ class BaseStoreStorage:
         """Return none: they come among the changes of the namespace."""
         return False, []
 
-    def replace_noops(self, new: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
+    def replace_appended(
+        self, namespace: tuple[str, ...], new: Callable[[dict[str, Any]], dict[str, Any] | None]
+    ) -> None:
         """Do nothing: they are items, which a commit replaces."""
 
     def erase_items(self, addresses: Collection[Address]) -> None:
         """Delete items; another store deletes as it deletes."""
         self._store.batch([PutOp(namespace, key, None) for namespace, key in addresses])
 
+    def erase_space(self, namespace: tuple[str, ...]) -> int:
+        """Delete every item of a namespace; another store deletes as it deletes."""
+        items = self._read(namespace)
+        self._store.batch([PutOp(namespace, key, None) for key in items])
+        return len(items)
+
     def erase(self) -> int:
         """Delete every item; another store deletes as it deletes."""
-        counts = []
-        for namespace in (self._memories, self._history):
-            items = self._read(namespace)
-            self._store.batch([PutOp(namespace, key, None) for key in items])
-            counts.append(len(items))
-        return counts[0]
+        count = self.erase_space(self._memories)
+        for history in self._histories:
+            self.erase_space(history)
+        return count
 
     def _read(self, namespace: tuple[str, ...]) -> dict[str, Item]:
         items: dict[str, Item] = {}

@@ -84,9 +84,13 @@ def index_config(embedder: str | None) -> IndexConfig | None:
 def list_owners(store: LanceDBStore) -> list[str]:
     """Return everybody who has memories or a history in a store, in the order of their names."""
     from langgraph_memory_r1.bank.records import decode_label
+    from langgraph_memory_r1.bank.spaces import HISTORY_ROOT
 
     namespaces = store.list_namespaces(prefix=("memories",), max_depth=2, limit=_ALL)
-    return sorted(decode_label(namespace[1]) for namespace in namespaces if len(namespace) == 2)
+    histories = store.list_namespaces(prefix=(HISTORY_ROOT, "memories"), max_depth=3, limit=_ALL)
+    labels = {namespace[-1] for namespace in namespaces if len(namespace) == 2}
+    labels |= {namespace[-1] for namespace in histories if len(namespace) == 3}
+    return sorted(decode_label(label) for label in labels)
 
 
 def search_memories(

@@ -6,6 +6,7 @@ A reader is pure but for reading its file; what it cannot use it names and count
 in it is run, loaded as an object, or followed.
 """
 
+from langgraph_memory_r1.importers.adopt import adopt_items
 from langgraph_memory_r1.importers.detect import detect, is_bank
 from langgraph_memory_r1.importers.export import Export, ImportedMemory, MemoryVersion, OwnedConversation
 from langgraph_memory_r1.importers.into_bank import ImportStep, import_memories
@@ -18,6 +19,7 @@ __all__ = [
     "ImportedMemory",
     "MemoryVersion",
     "OwnedConversation",
+    "adopt_items",
     "detect",
     "import_memories",
     "is_bank",

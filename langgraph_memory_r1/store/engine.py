@@ -241,15 +241,19 @@ class Engine:
         if due and self._queue.submit(WriteRequest(touch=due)):
             self.maintenance.committed(True)
 
-    def erase(self, namespace: tuple[str, ...], *, below: bool) -> int:
-        """Remove every item of a namespace for good, and with `below` of those below it; return how many there were."""
+    def erase(self, *namespaces: tuple[str, ...], below: bool) -> int:
+        """Remove every item of some namespaces for good, `below` also of those below; return how many there were."""
         self.require_open()
         if self.journal is not None:
-            self.journal.erase(namespace, below=below)
+            for namespace in namespaces:
+                self.journal.erase(namespace, below=below)
         if self.pending is not None:
-            self.pending.erase(namespace, below=below)
-        encoded = encode_namespace(namespace)
-        return self.maintenance.erase(under(encoded) if below else within("namespace", [encoded]))
+            for namespace in namespaces:
+                self.pending.erase(namespace, below=below)
+        encoded = [encode_namespace(namespace) for namespace in namespaces]
+        return self.maintenance.erase(
+            " OR ".join(f"({under(each)})" for each in encoded) if below else within("namespace", encoded)
+        )
 
     def erase_items(self, addresses: Collection[Address]) -> None:
         """Remove single items for good: from old versions and files too."""
