@@ -33,11 +33,17 @@ def opened(kind: str, folder: Path) -> Iterator[BaseStore]:
         yield ShortLived()
         return
     ttl: TTLConfig = {"default_ttl": SHORT / timedelta(minutes=1), "sweep_interval_minutes": 60}
+    if kind == "sqlite":
+        sqlite = pytest.importorskip("langgraph.store.sqlite")
+        with sqlite.SqliteStore.from_conn_string(str(folder / "store.db"), ttl=ttl) as store:
+            store.setup()
+            yield store
+        return
     with LanceDBStore(folder, ttl=ttl) as store:
         yield store
 
 
-@pytest.fixture(params=["lancedb", "memory"])
+@pytest.fixture(params=["lancedb", "memory", "sqlite"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseStore]:
     with opened(request.param, tmp_path) as store:
         yield store

@@ -19,7 +19,7 @@ from langgraph_memory_r1.schemas import Change, Memory
 EXPIRED = "expired"
 """The reason of the change with which the history of an expired memory ends."""
 
-_TICK = timedelta(microseconds=1)
+_TICK = datetime.resolution
 _LONGEST = timedelta(days=100 * 366)
 """A longer life is none that ends; the arithmetic of times would overflow long before the store's clock does."""
 

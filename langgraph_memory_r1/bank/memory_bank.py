@@ -130,7 +130,7 @@ class MemoryBank(Memories):
         """Return one memory by id."""
         if not self._storage.too_large():
             return super().get(memory_id)
-        item = self.store.get(self._spaces.memories, memory_id)
+        item = self.store.get(self._spaces.memories, memory_id, refresh_ttl=False)
         memory = None if item is None else memory_from_record(item.key, item.value)
         return None if memory is None or has_expired(memory, datetime.now(UTC)) else memory
 

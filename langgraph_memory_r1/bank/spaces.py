@@ -40,7 +40,9 @@ def foreign_items(store: BaseStore, namespace: tuple[str, ...], limit: int | Non
     labels = spaces_of(namespace).memories[:-1]
     items: list[SearchItem] = []
     offset = 0
-    while (limit is None or len(items) < limit) and (page := store.search(labels, limit=_PAGE, offset=offset)):
+    while (limit is None or len(items) < limit) and (
+        page := store.search(labels, limit=_PAGE, offset=offset, refresh_ttl=False)
+    ):
         items += [item for item in page if tuple(item.namespace) == labels]
         offset += len(page)
     return items[:limit]

@@ -268,7 +268,7 @@ class BaseStoreStorage:
         with _commit_locks.setdefault(self._store, threading.Lock()):
             changed = []
             for (namespace, key), expected in expect.items():
-                item = self._store.get(namespace, key)
+                item = self._store.get(namespace, key, refresh_ttl=False)
                 if expected is None or item is None:
                     met = expected is None and item is None
                 else:
@@ -316,7 +316,7 @@ class BaseStoreStorage:
     def _read(self, namespace: tuple[str, ...]) -> dict[str, Item]:
         items: dict[str, Item] = {}
         offset = 0
-        while page := self._store.search(namespace, limit=_PAGE, offset=offset):
+        while page := self._store.search(namespace, limit=_PAGE, offset=offset, refresh_ttl=False):
             # A search is by prefix: another bank may lie below this one.
             items |= {item.key: item for item in page if tuple(item.namespace) == namespace}
             offset += len(page)
