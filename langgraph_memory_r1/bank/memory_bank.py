@@ -19,7 +19,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from hashlib import blake2b
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -30,7 +29,7 @@ from langgraph_memory_r1.bank.base import Memories
 from langgraph_memory_r1.bank.expiry import ExpiryQueue, default_ttl, expiries, has_expired, minutes_left
 from langgraph_memory_r1.bank.history import in_order
 from langgraph_memory_r1.bank.ledger import ThreadClaims, TurnLedger, TurnMark
-from langgraph_memory_r1.bank.purge import redacted, redacted_record, texts_of, tombstone
+from langgraph_memory_r1.bank.purge import redacted, texts_of, tombstone
 from langgraph_memory_r1.bank.queue import queue_of
 from langgraph_memory_r1.bank.records import (
     Imported,
@@ -124,7 +123,7 @@ class MemoryBank(Memories):
     @property
     def space(self) -> tuple[str, ...]:
         """Where the memories stand in the store."""
-        return self._memory_space
+        return self._spaces.memories
 
     def get(self, memory_id: str) -> Memory | None:
         """Return one memory by id."""
@@ -262,18 +261,7 @@ class MemoryBank(Memories):
             others = [change for change in history if change.memory_id != memory_id]
             changed = [new for change in others if (new := redacted(change, texts, turns)) is not None]
             for place in self._histories:
-                # A NOOP may be an item, too: where there is no journal, and beside operations of the same turn.
-                puts = [
-                    PutOp(place.space, new.id, change_to_record(new), False)
-                    for new in changed
-                    if new.id in place.changes
-                ]
-                self._storage.commit(puts, {}, ())
-                lines = {new.id: new for new in changed if new.id in place.appended}
-                place.appended |= lines
-                if lines:
-                    reasons = {change_id: new.reason for change_id, new in lines.items()}
-                    self._storage.replace_appended(place.space, partial(redacted_record, reasons=reasons))
+                place.overwrite(changed)
             count = len(own)
             while memory is not None or own:  # Again where somebody changed it meanwhile.
                 addresses = [(place.space, change.id) for place in self._histories for change in own]

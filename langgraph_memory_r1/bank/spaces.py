@@ -6,12 +6,15 @@ under a root of its own. Banks of earlier versions had it below their namespace,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
-from langgraph.store.base import BaseStore, SearchItem
+from langgraph.store.base import BaseStore, PutOp, SearchItem
 
-from langgraph_memory_r1.bank.records import change_from_record, encode_label
+from langgraph_memory_r1.bank.purge import redacted_record
+from langgraph_memory_r1.bank.records import change_from_record, change_to_record, encode_label
 from langgraph_memory_r1.bank.storage import Storage
 from langgraph_memory_r1.schemas import Change
 
@@ -84,3 +87,14 @@ class HistorySpace:
         appended = {record["id"]: change_from_record(record["id"], record) for record in records}
         self.appended |= appended
         return None if gone or restarted else [*changes.values(), *appended.values()]
+
+    def overwrite(self, changed: Sequence[Change]) -> None:
+        """Put changes in the place of those with their ids, where those are here; their reasons may have changed."""
+        # A NOOP may be an item, too: where there is no journal, and beside operations of the same turn.
+        items = [change for change in changed if change.id in self.changes]
+        self._storage.commit([PutOp(self.space, item.id, change_to_record(item), False) for item in items], {}, ())
+        lines = {change.id: change for change in changed if change.id in self.appended}
+        self.appended |= lines
+        if lines:
+            reasons = {change_id: change.reason for change_id, change in lines.items()}
+            self._storage.replace_appended(self.space, partial(redacted_record, reasons=reasons))

@@ -402,7 +402,7 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         if self._needs_review is None:
             return apply_one(bank, redacted)
         allowed = approve(bank.fork().apply([redacted]), self._needs_review, self.name)
-        operations = [redact_operation(each, redact) if redact else each for each in allowed.operations]
+        operations = [self._options.prepared(each) for each in allowed.operations]
         return bank.apply(operations, expect=allowed.expect or None, reason="tool")[0]
 
     def _agents_of(self, model: BaseChatModel | None) -> MemoryAgents:
