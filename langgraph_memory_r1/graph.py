@@ -133,22 +133,19 @@ def create_memory_graph(
     Messages get random ids; give ids if you send a history again without a checkpointer.
 
     Args:
-        store: A folder or URI (LanceDB), a LangGraph store, or one owner's `MemoryBank`, which then serves every run;
-            without it the store of the graph that this one is a part of.
+        store: A folder or URI (LanceDB), a LangGraph store, or a `MemoryBank` for every run; else the parent graph's.
         model: A chat model, `"provider:model"` or `"rules"`, the baseline without a model, which it is by default.
         extractor: Another model for finding facts.
         manager: Another model for deciding what they mean for the bank.
         answerer: Another model for answering.
         embedder: Adds semantic search to a folder's or URI's lexical one: an embedding model or `"provider:model"`.
         namespace: Labels of a bank; "{user_id}", or another value of the run's context; or a function of its `Runtime`.
-        require_user: Refuse runs that name no user: by default on stores and object storage. A folder takes them for
-            the user "default" and warns once; False means that.
+        require_user: Refuse runs without a user: by default on stores and object storage; a folder warns once.
         trust_client_user: The app acts for its users: `user_id` counts before the server's login.
         k: Memories that an answer may be chosen from.
         related_k: Memories that are compared with each new fact.
         style: Prompts with explanations, or `"compact"` ones for models that were tuned with them.
-        on_error: `"degrade"` lets the graph finish when a step fails: the failure stands in `memory_ops` and in the
-            log; messages are taken up again by the next run, and what came as `turns` has to be given again.
+        on_error: `"degrade"`: a failure stands in `memory_ops` and the log; the next run takes messages up again.
         limits: How many turns and characters one model call looks at.
         clock: The present, for messages without a time.
         filter: Answers come only from memories that it lets through: as in `MemoryBank.search`, or told by the run.

@@ -257,14 +257,7 @@ def search_tool(
             hits = bank.search(query, k=offset + limit, filter={"$and": conditions} if conditions else None)
         except InputError as error:
             raise ToolException(str(error)) from error
-        first = datetime.min.replace(tzinfo=UTC)
-        items = [
-            SearchItem(
-                bank.namespace, hit.memory.id, _value(hit), hit.memory.created_at or first,
-                hit.memory.updated_at or hit.memory.created_at or first, hit.score,
-            )
-            for hit in hits[offset:]
-        ]  # fmt: skip
+        items = [_item(bank, hit) for hit in hits[offset:]]
         content = json.dumps([item.dict() for item in items], ensure_ascii=False, default=str)
         return (content, items) if response_format == "content_and_artifact" else content
 
@@ -314,8 +307,10 @@ def _operation(contents: TypeAdapter[Any], action: str, content: Any, memory_id:
     return Add(text) if action == "create" else Update(str(memory_id), text)
 
 
-def _value(hit: Hit) -> dict[str, Any]:
+def _item(bank: MemoryBank, hit: Hit) -> SearchItem:
     """A memory as a langmem user knows it, and whose it is, since when, and what an application keeps with it."""
-    record = memory_to_record(hit.memory)
+    memory, record = hit.memory, memory_to_record(hit.memory)
     names = ("speaker", "at", "source", "metadata", "tags", "expires_at")
-    return {"content": record["text"], **{name: record[name] for name in names if record.get(name)}}
+    value = {"content": record["text"], **{name: record[name] for name in names if record.get(name)}}
+    created = memory.created_at or datetime.min.replace(tzinfo=UTC)
+    return SearchItem(bank.namespace, memory.id, value, created, memory.updated_at or created, hit.score)
