@@ -103,7 +103,7 @@ def test_a_deleted_memory_can_still_be_purged(store: BaseStore) -> None:
 
 
 def test_it_does_not_come_back_because_a_conversation_is_sent_again(store: BaseStore) -> None:
-    graph, bank = create_memory_graph(store), MemoryBank(store, "default")
+    graph, bank = create_memory_graph(store, require_user=False), MemoryBank(store, "default")
     messages = [HumanMessage("I have diabetes.", id="m1"), HumanMessage("I have a dog called Zero.", id="m2")]
     graph.invoke({"messages": messages})
     (secret,) = [memory.id for memory in bank.all() if "diabetes" in memory.text]
