@@ -257,9 +257,8 @@ class MemoryBank(Memories):
                 raise UnknownMemoryError(f"There is no memory {memory_id!r}, and there never was one.")
             left = tombstone(own)
             self._append_noops([left])
-            texts, turns = texts_of(own) | ({memory.text} if memory else set()), set(left.source)
-            others = [change for change in history if change.memory_id != memory_id]
-            changed = [new for change in others if (new := redacted(change, texts, turns)) is not None]
+            texts, others = texts_of(own) | ({memory.text} if memory else set()), set(history) - set(own)
+            changed = [new for change in others if (new := redacted(change, texts, set(left.source))) is not None]
             for place in self._histories:
                 place.overwrite(changed)
             count = len(own)
