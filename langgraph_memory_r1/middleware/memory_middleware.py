@@ -98,10 +98,9 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         remember_from: Whose words become memories: `"user"`, `"assistant"` or both; `()` only recalls. An agent's words
             repeat what its tools and its memory told it, so by default they do not. A task that an agent hands to
             another one through a tool is nobody's words.
-        filter: Only memories that it lets through are recalled, in the language of `MemoryBank.search`; or a function
-            of the run's `Runtime`. New facts are compared with all memories.
-        metadata: Kept with every memory that is added, as are `tags`.
-        tags: See `metadata`.
+        filter: Only memories that it lets through are recalled: as in `MemoryBank.search`, or told by the run.
+        metadata: Kept with every memory that is added.
+        tags: Likewise.
         write: `"inline"` remembers before the run returns. `"background"` returns at once and remembers after
             `delay` seconds of silence, at `flush()`, or when the process ends by itself. What was heard and is not
             remembered yet, because a run failed or the process was killed (SIGTERM, SIGKILL), stands in the bank's
