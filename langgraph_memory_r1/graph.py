@@ -128,7 +128,6 @@ def create_memory_graph(
 
     Whose memories: a `namespace` function, else the server's login (another id is refused), else `user_id` in the run's
     context, else in `configurable`, else "default" (see `require_user`). A resumed run goes on for whom it began.
-
     Turns that the bank has heard (by thread or session, id and text) are passed over, edited ones are heard anew.
     Messages get random ids; give ids if you send a history again without a checkpointer.
 

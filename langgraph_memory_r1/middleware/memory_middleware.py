@@ -183,9 +183,7 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         self._background = BackgroundMemory(self._options, delay)
         self._model: BaseChatModel | None = None
         """The agent's model, as it was called last: also for what is remembered outside of a run."""
-        if isinstance(tools, bool):
-            tools = (SEARCH, MANAGE) if tools else ()
-        names = (tools,) if isinstance(tools, str) else tuple(tools or ())
+        names = (SEARCH, MANAGE) if tools is True else (tools,) if isinstance(tools, str) else tuple(tools or ())
         self.tools = tools_of(names, banks, name, self._apply_one, filter)
 
     def __repr__(self) -> str:
@@ -397,12 +395,11 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
 
     def _apply_one(self, bank: MemoryBank, operation: Operation) -> Change:
         """What the agent does with its tool is redacted and reviewed like what it says."""
-        redacted = self._options.prepared(operation)
+        prepared = self._options.prepared
         if self._needs_review is None:
-            return apply_one(bank, redacted)
-        allowed = approve(bank.fork().apply([redacted]), self._needs_review, self.name)
-        operations = [self._options.prepared(each) for each in allowed.operations]
-        return bank.apply(operations, expect=allowed.expect or None, reason="tool")[0]
+            return apply_one(bank, prepared(operation))
+        allowed = approve(bank.fork().apply([prepared(operation)]), self._needs_review, self.name)
+        return bank.apply([*map(prepared, allowed.operations)], expect=allowed.expect or None, reason="tool")[0]
 
     def _agents_of(self, model: BaseChatModel | None) -> MemoryAgents:
         """Return the agents of a run: where no model was given, the one that answered in it."""
