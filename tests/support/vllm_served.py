@@ -85,7 +85,7 @@ def play(place: Path, manager: Any, answerer: Any) -> tuple[list[str], str]:
     )
     done = [graph.invoke({"messages": [("user", text)]}) for text in TOLD]
     answer = graph.invoke({"question": QUESTION})["answer"]
-    return [f"{op['event']} {op['text']}" for state in done for op in state["memory_ops"]], answer
+    return [f"{op['event']} {op['after']}" for state in done for op in state["memory_ops"]], answer
 
 
 def recorder() -> ScriptedChatModel:
