@@ -125,7 +125,6 @@ def create_memory_graph(
 
     It takes messages (or turns of any speakers), a question, or both; it returns what it did to the bank, the answer
     with the memories that it rests on, and what that cost. Stands alone, or is a node of a bigger graph.
-
     Whose memories: a `namespace` function, else the server's login (another id is refused), else `user_id` in the run's
     context, else in `configurable`, else "default" (see `require_user`). A resumed run goes on for whom it began.
     Turns that the bank has heard (by thread or session, id and text) are passed over, edited ones are heard anew.
