@@ -24,6 +24,7 @@ from langgraph.runtime import Runtime
 from langgraph_memory_r1.bank import MemoryBank
 from langgraph_memory_r1.bank.attributes import Filter, checked_metadata, checked_tags, memory_filter
 from langgraph_memory_r1.bank.base import Memories
+from langgraph_memory_r1.bank.history import is_unread
 from langgraph_memory_r1.batches import Batch, Limits, batch_turns, new_turns
 from langgraph_memory_r1.errors import ConflictError, IdentityError, InputError, MemoryR1Error
 from langgraph_memory_r1.identity import context_value
@@ -134,6 +135,8 @@ class Outcome:
     changes: list[Change] = field(default_factory=list)
     failures: list[ChangeRecord] = field(default_factory=list)
     """What was given up on: those turns stay to be dealt with, and the cursor stays before them."""
+    unread: bool = False
+    """The facts of a turn could not be read: the cursor stays before it, so that later runs see it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,13 +255,15 @@ async def manage_batch(
     if outcome.failures:
         return
     try:
-        outcome.changes += await manage(bank, agent, batch, options.related_k, monitor, options.prepared)
+        changes = await manage(bank, agent, batch, options.related_k, monitor, options.prepared)
     except ConflictError as error:  # no failure of the app's: it must not lose a run by it, whatever `on_error` says
         log.warning("Memory %r gave up on %d facts for now: %s", options.name, len(batch.facts), error)
         outcome.failures.append(failure("manage", error, batch.source))
         monitor.emit("error", {"operation": outcome.failures[-1]})
         return
-    if batch.cursor is not None:
+    outcome.changes += changes
+    outcome.unread |= any(map(is_unread, changes))
+    if batch.cursor is not None and not outcome.unread:
         outcome.cursor = batch.cursor
 
 
@@ -288,7 +293,8 @@ async def remember(
         await manage_batch(target, agents.manage, batch, options, monitor, outcome)
         if outcome.failures:
             return
-    outcome.cursor = turns.last
+    if not outcome.unread:
+        outcome.cursor = turns.last
 
 
 def replayed_since(config: RunnableConfig) -> datetime | None:

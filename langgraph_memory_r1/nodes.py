@@ -114,12 +114,14 @@ class ManageNode(MemoryNode):
         memory_ops = list(state.get("memory_ops", []))
         update.update(pending=[], memory_ops=memory_ops)
         bank = await run.bank()
+        unread = False
         for pending in state.get("pending", []):
-            outcome = Outcome()
+            outcome = Outcome(unread=unread)
             await manage_batch(bank, self.agent, as_batch(pending), self.options, run.monitor, outcome)
             memory_ops += [*(change_record(change) for change in outcome.changes), *outcome.failures]
             if outcome.cursor is not None:
                 update["memory_cursor"] = outcome.cursor
+            unread = outcome.unread
             if outcome.failures:
                 break
 

@@ -26,7 +26,7 @@ from typing import TypeAlias
 
 from langgraph_memory_r1.bank.attributes import Filter
 from langgraph_memory_r1.bank.base import Memories
-from langgraph_memory_r1.bank.history import in_order
+from langgraph_memory_r1.bank.history import UNREAD, in_order
 from langgraph_memory_r1.bank.ledger import TurnMark, keys_of
 from langgraph_memory_r1.batches import NOTHING, Batch
 from langgraph_memory_r1.errors import ConflictError, UnknownMemoryError
@@ -69,8 +69,8 @@ async def extract(agent: Agent, batch: Batch, monitor: RunMonitor) -> Batch:
         return batch
     reading = await call_for_parts(agent, ExtractInput(batch.turns), monitor)
     if reading.complaint is not None:
-        part = "a part of the extraction" if reading.facts else "the extraction"
-        batch = replace(batch, reason=f"{part} could not be read: {reading.problem}")
+        part = " in part" if reading.facts else ""
+        batch = replace(batch, reason=f"{UNREAD}{part}: {reading.problem}")
     if reading.facts or reading.complaint is None:
         monitor.emit("facts", {"facts": [fact.text for fact in reading.facts], "source": list(batch.source)})
     return replace(batch, facts=reading.facts)
@@ -152,9 +152,13 @@ async def _decide(
         # Only what is changed: a memory that was shown and left alone may change meanwhile, or conversations that have
         # nothing to do with each other would refuse each other's facts.
         touched = {operation.id for operation in operations if isinstance(operation, Update | Delete)}
+        # Turns of which nobody knows what they say stay new: later runs try again (see `MemoryBank.unread`).
+        noops = (operation for operation in operations if isinstance(operation, Noop))
+        unread = {turn for noop in noops if noop.reason.startswith(UNREAD) for turn in noop.source}
+        marks = tuple(mark for turn, mark in zip(batch.turns, batch.marks, strict=False) if turn.id not in unread)
         try:
             return await apply(
-                operations, {memory.id: memory.rev for memory in memories if memory.id in touched}, batch.marks
+                operations, {memory.id: memory.rev for memory in memories if memory.id in touched}, marks
             )
         except (ConflictError, UnknownMemoryError) as error:
             monitor.emit("conflict", {"reason": str(error)})
@@ -296,4 +300,5 @@ def with_all_turns(operations: Sequence[Operation], batch: Batch) -> list[Operat
     if operations and not left_out:
         return list(operations)
     with_facts = {turn for fact in batch.facts for turn in fact.source}
-    return [*operations, Noop(KNOWN if with_facts & set(left_out) else batch.reason, left_out)]
+    reason = KNOWN if batch.reason == NOTHING and with_facts & set(left_out) else batch.reason
+    return [*operations, Noop(reason, left_out)]

@@ -44,6 +44,22 @@ def chats(tmp_path: Path) -> str:
     return str(path)
 
 
+def test_turns_that_no_model_could_read_are_listed_and_tried_again_on_request(cli: Command, chats: str) -> None:
+    with LanceDBStore(str(cli.db)) as store:
+        graph = create_memory_graph(MemoryBank(store, "c1"), model=ScriptedChatModel(lambda _: "no"))
+        for _ in range(4):
+            graph.invoke({"turns": [Turn("Ann", "I live in Lisbon.", id="c1/1")]})
+    found = cli("doctor", "--json").data
+    assert found["folder"]["unread"] == 1
+    assert any(
+        "Of 1 turn no model's reply could be read" in warning and "--retry" in warning for warning in found["warnings"]
+    )
+    assert cli("remember", chats, "--conversation", "c1", "--user", "c1", "--json").data["facts"] == 0
+    done = cli("remember", chats, "--conversation", "c1", "--user", "c1", "--retry", "--json").data
+    assert (done["facts"], done["operations"]["ADD"], done["undecided"]) == (1, 1, 0)
+    assert cli("doctor", "--json").data["folder"]["unread"] == 0
+
+
 def test_a_sentence_is_remembered_and_asked_for(cli: Command) -> None:
     assert "ADD     + User adopted a dog called Buddy." in cli("remember", DOG).out
     done = cli("remember", SCOUT)

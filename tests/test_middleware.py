@@ -435,6 +435,20 @@ def test_the_agent_answers_when_its_memory_fails_and_remembers_later(
     assert "Hello again!" in data(server.calls[1])
 
 
+@pytest.mark.parametrize("write", ["inline", "background"])
+def test_what_a_model_could_not_read_is_remembered_with_the_next_turn(lance_uri: str, ask: Ask, write: Any) -> None:
+    fact = '{"facts":[{"text":"User has a dog.","turns":[0]}]}'
+    replies = iter(["no", "no", fact, '{"operations":[{"event":"ADD","fact":0,"text":"User has a dog."}]}'])
+    memory = MemoryMiddleware(lance_uri, model=ScriptedChatModel(lambda _: next(replies)), write=write, delay=0)
+    agent = create_agent(silent(), middleware=[memory], checkpointer=InMemorySaver())
+    kept: list[tuple[list[str], int]] = []
+    for words in ("I have a dog.", "How are you?"):
+        ask(agent, {"messages": words}, {"configurable": {"thread_id": "t"}}, context=ANN)
+        memory.flush()
+        kept.append((texts(memory), len(memory.bank(ANN["user_id"]).unread())))
+    assert kept == [([], 1), (["User has a dog."], 0)]
+
+
 def test_a_turn_outlives_its_message_while_the_memory_is_down(lance_uri: str, ask: Ask) -> None:
     server = Flaky()
     memory = MemoryMiddleware(lance_uri, model=ScriptedChatModel(server))

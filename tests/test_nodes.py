@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.base import BaseStore
 
 import langgraph_memory_r1
@@ -160,8 +161,57 @@ def test_an_extraction_that_stays_unreadable_is_recorded_with_the_reason(
     (operation,) = result["memory_ops"]
     assert (operation["event"], operation["source"]) == ("NOOP", ["t1"])
     assert operation["reason"].startswith("the extraction could not be read: The reply holds no JSON")
-    assert (texts(bank), bank.seen(), result["usage"]["unreadable"]) == (["kept"], {"t1"}, 2)
+    assert (texts(bank), bank.unread(), result["usage"]["unreadable"]) == (["kept"], {"t1": 1}, 2)
     assert bank.history()[-1].reason == operation["reason"]
+
+
+def test_turns_that_could_not_be_read_are_tried_by_three_later_runs_and_then_listed(
+    store: BaseStore, bank: MemoryBank, ask: Ask
+) -> None:
+    model = ScriptedChatModel(lambda _: "no")
+    graph = create_memory_graph(store, model=model)
+    for run in range(4):
+        assert len(ask(graph, {"turns": TURNS})["memory_ops"]) == 1
+        assert (bank.unread(), "t1" in bank.seen()) == ({"t1": run + 1}, run == 3)
+    assert ask(graph, {"turns": TURNS})["memory_ops"] == []
+    assert len(model.calls) == 8
+    healthy = create_memory_graph(store, model=scripted(DOG, ADD))
+    assert ask(healthy, {"turns": TURNS})["memory_ops"] == []
+    assert bank.retry_unread() == 1
+    assert events(ask(healthy, {"turns": TURNS})) == ["ADD"]
+    assert (texts(bank), bank.unread(), bank.retry_unread()) == (["Ana has a dog, Buddy."], {}, 0)
+    assert ask(healthy, {"turns": TURNS})["memory_ops"] == []
+
+
+def test_messages_that_could_not_be_read_are_heard_by_the_next_run_of_their_thread(
+    store: BaseStore, bank: MemoryBank
+) -> None:
+    replies = iter(["no", "no", DOG, ADD, NOTHING])
+    graph = create_memory_graph(
+        store, model=ScriptedChatModel(lambda _: next(replies)), checkpointer=InMemorySaver()
+    )  # fmt: skip
+    thread: Any = {"configurable": {"thread_id": "t"}}
+    graph.invoke({"messages": [HumanMessage("I have a dog, Buddy.", id="a" * 20)]}, thread)
+    assert (texts(bank), len(bank.unread())) == ([], 1)
+    graph.invoke({"messages": [HumanMessage("Nice weather.", id="b" * 20)]}, thread)
+    assert (texts(bank), bank.unread()) == (["Ana has a dog, Buddy."], {})
+    graph.invoke({"messages": [HumanMessage("Bye.", id="c" * 20)]}, thread)
+    assert next(replies, None) is None
+
+
+def test_of_a_partly_read_batch_the_other_turns_are_tried_again(store: BaseStore, bank: MemoryBank, ask: Ask) -> None:
+    graph = create_memory_graph(store, model=scripted(TWO[:-20], "no", ADD, NOTHING))
+    ask(graph, {"turns": PAIR})
+    assert (bank.unread(), bank.seen()) == ({"t2": 1}, {"t1"})
+    assert [operation["source"] for operation in ask(graph, {"turns": PAIR})["memory_ops"]] == [["t2"]]
+    assert (bank.unread(), bank.seen()) == ({}, {"t1", "t2"})
+
+
+def test_forgotten_turns_are_not_read_again(store: BaseStore, bank: MemoryBank, ask: Ask) -> None:
+    ask(create_memory_graph(store, model=scripted("no", "no")), {"turns": TURNS})
+    bank.forget()
+    assert ask(create_memory_graph(store, model=scripted(DOG, ADD)), {"turns": TURNS})["memory_ops"] == []
+    assert (texts(bank), bank.unread()) == ([], {})
 
 
 BAD = {
@@ -229,7 +279,7 @@ def test_facts_that_stay_unreadable_are_recorded_beside_the_good_ones(
     result = ask(create_memory_graph(store, model=model), {"turns": PAIR})
     assert texts(bank) == ["Ana has a dog, Buddy."]
     assert result["memory_ops"][1]["source"] == ["t2"]
-    assert result["memory_ops"][1]["reason"].startswith("a part of the extraction could not be read: ")
+    assert result["memory_ops"][1]["reason"].startswith("the extraction could not be read in part: ")
 
 
 CHESS_ADDED = '{"event":"ADD","fact":1,"text":"Chess is what Ben plays."}'

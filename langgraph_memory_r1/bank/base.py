@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 
 from langgraph_memory_r1.bank.attributes import Filter, aware, memory_filter
 from langgraph_memory_r1.bank.expiry import ExpiryQueue
-from langgraph_memory_r1.bank.history import Diff, compare, in_order, invert, plan_changes, replay, standing
+from langgraph_memory_r1.bank.history import RETRY, Diff, compare, in_order, invert, plan_changes, replay, standing
 from langgraph_memory_r1.bank.ledger import TurnMark, keys_of
 from langgraph_memory_r1.bank.queue import TurnQueue
+from langgraph_memory_r1.bank.seen import SeenTurns
 from langgraph_memory_r1.errors import ConflictError, UnknownMemoryError
 from langgraph_memory_r1.retrieval import Hit, Index, Vector
-from langgraph_memory_r1.schemas import Change, Delete, Memory, Operation, Update
+from langgraph_memory_r1.schemas import Change, Delete, Memory, Noop, Operation, Update
 
 _ATTEMPTS = 8
 """Times that operations without `expect` are planned, the first included, before a conflict is raised."""
@@ -191,6 +192,22 @@ class Memories(ABC):
     def heard(self, turns: Collection[TurnMark]) -> set[str]:
         """Return the keys of those turns that were heard just so."""
         return set()
+
+    def unread(self) -> dict[str, int]:
+        """Return the ids of the turns whose facts could not be read so far, and how often that was tried.
+
+        Three later runs that see such a turn try again.
+        """
+        turns = SeenTurns()
+        turns.update(self.history())
+        return turns.unread()
+
+    def retry_unread(self) -> int:
+        """Let the turns that could not be read be tried anew when they are sent again; return how many there are."""
+        turns = self.unread()
+        if turns:
+            self.apply([Noop(RETRY, tuple(turns))])
+        return len(turns)
 
     def fork(self) -> MemoryFork:
         """Return a copy-on-write copy in memory, made in microseconds and never written to disk."""

@@ -14,6 +14,10 @@ from langgraph_memory_r1.schemas import Add, Change, Delete, Event, Memory, Noop
 
 Lookup = Callable[[str], Memory | None]
 
+UNREAD = "the extraction could not be read"
+"""Begins the reason of a NOOP about turns of which nobody knows yet what they say."""
+RETRY = "to be read again"
+"""The reason of a NOOP that lets such turns be tried anew."""
 _TICK = datetime.resolution
 
 
@@ -64,6 +68,11 @@ def plan_changes(
         if change.memory_id is not None:
             changed[change.memory_id] = change.after
     return changes
+
+
+def is_unread(change: Change) -> bool:
+    """Return whether a change is the record of turns whose facts could not be read."""
+    return change.event == "NOOP" and change.reason.startswith(UNREAD)
 
 
 def standing(history: Sequence[Change]) -> list[Change]:

@@ -39,6 +39,7 @@ from langgraph_memory_r1.bank.records import (
     memory_to_record,
     read_export,
 )
+from langgraph_memory_r1.bank.seen import SeenTurns
 from langgraph_memory_r1.bank.spaces import HistorySpace, foreign_items, spaces_of
 from langgraph_memory_r1.bank.storage import storage_of
 from langgraph_memory_r1.errors import UnknownMemoryError
@@ -101,19 +102,16 @@ class MemoryBank(Memories):
         self.queue = queue_of((self._storage.key() or id(store), self.namespace))
         self._lock = threading.RLock()
         """Of everything below: what was read of the storage so far."""
-        self._index = Index()
-        self._expiring = ExpiryQueue()
+        self._index, self._expiring = Index(), ExpiryQueue()
         self._expired: set[str] = set()
         """Ids of memories whose rows the next commit removes, where the store does not sweep them itself."""
         self._ttl = default_ttl(store)
         self._histories = [HistorySpace(self._storage, space) for space in self._spaces[1:]]
         """Where changes are written, then where an earlier version wrote them; the second only if there are any."""
-        self._followed = False
-        self._seen: set[str] = set()
-        self._ledger = TurnLedger(self._storage, self.namespace)
+        self._seen, self._ledger = SeenTurns(), TurnLedger(self._storage, self.namespace)
         self._claims: OrderedDict[tuple[str, str], ThreadClaims] = OrderedDict()
-        self._read = False
-        """The index shows the memories, as they were when they were last looked at."""
+        self._followed = self._read = False
+        """The history was read; the index shows the memories, as they were when they were last looked at."""
 
     def __repr__(self) -> str:
         # The count of the last look: to show itself, a bank does not go to its store.
@@ -165,10 +163,10 @@ class MemoryBank(Memories):
         return hits
 
     def seen(self) -> set[str]:
-        """Return the ids of all turns that some operation, a NOOP too, came from."""
+        """Return the ids of all turns that some operation, a NOOP too, came from; see `unread` for the others."""
         with self._lock:
             self._follow_history()
-            return set(self._seen)
+            return self._seen.ids()
 
     def mark(self, turn: Turn, text: str | None = None) -> TurnMark:
         """Return what this bank knows a turn by; `text` is the whole text where the turn is a piece of it."""
@@ -237,7 +235,7 @@ class MemoryBank(Memories):
         with self._lock:
             self._follow_history()
             self._ledger.follow()
-            self._ledger.bury(self._seen)
+            self._ledger.bury({*self._seen.ids(), *self._seen.unread()})
             return self._storage.erase()
 
     def purge(self, memory_id: str) -> int:
@@ -393,7 +391,7 @@ class MemoryBank(Memories):
         if None in news:
             self._seen.clear()
             news = [history.all() for history in self._histories]
-        self._seen.update(turn for changes in news for change in changes or () for turn in change.source)
+        self._seen.update(change for changes in news for change in changes or ())
 
     # The same without blocking an event loop
 
@@ -407,6 +405,8 @@ class MemoryBank(Memories):
     aas_of = _in_thread(Memories.as_of)
     adiff = _in_thread(Memories.diff)
     aseen = _in_thread(seen)
+    aunread = _in_thread(Memories.unread)
+    aretry_unread = _in_thread(Memories.retry_unread)
     amark = _in_thread(mark)
     aknown = _in_thread(known)
     aheard = _in_thread(heard)

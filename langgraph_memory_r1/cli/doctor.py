@@ -96,8 +96,6 @@ def _folder(db: str) -> dict[str, Any]:
     try:
         with LanceDBStore(db) as store:
             about = store.about()
-            if not about:
-                return facts | {"format": None, "embedder": None, "owners": 0, "memories": 0, "operations": 0}
             embedder, owners = json.loads(about.get("embedder", "{}")), list_owners(store)
             facts["format"] = about.get("format")
             facts["embedder"] = embedder.get("spec") or embedder.get("model")
@@ -106,6 +104,7 @@ def _folder(db: str) -> dict[str, Any]:
                 banks = [MemoryBank(store, owner) for owner in owners]
                 facts["memories"], facts["largest"] = sum(map(len, banks)), max(map(len, banks), default=0)
                 facts["operations"] = sum(len(bank.history()) for bank in banks)
+                facts["unread"] = sum(len(bank.unread()) for bank in banks)
     except (MemoryR1Error, OSError) as error:
         facts["error"] = str(error)
     return facts
@@ -135,6 +134,11 @@ def _warnings(folder: dict[str, Any], db: str) -> Iterator[str]:
         yield f"{db} lies on a network disk ({folder['disk']}), which is untested; use a local one, or an object store."
     if folder.get("fragments", 0) > _MANY_FRAGMENTS:
         yield f"The table is in {folder['fragments']:,} pieces; any command that writes to it tidies up."
+    if folder.get("unread"):
+        yield (
+            f"Of {counted(folder['unread'], 'turn')} no model's reply could be read; give them again: "
+            f"memory-r1 remember FILE --retry --db {db}"
+        )
     if folder.get("largest", 0) > _MANY_MEMORIES:
         yield f"One owner has more than {_MANY_MEMORIES:,} memories, which are searched on disk; that is slower."
     if "://" in db:

@@ -100,14 +100,20 @@ class IngestStep:
     operations: tuple[dict[str, Any], ...] = ()
 
 
-def ingest(bank: MemoryBank, graph: MemoryGraph, turns: Sequence[Turn], tally: Tally) -> Iterator[IngestStep]:
+def ingest(
+    bank: MemoryBank, graph: MemoryGraph, turns: Sequence[Turn], tally: Tally, *, retry: bool = False
+) -> Iterator[IngestStep]:
     """Feed turns to the graph, session by session; the tally is up to date at every step.
+
+    With `retry` also those that could not be read, however often that was tried.
 
     Raises:
         MemoryR1Error: Several steps in a row failed.
     """
     from langgraph_memory_r1.batches import Limits
 
+    if retry:
+        bank.retry_unread()
     limits = Limits()
     size, failures_in_a_row = limits.batch_turns, 0
     sessions = [tuple(group) for _, group in groupby(turns, key=lambda turn: turn.session)]

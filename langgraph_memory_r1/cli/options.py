@@ -68,6 +68,12 @@ RecordingFolder: TypeAlias = Annotated[
         help="Record every decision there, for `memory-r1 traces` and for training.",
     ),
 ]
+Retry: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--retry", help="Try turns again of which no model's reply could be read, also after the next three runs."
+    ),
+]
 Trained: TypeAlias = Annotated[
     str | None,
     typer.Option(

@@ -22,6 +22,7 @@ from langgraph_memory_r1.cli.options import (
     Json,
     Model,
     RecordingFolder,
+    Retry,
     Trained,
     User,
 )
@@ -48,6 +49,7 @@ def remember(
     speaker: Annotated[str, typer.Option(help="Who says it, where the text itself does not tell.")] = "user",
     at: Annotated[datetime | None, typer.Option(help="When it was said. [default: now]", show_default=False)] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse a file with a broken line.")] = False,
+    retry: Retry = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every operation.")] = False,
     traces: RecordingFolder = None,
     as_data: Json = False,
@@ -79,7 +81,7 @@ def remember(
                 bank = MemoryBank(store, owner)
                 # A file goes on where a turn fails; of a sentence the failure itself is what there is to say.
                 graph = models.graph(bank, recorder, each.id, on_error="raise" if words else "degrade")
-                for step in ingest(bank, graph, each.turns, tally):
+                for step in ingest(bank, graph, each.turns, tally, retry=retry):
                     advance(len(step.turns), each.id)
                     changes += ({"owner": owner} | change for change in step.operations if as_data)
                     for change in step.operations if show else ():
@@ -87,13 +89,12 @@ def remember(
         except KeyboardInterrupt:
             tally.interrupted = True
     if as_data:
+        head = {"db": db, "model": models.manager, "interrupted": tally.interrupted}
         by_id = dict(zip((each.id for each in conversations), owners, strict=True))
-        head = {"db": db, "model": models.manager, "interrupted": tally.interrupted, "owners": by_id}
-        print_json({**head, **tally.as_json(), "changes": changes})
+        print_json({**head, "owners": by_id, **tally.as_json(), "changes": changes})
     elif not words:
         _report(tally, conversations, owners, models.manager)
-    if tally.exit_code:
-        raise typer.Exit(tally.exit_code)
+    raise typer.Exit(tally.exit_code)
 
 
 def _report(tally: Tally, conversations: Sequence[Conversation], owners: Sequence[str], manager: str) -> None:

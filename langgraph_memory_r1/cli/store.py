@@ -88,6 +88,10 @@ def list_owners(store: LanceDBStore) -> list[str]:
 
     namespaces = store.list_namespaces(prefix=("memories",), max_depth=2, limit=_ALL)
     histories = store.list_namespaces(prefix=(HISTORY_ROOT, "memories"), max_depth=3, limit=_ALL)
+    if journal := store.engine.journal:  # of somebody whose turns could not be read there is nothing else
+        histories += [
+            namespace[:3] for namespace in journal.namespaces() if namespace[:2] == (HISTORY_ROOT, "memories")
+        ]
     labels = {namespace[-1] for namespace in namespaces if len(namespace) == 2}
     labels |= {namespace[-1] for namespace in histories if len(namespace) == 3}
     return sorted(decode_label(label) for label in labels)

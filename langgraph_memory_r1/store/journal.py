@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from langgraph_memory_r1.errors import StoreError
-from langgraph_memory_r1.store.rows import dump_value, encode_namespace
+from langgraph_memory_r1.store.rows import decode_namespace, dump_value, encode_namespace
 
 
 class Journal:
@@ -72,11 +72,21 @@ class Journal:
             self._path(namespace).unlink(missing_ok=True)
             return
         prefix = encode_namespace(namespace)
+        for path, encoded in self._heads():
+            if encoded.startswith(prefix):
+                path.unlink()
+
+    def namespaces(self) -> list[tuple[str, ...]]:
+        """Return the namespaces that have records: of some nothing else is in the store."""
+        return [decode_namespace(encoded) for _, encoded in self._heads()]
+
+    def _heads(self) -> list[tuple[Path, str]]:
+        """Return every file with the encoded namespace in its first line."""
+        heads = []
         for path in self._folder.glob("*.jsonl"):
             with path.open(encoding="utf-8") as file:
-                head = json.loads(file.readline())
-            if head["namespace"].startswith(prefix):
-                path.unlink()
+                heads.append((path, str(json.loads(file.readline())["namespace"])))
+        return heads
 
     def _path(self, namespace: tuple[str, ...]) -> Path:
         # A hash, since labels may hold any characters and be longer than a file's name.
