@@ -67,7 +67,7 @@ def test_the_agent_runs_as_a_script(tmp_path: Path) -> None:
     lines = run_python(tmp_path, str(ROOT / "graphs" / "agent.py")).splitlines()
     assert lines[::2] == SAID
     assert [line.split() for line in lines[1::2]] == [
-        ["Noted.", "[ADD,", "NOOP]"], ["Noted.", "[UPDATE,", "NOOP]"], ["2", "[NOOP]"],
+        ["Noted.", "[ADD]"], ["Noted.", "[UPDATE]"], ["2", "[NOOP]"],
     ]  # fmt: skip
 
 
