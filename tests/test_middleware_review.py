@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command
 
 from langgraph_memory_r1 import Add, MemoryMiddleware
@@ -24,9 +27,9 @@ UPDATE = '{"operations":[{"event":"UPDATE","id":0,"fact":0,"text":"User had a do
 DOG = "User has a dog, Buddy."
 
 
-def waiting(uri: str, decision: str = DELETE, **options: Any) -> tuple[Any, MemoryMiddleware, dict[str, Any]]:
+def waiting(store: Any, decision: str = DELETE, **options: Any) -> tuple[Any, MemoryMiddleware, dict[str, Any]]:
     """An agent that waits for a review, its memory and what it asks."""
-    memory = MemoryMiddleware(uri, model=ScriptedChatModel([FACT, decision] * 2), review="update", **options)
+    memory = MemoryMiddleware(store, model=ScriptedChatModel([FACT, decision] * 2), review="update", **options)
     memory.bank("ann").apply([Add(DOG)])
     model = ScriptedChatModel(lambda _: "Nice!")
     agent = create_agent(model, middleware=[memory], checkpointer=InMemorySaver())
@@ -140,3 +143,66 @@ def test_a_review_and_an_approval_of_a_tool_are_answered_alike(lance_uri: str) -
         asked += [action["name"] for action in requests[0].value["action_requests"]]
         state = Command(resume={"decisions": [{"type": "approve"}]})
     assert (asked, result["messages"][-1].text, texts(memory)) == (["send", "delete_memory"], "Done.", [])
+
+
+# ---- nobody else decides what waits for a review
+
+
+@pytest.mark.parametrize("folder", [True, False], ids=["folder", "store"])
+def test_a_flush_decides_nothing_that_waits_for_a_review(lance_uri: str, folder: bool) -> None:
+    agent, memory, _ = waiting(lance_uri if folder else InMemoryStore())
+    memory.flush(10)
+    assert texts(memory) == [DOG]
+    (operation,) = resume(agent, False)
+    assert (operation["event"], texts(memory)) == ("NOOP", [DOG])
+
+
+@pytest.mark.parametrize("review", ["update", None])
+def test_the_next_process_decides_nothing_that_waits_for_a_review(lance_uri: str, review: Any) -> None:
+    agent, memory, _ = waiting(lance_uri)
+    saver = agent.checkpointer
+    del agent, memory
+    gc.collect()  # as after the end of a process
+    assert not list(Path(lance_uri, "pending").glob("*.json"))
+    later = MemoryMiddleware(lance_uri, model=ScriptedChatModel([FACT, DELETE]), review=review)
+    run = create_agent(ScriptedChatModel(lambda _: "ok"), middleware=[later])
+    run.invoke({"messages": []}, context={"user_id": "bob"})
+    later.flush(10)
+    assert texts(later) == [DOG]
+    if review:
+        again = create_agent(ScriptedChatModel(lambda _: "ok"), middleware=[later], checkpointer=saver)
+        assert [operation["event"] for operation in resume(again, True)] == ["DELETE"]
+
+
+def fail_to_answer(uri: str) -> None:
+    """A run that fails after it was heard, without a review, in a middleware that is gone afterwards."""
+    memory = MemoryMiddleware(uri, model="rules")
+    agent = create_agent(ScriptedChatModel([OSError("down")]), middleware=[memory])
+    with pytest.raises(OSError, match="down"):
+        agent.invoke({"messages": "I sold Buddy."}, THREAD, context=ANN)
+    del memory, agent
+    gc.collect()
+
+
+def test_what_was_left_without_a_review_is_not_decided_where_there_is_one(lance_uri: str) -> None:
+    fail_to_answer(lance_uri)
+    options: Any = {"model": ScriptedChatModel([FACT, DELETE])}
+    later = MemoryMiddleware(lance_uri, review="delete", **options)
+    later.bank("ann").apply([Add(DOG)])
+    later.flush(10)
+    assert texts(later) == [DOG]
+    MemoryMiddleware(lance_uri, **options).flush(10)
+    assert texts(later) == []
+
+
+def test_what_a_failed_run_heard_is_reviewed_in_the_next_run_of_its_thread(lance_uri: str) -> None:
+    memory = MemoryMiddleware(lance_uri, model=ScriptedChatModel([FACT, DELETE] * 2), review="delete")
+    memory.bank("ann").apply([Add(DOG)])
+    model = ScriptedChatModel([OSError("down"), "Hello!"])
+    agent = create_agent(model, middleware=[memory], checkpointer=InMemorySaver())
+    with pytest.raises(OSError, match="down"):
+        agent.invoke({"messages": "I sold Buddy."}, THREAD, context=ANN)
+    memory.flush(10)
+    assert texts(memory) == [DOG]
+    assert agent.invoke({"messages": "Hi."}, THREAD, context=ANN)["__interrupt__"]
+    assert resume(agent, True)[0]["event"] == "DELETE"

@@ -79,11 +79,13 @@ class BackgroundMemory:
     Args:
         options: Of the memory; with `on_error="raise"` it is `flush` that raises.
         delay: Seconds of silence before a conversation's turns are dealt with.
+        reviewed: Leave what runs and processes have left to their threads' next runs: out of a run nobody can be asked.
     """
 
-    def __init__(self, options: MemoryOptions, delay: float) -> None:
+    def __init__(self, options: MemoryOptions, delay: float, reviewed: bool = False) -> None:
         self._options = options
-        self.journal = TurnJournal(options.name, options.redact)
+        self._reviewed = reviewed
+        self.journal = TurnJournal(options.name, options.redact, reviewed)
         self._next_look = 0.0
         self._jobs = DelayedJobs(self._remember, merge_pending, delay)
         self._reports: OrderedDict[Hashable, Report] = OrderedDict()
@@ -111,7 +113,7 @@ class BackgroundMemory:
 
     def is_due(self) -> bool:
         """Return whether it is time to look what other processes have left."""
-        return time.monotonic() >= self._next_look
+        return not self._reviewed and time.monotonic() >= self._next_look
 
     def take_over(self, store: BaseStore, agents: MemoryAgents) -> None:
         """Begin to remember what dead processes have left in a store."""
@@ -130,7 +132,7 @@ class BackgroundMemory:
             TimeoutError: It is not done yet.
             Exception: The first failure since the last flush, with `on_error="raise"`.
         """
-        if agents is not None:
+        if agents is not None and not self._reviewed:
             if banks.store is not None:
                 self.take_over(banks.open(), agents)
             self._resume(self.journal.pending(), agents)

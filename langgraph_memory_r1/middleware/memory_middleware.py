@@ -106,11 +106,12 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
             remembered yet, because a run failed or the process was killed (SIGTERM, SIGKILL), stands in the bank's
             folder, and the next process remembers it: after its first run, or at `flush()`. A bank without a local
             folder (another store, an object store) has no such place: there a kill loses what waits, but for what the
-            agent's checkpointer keeps.
+            agent's checkpointer keeps. With `review`, what waits lies in the checkpointer alone.
         delay: See `write`.
         review: Interrupts the run before a memory is deleted (`"delete"`), before one is changed or deleted
             (`"update"`), or where a function of the operation says so. The request has the shape of LangChain's
-            `HumanInTheLoopMiddleware`, and is answered like it. Needs a checkpointer.
+            `HumanInTheLoopMiddleware`, and is answered like it. Needs a checkpointer: what waits, or was heard by a run
+            that failed, lies there alone, and neither `flush()` nor another process decides about it.
         redact: Applied to all that was said, and to all that is written.
         tools: Tools for the agent: `"search_memory"`, `"manage_memory"`; True for both.
         name: Tells several of this kind on one agent apart; their tools end in it.
@@ -180,7 +181,7 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         self._needs_review = review_rule(review)
         self._calls = ModelCallsByRun()
         self._inline = write == "inline"
-        self._background = BackgroundMemory(self._options, delay)
+        self._background = BackgroundMemory(self._options, delay, reviewed=review is not None)
         self._model: BaseChatModel | None = None
         """The agent's model, as it was called last: also for what is remembered outside of a run."""
         names = (SEARCH, MANAGE) if tools is True else (tools,) if isinstance(tools, str) else tuple(tools or ())
@@ -210,7 +211,7 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
         return self._options.banks.bank(Runtime(context={**context, "user_id": user_id}), {})
 
     def flush(self, timeout: float | None = None) -> None:
-        """Remember now what waits: in the background, and what runs and processes that failed have left.
+        """Remember now what waits in the background, and, without a review, what failed runs and processes have left.
 
         Raises:
             TimeoutError: It is not done yet.
