@@ -161,13 +161,15 @@ class Run:
 
     def speakers(self) -> Speakers:
         """Return what the two sides of the chat are called."""
-        thread = self.config.get("configurable", {}).get("thread_id")
+        configurable = self.config.get("configurable", {})
+        thread = configurable.get("thread_id")
         name = context_value(self.runtime.context, "user_name")
         return Speakers(
             str(name or "user"),
             thread=None if thread is None else str(thread),
             zone=self.zone(),
             replayed_since=replayed_since(self.config),
+            nested="|" in str(configurable.get("checkpoint_ns") or ""),
         )
 
     @property

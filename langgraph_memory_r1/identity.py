@@ -3,7 +3,8 @@
     login ─► context ─► configurable ─► nobody
 
 One answer for the graph, the middleware, the tools and the command line. What a client sends counts where nobody is
-logged in; an id that contradicts the login is refused, because a client could read anybody's memories with it.
+logged in; what contradicts the login, or stands in for what it does not say, is refused, because a client could read
+anybody's memories with it.
 """
 
 from __future__ import annotations
@@ -98,12 +99,18 @@ class RunIdentity:
         """Return what a placeholder stands for; None where the run does not say.
 
         Raises:
-            IdentityError: A client asks for another value than the login has.
+            IdentityError: The login does not say, or a client asks for another value than the login has.
             InputError: The value is blank, or nothing that can stand in a name.
         """
-        own, claims = self._of_login(key), list(self._claims((key,)))
-        if own is None or (self._trusts_client and claims):
+        login, own, claims = self.login(), self._of_login(key), list(self._claims((key,)))
+        if login is None or self._trusts_client:
             return _as_id(claims[0], key) if claims else own
+        if own is None:
+            raise IdentityError(
+                f"The login of {login!r} has no {key}, and a client may not say it instead: let the server's auth "
+                f"handler return {key!r}; an app that acts for its users says so with trust_client_user=True, or with "
+                "a function as its namespace."
+            )
         for claim in claims:
             if str(claim.value) != own:
                 raise IdentityError(

@@ -80,7 +80,7 @@ class OwnerResolver:
     Args:
         namespace: Labels with placeholders, or a function of the run's `Runtime`; the user's id alone without one.
         require_user: Refuse a run that names nobody. False gives it to `DEFAULT_USER`; None too, and warns of it.
-        trust_client_user: The app acts for its users: an id that a run gives counts before the server's login.
+        trust_client_user: The app acts for its users: what a run gives counts before the server's login.
 
     Raises:
         InputError: The namespace cannot be used.
@@ -120,7 +120,8 @@ class OwnerResolver:
         """Return the owner of a run.
 
         "{user_id}" and "{langgraph_user_id}" stand for the user of the run; any other "{name}" for a value of its
-        login, else of its context, else of its `configurable`. What a function returns is taken as it is.
+        login; where nobody is logged in, of its context, else of its `configurable`. What a function returns is taken
+        as it is.
 
         Args:
             runtime: Of the run.
@@ -129,7 +130,8 @@ class OwnerResolver:
             earlier: What the last run of the thread kept, where this is the first step of a run.
 
         Raises:
-            IdentityError: A client asks for another user than the login, or than the one for whom the run began.
+            IdentityError: A client asks for another user than the login, or than the one for whom the run began; or
+                the login does not say what a placeholder stands for.
             InputError: A placeholder has no value in this run, or one that cannot be used; the run names no user and
                 has to; or a function returned no namespace.
         """

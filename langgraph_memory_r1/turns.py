@@ -79,6 +79,8 @@ class Speakers:
     """Where the people are: "today" is their day. Without it a time keeps the zone that it came with."""
     replayed_since: datetime | None = None
     """See `NewTurns.replayed_since`."""
+    nested: bool = False
+    """The run lies in a node of another graph, where agents may write human messages to one another."""
 
 
 def text_of(content: object) -> tuple[str, list[str]]:
@@ -131,7 +133,7 @@ def turns_from_messages(
     new = messages[seen:]
     skipped: Counter[str] = Counter()
     pairs: list[tuple[Turn, BaseMessage]] = []
-    delegated = _delegated(messages)
+    delegated = _delegated(messages, seen) if speakers.nested else set()
     for message in new:
         turn, kinds = (None, ["delegated"]) if id(message) in delegated else _turn(message, speakers, now)
         skipped.update(kinds)
@@ -231,22 +233,34 @@ def with_ids(turns: Sequence[Turn]) -> list[Turn]:
     return named
 
 
-def _delegated(messages: Sequence[BaseMessage]) -> set[int]:
+def _delegated(messages: Sequence[BaseMessage], seen: int) -> set[int]:
     """Which human messages, by `id()`, an agent wrote to another one: none of them is a person's speech.
 
-    They carry the name of somebody who speaks as an assistant elsewhere in the chat, or they follow upon a call of a
-    tool, with what that was called with as their text (a supervisor hands a task over).
+    They carry the name of one of several assistants in the chat, or they follow upon a call of a tool, with what that
+    was called with as their text (a supervisor hands a task over). A person may bear an assistant's name, and speaks
+    under it first; and may repeat what a tool was called with, but not before the run that called it is over.
+
+    Args:
+        messages: A chat.
+        seen: So many of them earlier runs have dealt with.
     """
-    agents = {message.name for message in messages if isinstance(message, AIMessage) and message.name}
+    several = len({message.name for message in messages if isinstance(message, AIMessage)}) > 1
+    agents: set[str] = set()
+    people: set[str] = set()
     delegated: set[int] = set()
     args: set[str] = set()
-    for message in messages:
+    for number, message in enumerate(messages):
+        if number == seen:
+            args = set()
         if isinstance(message, AIMessage):
+            agents |= {message.name} if message.name else set()
             args = {
                 text.strip() for call in message.tool_calls for text in call["args"].values() if isinstance(text, str)
             }
         elif isinstance(message, HumanMessage):
-            if message.name in agents or (args and text_of(message.content)[0] in args):
+            people |= {message.name} - agents if message.name else set()
+            named = several and message.name in agents - people
+            if named or (args and text_of(message.content)[0] in args):
                 delegated.add(id(message))
             args = set()
     return delegated

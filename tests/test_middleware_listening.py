@@ -296,6 +296,12 @@ def subagent(memory: MemoryMiddleware) -> Any:
     return task
 
 
+def asked_of(agent: Any, messages: list[Any]) -> None:
+    """Run an agent as a node of an app."""
+    graph: Any = StateGraph(MessagesState).add_node("writer", agent).add_edge(START, "writer").compile()
+    graph.invoke({"messages": messages}, context=ANN)
+
+
 TASK = "I am a supervisor agent. I need a poem about cats."
 
 
@@ -339,7 +345,7 @@ def test_a_task_behind_the_supervisors_call_and_a_colleagues_report_are_passed_o
         ToolMessage("Transferred.", tool_call_id=str(call.tool_calls[0]["id"])),
         HumanMessage(TASK),
     ]
-    create_agent(silent(), middleware=[memory]).invoke({"messages": said}, context=ANN)
+    asked_of(create_agent(silent(), middleware=[memory]), said)
     assert texts(memory) == [FACT]
 
 
@@ -347,4 +353,52 @@ def test_an_agent_that_is_a_node_hears_the_user(lance_uri: str) -> None:
     memory = MemoryMiddleware(lance_uri, model="rules")
     graph: Any = StateGraph(MessagesState).add_node("writer", create_agent(silent(), middleware=[memory]))
     graph.add_edge(START, "writer").compile(store=InMemoryStore()).invoke({"messages": NUTS}, context=ANN)
+    assert texts(memory) == [FACT]
+
+
+@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_user_who_is_called_like_the_agent_is_heard(lance_uri: str, nested: bool, how: str) -> None:
+    memory = MemoryMiddleware(lance_uri, model="rules")
+    agent: Any = create_agent(
+        silent(), middleware=[memory], name="Alex", checkpointer=None if nested else InMemorySaver()
+    )
+    if nested:
+        graph: Any = StateGraph(MessagesState).add_node("alex", agent).add_edge(START, "alex")
+        agent = graph.compile(checkpointer=InMemorySaver())
+    for said in ("I like tea.", NUTS):
+        run(agent, [HumanMessage(said, name="Alex")], how)
+    assert len(texts(memory)) == 2
+    assert "nuts" in str(texts(memory))
+
+
+def test_a_user_who_is_called_like_one_of_several_agents_is_heard(lance_uri: str) -> None:
+    memory = MemoryMiddleware(lance_uri, model="rules")
+    said = [HumanMessage("Hello.", name="Alex"), AIMessage("Hi!", name="Alex"), AIMessage("Hey!", name="Bo")]
+    asked_of(create_agent(silent(), middleware=[memory]), [*said, HumanMessage(NUTS, name="Alex")])
+    assert "nuts" in str(texts(memory))
+
+
+@pytest.mark.parametrize("how", ["invoke", "ainvoke"])
+def test_a_user_who_repeats_what_a_tool_was_called_with_is_heard(lance_uri: str, how: str) -> None:
+    @tool(return_direct=True)
+    def confirm(fact: str) -> str:
+        """Asks whether it was understood."""
+        return f"Is it right that: {fact}"
+
+    memory = MemoryMiddleware(lance_uri, model="rules")
+    agent = create_agent(
+        ScriptedChatModel([calling("confirm", fact=NUTS), "ok"]), tools=[confirm], middleware=[memory],
+        checkpointer=InMemorySaver(),
+    )  # fmt: skip
+    run(agent, "Nuts make me ill.", how)
+    run(agent, NUTS, how)
+    assert FACT in texts(memory)
+
+
+def test_without_a_checkpointer_the_app_sends_the_call_again_and_the_user_is_heard(lance_uri: str) -> None:
+    memory = MemoryMiddleware(lance_uri, model="rules")
+    call = calling("confirm", fact=NUTS)
+    asked = ToolMessage("Is it right?", tool_call_id=str(call.tool_calls[0]["id"]))
+    create_agent(silent(), middleware=[memory]).invoke({"messages": [call, asked, HumanMessage(NUTS)]}, context=ANN)
     assert texts(memory) == [FACT]

@@ -24,6 +24,7 @@ from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command, Send, interrupt
 
 from langgraph_memory_r1 import (
+    Add,
     InputError,
     LanceDBStore,
     MemoryBank,
@@ -35,6 +36,7 @@ from langgraph_memory_r1 import (
     create_memory_nodes,
     create_search_memory_tool,
 )
+from langgraph_memory_r1.errors import IdentityError
 from langgraph_memory_r1.identity import context_value
 from langgraph_memory_r1.owners import BankPool
 from langgraph_memory_r1.testing import ScriptedChatModel
@@ -201,6 +203,42 @@ def test_the_values_of_a_login_fill_placeholders_before_a_clients() -> None:
     assert len(texts(store, ("acme", "notes"))) == 1
     with pytest.raises(InputError, match="login's org is 'acme'"):
         graph.invoke({"question": "Which illness?"}, {"configurable": configurable}, context={"org": "umbrella"})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("context", "configurable"),
+    [({"org": "victim"}, {}), (None, {"org": "victim"}), ({"org": "bob"}, {"org": "victim"}), (None, {})],
+)
+def test_what_a_login_does_not_say_no_client_says_for_it(kind: str, context: Any, configurable: Any) -> None:
+    store = InMemoryStore()
+    MemoryBank(store, ("victim", "notes")).apply([Add("The victim has diabetes.")])
+    before = store.list_namespaces()
+    with pytest.raises(
+        IdentityError, match=r"login of 'bob' has no org.*auth handler.*trust_client_user=True.*function"
+    ):
+        app(kind, store, namespace=("{org}", "notes")).invoke(
+            {"messages": [("user", SECRET)]}, {"configurable": login("bob", **configurable)}, context=context
+        )
+    assert store.list_namespaces() == before
+
+
+def test_a_state_from_outside_does_not_say_it_either() -> None:
+    forged: Any = {"memory": {"values": {"org": "victim"}, "labels": ["victim", "notes"], "over": False}}
+    nodes = create_memory_nodes(InMemoryStore(), namespace=("{org}", "notes"))
+    builder = StateGraph(MemoryState, MemoryContext).add_node("answer", nodes.answer).add_edge(START, "answer")
+    with pytest.raises(IdentityError, match="login of 'bob' has no org"):
+        builder.compile().invoke({"question": "Which illness?", "memory_owner": forged}, {"configurable": login("bob")})
+
+
+@pytest.mark.parametrize("kind", ["graph", "middleware", "tool"])
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_client_says_it_where_it_is_trusted_or_nobody_is_logged_in(kind: str, trusted: bool) -> None:
+    store = InMemoryStore()
+    running = app(kind, store, namespace=("{org}", "notes"), trust_client_user=trusted)
+    by_whom = login("service" if trusted else "")
+    running.invoke({"messages": [("user", SECRET)]}, {"configurable": by_whom}, context={"org": "acme"})
+    assert texts(store, ("acme", "notes"))
 
 
 # ---- runs of nobody

@@ -55,6 +55,19 @@ def test_memory_is_not_fed_back() -> None:
     assert new.last == "m5"
 
 
+@pytest.mark.parametrize(("nested", "cursor", "heard"), [(True, None, False), (True, "m2", True), (False, None, True)])
+def test_a_task_is_handed_over_in_the_run_that_called_for_it(nested: bool, cursor: str | None, heard: bool) -> None:
+    call = {"name": "transfer", "args": {"task": "I need a poem."}, "id": "c"}
+    said = [
+        AIMessage("", tool_calls=[call], id="m1"), ToolMessage("ok", tool_call_id="c", id="m2"),
+        HumanMessage("I need a poem.", id="m3"),
+    ]  # fmt: skip
+    new = turns_from_messages(said, cursor, Speakers(nested=nested), NOW)
+    assert ([turn.text for turn in new.turns], new.skipped.get("delegated", 0)) == (
+        (["I need a poem."], 0) if heard else ([], 1)
+    )
+
+
 @pytest.mark.parametrize(
     ("content", "text", "skipped"),
     [
