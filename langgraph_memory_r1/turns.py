@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from pydantic import TypeAdapter, ValidationError
 
-from langgraph_memory_r1.bank.ledger import TurnMark
+from langgraph_memory_r1.bank.ledger import LONE_ID, TurnMark
 from langgraph_memory_r1.prompts import clean
 from langgraph_memory_r1.schemas import Turn
 from langgraph_memory_r1.state import as_turn, turn_as_dict
@@ -34,8 +34,6 @@ _TEXT_BLOCKS = ("text", "input_text", "output_text", "refusal")
 """What the providers call a block of words: Anthropic, and OpenAI in its chat, Responses and Assistants APIs."""
 _WRITTEN_BY = "lc_source"
 """LangChain's mark on human messages that no human wrote, such as summaries of earlier ones."""
-_LONE_ID = 16
-"""Ids shorter than this are not unique by themselves ("1", "2", ...); they are read together with their thread."""
 _LOOKED_BACK = 100
 """So many messages up to the cursor are looked at for edits: in a long chat the rest would cost more than a turn."""
 _MOMENT = TypeAdapter(datetime)
@@ -273,7 +271,7 @@ def _turn(message: BaseMessage, speakers: Speakers, now: datetime) -> tuple[Turn
         return None, [*skipped, "empty"]
     default = speakers.human if isinstance(message, HumanMessage) else speakers.assistant
     turn_id = message.id or ""
-    if turn_id and speakers.thread is not None and len(turn_id) < _LONE_ID:
+    if turn_id and speakers.thread is not None and len(turn_id) < LONE_ID:
         # Ids from LangGraph and the providers are unique; short ones that an app counts up are so in their thread.
         turn_id = f"{speakers.thread}:{turn_id}"
     noted = message.additional_kwargs.get("at")

@@ -139,6 +139,39 @@ def test_short_ids_of_two_sessions_in_one_call_are_two_turns(store: BaseStore, b
     assert sorted(texts(bank)) == ["a cat", "a dog"]
 
 
+@pytest.mark.parametrize("given", ["messages", "turns"])
+def test_a_short_id_without_a_thread_or_session_is_no_edited_message(
+    store: BaseStore, bank: MemoryBank, given: str
+) -> None:
+    graph = create_memory_graph(store, model="rules")
+    for text in ("I live in Boston.", "I have a cat.", "I live in Boston."):
+        said = HumanMessage(text, id="1") if given == "messages" else Turn("user", text, id="1")
+        graph.invoke({given: [said]})
+    assert [(change.event, change.after and change.after.text) for change in bank.history()] == [
+        ("ADD", "User lives in Boston."),
+        ("ADD", "User has a cat."),
+    ]
+
+
+def test_an_agent_without_threads_takes_no_short_id_for_an_edited_message(store: BaseStore) -> None:
+    memory = MemoryMiddleware(store, model="rules")
+    agent = create_agent(ScriptedChatModel(lambda _: "ok"), middleware=[memory])
+    for text in ("I live in Boston.", "I have a cat."):
+        agent.invoke({"messages": [HumanMessage(text, id="1")]})
+    assert texts(memory.bank()) == ["User lives in Boston.", "User has a cat."]
+
+
+@pytest.mark.parametrize("turn_id", ["01a23305-649e-77cc-bf20-bb09b62cb496", "msg_0123456789abcdef"])
+def test_an_id_that_is_unique_tells_an_edited_message_without_a_thread(
+    store: BaseStore, bank: MemoryBank, turn_id: str
+) -> None:
+    graph = create_memory_graph(store, model="rules")
+    for text in ("I live in Boston.", "I live in Denver."):
+        graph.invoke({"messages": [HumanMessage(text, id=turn_id)]})
+    assert [change.event for change in bank.history()] == ["ADD", "UPDATE"]
+    assert texts(bank) == ["User lives in Denver."]
+
+
 def test_a_copied_thread_says_nothing_new(store: BaseStore, bank: MemoryBank) -> None:
     app = in_a_parent(create_memory_graph(store, model=ScriptedChatModel(add_all)))
     state = say(app, "default", "I like tea.")
@@ -345,11 +378,10 @@ def test_the_manager_is_shown_first_what_an_edited_message_had_said(store: BaseS
 
 
 def test_a_memory_that_others_had_a_part_in_is_the_managers_to_decide_about(store: BaseStore, bank: MemoryBank) -> None:
-    bank.apply(
-        [Add("Ana has a dog and a cat.", source=("t1", "t2"))], turns=[bank.mark(Turn("Ana", "A dog.", id="t1"))]
-    )
+    heard = bank.mark(Turn("Ana", "A dog.", id="t1", session="s"))
+    bank.apply([Add("Ana has a dog and a cat.", source=("t1", "t2"))], turns=[heard])
     graph = create_memory_graph(store, model=ScriptedChatModel(add_all))
-    graph.invoke({"turns": [Turn("Ana", "A parrot.", id="t1")]})
+    graph.invoke({"turns": [Turn("Ana", "A parrot.", id="t1", session="s")]})
     assert sorted(texts(bank)) == ["A parrot.", "Ana has a dog and a cat."]
 
 

@@ -3,9 +3,10 @@
     turn ─► TurnMark ─► a row of the same commit as the turn's operations, which must be absent until then
 
 A turn is known by its thread or session, its id and a fingerprint of its text. So the same turn twice at once, or sent
-again, is stored once; an edited message is another turn, whose earlier version is known; and what was deleted, undone
-or forgotten does not come back because a history is sent again. The rows lie outside of the bank, under a hash of its
-namespace, where `forget` leaves them: they say that something was heard, not what it was.
+again, is stored once; an edited message is another turn, whose earlier version is known (not under a short id without
+a thread or session, which may be anybody's); and what was deleted, undone or forgotten does not come back because a
+history is sent again. The rows lie outside of the bank, under a hash of its namespace, where `forget` leaves them: they
+say that something was heard, not what it was.
 
 `ThreadClaims` notes whose bank the messages of a thread were said to, as soon as they are looked at: a thread that
 changes hands must not carry its earlier owner's messages into the new one's bank.
@@ -27,6 +28,8 @@ from langgraph_memory_r1.schemas import Turn
 
 _UNIQUE = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 """In ids that are unique in the world, as LangGraph makes them: a copied thread has the same messages."""
+LONE_ID = 16
+"""Ids shorter than this are not unique by themselves ("1", "2", ...); they are read together with their thread."""
 _FIRST = datetime.min.replace(tzinfo=UTC)
 
 
@@ -34,7 +37,7 @@ class TurnMark(NamedTuple):
     """A turn as a ledger knows it: hashes, nothing that could be read."""
 
     turn: str
-    """Of its id, with its thread or session where the id alone is not unique."""
+    """Of its id, with its thread or session where the id alone is not unique, or with its text where it has neither."""
     text: str
     """Of its text."""
     scope: str
@@ -75,10 +78,14 @@ class TurnLedger:
 
     def mark(self, turn: Turn, text: str | None = None) -> TurnMark:
         """Return the mark of a turn; `text` is the whole text where the turn is a piece of it."""
-        scope = "" if _UNIQUE.search(turn.id) else turn.session or ""
+        text = turn.text if text is None else text
+        unique = _UNIQUE.search(turn.id)
+        scope = "" if unique else turn.session or ""
+        # A short id without a session may come again in any chat: with another text it is another turn, none edited.
+        lone = [] if unique or scope or len(turn.id) >= LONE_ID else [text]
         return TurnMark(
-            _hash(10, self.owner, scope, turn.id),
-            _hash(8, self.owner, turn.text if text is None else text),
+            _hash(10, self.owner, scope, turn.id, *lone),
+            _hash(8, self.owner, text),
             _hash(8, self.owner, turn.session or ""),
             _hash(8, self.owner, turn.id),
         )
