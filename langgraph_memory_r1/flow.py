@@ -83,9 +83,10 @@ class MemoryOptions:
     """Tells several memories apart in the log."""
 
     @property
-    def identity(self) -> str:
-        """Tells this memory apart from another one in the same thread; the same in every process."""
-        return f"{self.name}\0{self.banks.kind}"
+    def identity(self) -> str | None:
+        """Tells this memory apart from another one in the same thread, in every process; None where nothing does."""
+        kind = self.banks.kind
+        return None if kind is None else f"{self.name}\0{kind}"
 
     def __post_init__(self) -> None:
         for name in ("k", "related_k"):

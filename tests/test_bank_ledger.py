@@ -316,6 +316,71 @@ def test_two_memories_of_one_thread_both_hear_it(store: BaseStore) -> None:
         assert texts(MemoryBank(store, namespace)) == ["I like tea."]
 
 
+def labels_of(whose: str, runtime: Any) -> tuple[str, str]:
+    return whose, "notes"
+
+
+class LabelsOf:
+    """A namespace with values of its own."""
+
+    def __init__(self, whose: str) -> None:
+        self.whose = whose
+
+    def __call__(self, runtime: Any) -> tuple[str, str]:
+        return labels_of(self.whose, runtime)
+
+    def labels(self, runtime: Any) -> tuple[str, str]:
+        return labels_of(self.whose, runtime)
+
+
+def closure_over(values: dict[str, str]) -> Any:
+    return lambda runtime: labels_of(values["whose"], runtime)
+
+
+def closure_within(whose: str) -> Any:
+    return lambda runtime: labels_of(whose, runtime)
+
+
+def with_default(labels: Any) -> Any:
+    return lambda runtime, labels=labels: labels.labels(runtime)
+
+
+NAMESPACES: dict[str, Any] = {
+    "partial": lambda whose: partial(labels_of, whose),
+    "object": LabelsOf,
+    "method": lambda whose: LabelsOf(whose).labels,
+    "closure over a mapping": lambda whose: closure_over({"whose": whose}),
+    "closure over a name": closure_within,
+    "default": lambda whose: with_default(LabelsOf(whose)),
+}
+
+
+@pytest.mark.parametrize("make", NAMESPACES.values(), ids=NAMESPACES)
+def test_two_memories_whose_namespaces_look_alike_both_hear_a_thread(store: BaseStore, make: Any) -> None:
+    builder = StateGraph(MessagesState)
+    for whose in ("user", "team"):
+        memory = create_memory_graph(store, model=ScriptedChatModel(add_all), namespace=make(whose))
+        builder.add_node(whose, memory)
+    builder.add_edge(START, "user").add_edge("user", "team")
+    say(builder.compile(checkpointer=InMemorySaver()), "ann", "I like tea.")
+    assert [texts(MemoryBank(store, (whose, "notes"))) for whose in ("user", "team")] == [["I like tea."]] * 2
+
+
+def test_a_namespace_by_a_plain_function_keeps_a_threads_owners_apart(store: BaseStore) -> None:
+    def memory() -> Any:
+        def namespace(runtime: Any) -> tuple[str, str]:
+            return runtime.context["user_id"], "notes"
+
+        return create_memory_graph(store, model=ScriptedChatModel(add_all), namespace=namespace)
+
+    checkpointer = InMemorySaver()
+    for user, text in (("ann", "I have diabetes."), ("bob", "I like tea.")):
+        builder = StateGraph(MessagesState, context_schema=dict[str, str]).add_node("memory", memory())
+        app = builder.add_edge(START, "memory").compile(checkpointer=checkpointer)
+        app.invoke({"messages": [HumanMessage(text)]}, run_of(user), context={"user_id": user})
+    assert texts(MemoryBank(store, ("bob", "notes"))) == ["I like tea."]
+
+
 def test_turns_that_an_app_gives_are_whoever_it_gives_them_to(store: BaseStore) -> None:
     graph = create_memory_graph(store, model=ScriptedChatModel(add_all))
     turns = [Turn("Ana", "I have a dog.", id="D1:1", session="session_1")]
