@@ -9,12 +9,13 @@ the bank that a person looks at first.
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
-from uuid import UUID
+from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from langchain_core.runnables import RunnableConfig
@@ -38,6 +39,7 @@ from langgraph_memory_r1.turns import NewTurns, Speakers
 log = logging.getLogger(__name__)
 
 _GREGORIAN = datetime(1582, 10, 15, tzinfo=UTC)
+_RUNS = 4_096
 
 OnError: TypeAlias = Literal["raise", "degrade"]
 
@@ -169,6 +171,7 @@ class Run:
             thread=None if thread is None else str(thread),
             zone=self.zone(),
             replayed_since=replayed_since(self.config),
+            run=run_of(self.runtime),
         )
 
     @property
@@ -220,6 +223,8 @@ class Run:
 
 
 _zones: dict[str, tzinfo | None] = {}
+_runs: OrderedDict[object, str] = OrderedDict()
+"""Runs of this process → what tells them apart in any process; the oldest make room."""
 
 
 def zone_named(name: str) -> tzinfo | None:
@@ -312,6 +317,18 @@ def replayed_since(config: RunnableConfig) -> datetime | None:
         return _GREGORIAN + timedelta(microseconds=(int(digits[:12] + digits[13:16], 16)) // 10)
     except (ValueError, OverflowError):
         return _GREGORIAN  # another saver's id, without a time: whatever was said in the thread counts
+
+
+def run_of(runtime: Runtime[Any]) -> str | None:
+    """Return what all parts of a run have in common, however deep, and no other run; None outside of a graph."""
+    # One for each run, which subgraphs share; a run that is resumed has another. Not every LangGraph 1.2 has it.
+    control = getattr(runtime, "control", None)
+    if control is None:
+        return None
+    run = _runs.setdefault(control, uuid4().hex)
+    if len(_runs) > _RUNS:
+        _runs.popitem(last=False)
+    return run
 
 
 def redact_turns(new: NewTurns, redact: Redact | None) -> NewTurns:

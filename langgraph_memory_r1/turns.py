@@ -60,6 +60,8 @@ class NewTurns:
     """The thread whose messages these are."""
     replayed_since: datetime | None = None
     """Where the run goes on from an older checkpoint of the thread: the time of that."""
+    run: str | None = None
+    """The run in which they were looked at; None where it cannot be told."""
     marks: tuple[TurnMark, ...] = ()
     """For each turn what a bank knows it by, once a bank was asked."""
     edited: frozenset[str] = frozenset()
@@ -77,6 +79,8 @@ class Speakers:
     """Where the people are: "today" is their day. Without it a time keeps the zone that it came with."""
     replayed_since: datetime | None = None
     """See `NewTurns.replayed_since`."""
+    run: str | None = None
+    """See `NewTurns.run`."""
 
 
 def text_of(content: object) -> tuple[str, list[str]]:
@@ -144,7 +148,7 @@ def turns_from_messages(
         _in_zone(turns, speakers.zone), cursors, new[-1].id if new else cursor, skipped, frozenset(own),
         before=_in_zone([turn for turn, _ in before if turn.id], speakers.zone),
         own_before=frozenset(turn.id for turn, message in before if isinstance(message, AIMessage)),
-        thread=speakers.thread, replayed_since=speakers.replayed_since,
+        thread=speakers.thread, replayed_since=speakers.replayed_since, run=speakers.run,
     )  # fmt: skip
 
 
@@ -170,6 +174,7 @@ def concatenate(first: NewTurns, second: NewTurns) -> NewTurns:
         first.own_before | second.own_before,
         second.thread or first.thread,
         second.replayed_since or first.replayed_since,
+        second.run or first.run,
     )
 
 

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.store.base import BaseStore
-from langgraph.types import Command
+from langgraph.types import Command, Send
 
 import langgraph_memory_r1
 from langgraph_memory_r1 import (
@@ -314,6 +315,87 @@ def test_two_memories_of_one_thread_both_hear_it(store: BaseStore) -> None:
     say(builder.compile(checkpointer=InMemorySaver()), "ann", "I like tea.")
     for namespace in ("ann", ("team", "notes"), ("one", "notes"), ("two", "notes")):
         assert texts(MemoryBank(store, namespace)) == ["I like tea."]
+
+
+def remember_for(memory: Any, user: str, state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
+    """A node that gives the messages to one user's bank, whoever the run is for."""
+    of_user = {**config, "configurable": {**config["configurable"], "user_id": user}}
+    memory.invoke({"messages": state["messages"]}, of_user)
+    return {}
+
+
+def sent_to(store: BaseStore, users: Sequence[str], checkpointer: Any, *, at_once: bool) -> App:
+    """An app that gives each message to several users' banks: in one step, or one after the other."""
+    memory = create_memory_graph(store, model=ScriptedChatModel(add_all, delay=0.01))
+
+    def remember(state: dict[str, Any], config: RunnableConfig) -> dict[str, Any]:
+        for user in state["users"]:
+            remember_for(memory, user, {"messages": state["messages"]}, config)
+        return {}
+
+    def fan_out(state: MessagesState) -> list[Send]:
+        parts = [[user] for user in users] if at_once else [users]
+        return [Send("remember", {"messages": state["messages"], "users": part}) for part in parts]
+
+    builder = StateGraph(MessagesState).add_node("remember", remember)
+    return builder.add_conditional_edges(START, fan_out, ["remember"]).compile(checkpointer=checkpointer)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("checkpointer", [InMemorySaver, lambda: None], ids=["checkpointer", "none"])
+def test_a_message_that_an_app_sends_to_two_users_is_heard_for_both(
+    store: BaseStore, checkpointer: Any, at_once: bool
+) -> None:
+    app = sent_to(store, ("ann", "bob"), checkpointer(), at_once=at_once)
+    for text in ("The picnic is on Friday.", "It is in Rome."):
+        say(app, "ann", text)
+    for user in ("ann", "bob"):
+        assert texts(MemoryBank(store, user)) == ["The picnic is on Friday.", "It is in Rome."]
+
+
+def test_who_comes_later_into_a_thread_of_two_users_gets_none_of_their_messages(store: BaseStore) -> None:
+    checkpointer = InMemorySaver()
+    say(sent_to(store, ("ann", "bob"), checkpointer, at_once=True), "ann", "I have diabetes.")
+    say(sent_to(store, ("bob", "cid"), checkpointer, at_once=True), "bob", "I like tea.")
+    assert texts(MemoryBank(store, "cid")) == ["I like tea."]
+    assert texts(MemoryBank(store, "bob")) == ["I have diabetes.", "I like tea."]
+
+
+def test_who_replays_anothers_step_gets_none_of_its_messages(store: BaseStore) -> None:
+    app = in_a_parent(create_memory_graph(store, model=ScriptedChatModel(add_all)))
+    say(app, "ann", HumanMessage("I have diabetes.", id="m1"))
+    for snapshot in list(app.get_state_history(run_of("ann"))):
+        config = {"configurable": {**snapshot.config["configurable"], "user_id": "bob"}}
+        app.invoke(None, config)
+    assert texts(MemoryBank(store, "bob")) == []
+
+
+@pytest.mark.parametrize("checkpointer", [InMemorySaver, lambda: None], ids=["checkpointer", "none"])
+def test_a_run_that_gives_a_message_to_two_users_step_by_step_is_heard_for_both(
+    store: BaseStore, checkpointer: Any
+) -> None:
+    builder = StateGraph(MessagesState)
+    for user in ("ann", "bob"):
+        builder.add_node(user, partial(remember_for, create_memory_graph(store, model="rules"), user))
+    app = builder.add_edge(START, "ann").add_edge("ann", "bob").compile(checkpointer=checkpointer())
+    say(app, "ann", "I like tea.")
+    assert texts(MemoryBank(store, "ann")) == texts(MemoryBank(store, "bob")) == ["User likes tea."]
+
+
+def test_who_resumes_anothers_run_gets_none_of_its_messages(store: BaseStore) -> None:
+    failures = [ConnectionError("down")]
+
+    def remember(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
+        memory.invoke({"messages": state["messages"]}, config)
+        if failures:
+            raise failures.pop()
+        return {}
+
+    memory, app = create_memory_graph(store, model="rules"), in_a_parent(remember)
+    with pytest.raises(ConnectionError):
+        say(app, "ann", "I have diabetes.")
+    app.invoke(None, run_of("bob"))
+    assert texts(MemoryBank(store, "bob")) == []
 
 
 def labels_of(whose: str, runtime: Any) -> tuple[str, str]:
