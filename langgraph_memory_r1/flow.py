@@ -162,7 +162,7 @@ class Run:
         self.monitor.bank_key = bank.key
         return bank
 
-    def speakers(self) -> Speakers:
+    def speakers(self, *, waits: bool = False) -> Speakers:
         """Return what the two sides of the chat are called."""
         thread = self.config.get("configurable", {}).get("thread_id")
         name = context_value(self.runtime.context, "user_name")
@@ -172,6 +172,7 @@ class Run:
             zone=self.zone(),
             replayed_since=replayed_since(self.config),
             run=run_of(self.runtime),
+            waits=waits,
         )
 
     @property

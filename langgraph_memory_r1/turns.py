@@ -81,6 +81,8 @@ class Speakers:
     """See `NewTurns.replayed_since`."""
     run: str | None = None
     """See `NewTurns.run`."""
+    waits: bool = False
+    """The turns wait among others, by their ids: short ones without a thread are made unique by what was said."""
 
 
 def text_of(content: object) -> tuple[str, list[str]]:
@@ -279,6 +281,8 @@ def _turn(message: BaseMessage, speakers: Speakers, now: datetime) -> tuple[Turn
     if turn_id and speakers.thread is not None and len(turn_id) < LONE_ID:
         # Ids from LangGraph and the providers are unique; short ones that an app counts up are so in their thread.
         turn_id = f"{speakers.thread}:{turn_id}"
+    elif turn_id and speakers.waits and len(turn_id) < LONE_ID:
+        turn_id = f"{turn_id}-{blake2b(text.encode(errors='surrogatepass'), digest_size=8).hexdigest()}"
     noted = message.additional_kwargs.get("at")
     at = now if noted is None else _time_of(message, speakers.zone)
     if at is None:

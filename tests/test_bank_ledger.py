@@ -154,11 +154,13 @@ def test_a_short_id_without_a_thread_or_session_is_no_edited_message(
     ]
 
 
-def test_an_agent_without_threads_takes_no_short_id_for_an_edited_message(store: BaseStore) -> None:
-    memory = MemoryMiddleware(store, model="rules")
+@pytest.mark.parametrize("write", ["inline", "background"])
+def test_an_agent_without_threads_takes_no_short_id_for_an_edited_message(store: BaseStore, write: Any) -> None:
+    memory = MemoryMiddleware(store, model="rules", write=write, delay=60)
     agent = create_agent(ScriptedChatModel(lambda _: "ok"), middleware=[memory])
     for text in ("I live in Boston.", "I have a cat."):
         agent.invoke({"messages": [HumanMessage(text, id="1")]})
+    memory.flush(10)
     assert texts(memory.bank()) == ["User lives in Boston.", "User has a cat."]
 
 
