@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,7 +79,7 @@ class Batch:
 _BATCH = TypeAdapter(Batch)
 
 
-def new_turns(bank: MemoryBank, turns: NewTurns, limits: Limits, memory: str = "") -> NewTurns:
+def new_turns(bank: MemoryBank, turns: NewTurns, limits: Limits, memory: str | None = None) -> NewTurns:
     """Return the turns that the bank does not know, cut up where too long, without what they quote from the bank.
 
     Those before the cursor count only where they were edited since, and those of a thread only where the thread was
@@ -89,7 +89,7 @@ def new_turns(bank: MemoryBank, turns: NewTurns, limits: Limits, memory: str = "
         bank: The bank.
         turns: What was said.
         limits: How long a turn may be.
-        memory: Which memory of the application it is; see `ThreadClaims`.
+        memory: Which memory of the application it is, see `ThreadClaims`; without it whatever was said counts.
     """
     before = [(turn, bank.mark(turn)) for turn in turns.before]
     looked_at: list[tuple[Turn, str | None]] = []
@@ -108,7 +108,7 @@ def new_turns(bank: MemoryBank, turns: NewTurns, limits: Limits, memory: str = "
         zip(parts, bank.known([(part, mark) for part, mark, _ in parts.values()], turns.replayed_since), strict=True)
     )
     new = dict.fromkeys(wholes[key] for key, answer in answers.items() if not answer)
-    own = set(said_to(bank, list(new), turns.thread, memory))
+    own = set(said_to(bank, replace(turns, turns=tuple(new)), turns.thread, memory))
     unseen = [part for key, part in parts.items() if not answers[key] and wholes[key] in own]
     edited = {mark.key for _, mark, _ in unseen if answers[mark.key] is None}
     of_assistant = turns.own | turns.own_before
@@ -135,13 +135,16 @@ def new_turns(bank: MemoryBank, turns: NewTurns, limits: Limits, memory: str = "
     )
 
 
-def said_to(bank: MemoryBank, turns: Sequence[Turn], thread: str | None, memory: str) -> list[Turn]:
-    """Return the turns that were said to a bank: what an earlier owner of the thread said is none of its business."""
-    of_thread = [turn for turn in turns if thread is not None and turn.session == thread]
-    if thread is None or not of_thread:
-        return list(turns)
-    own = dict(zip(of_thread, bank.claim(thread, memory, of_thread), strict=True))
-    return [turn for turn in turns if own.get(turn, True)]
+def said_to(bank: MemoryBank, new: NewTurns, thread: str | None, memory: str | None) -> list[Turn]:
+    """Return the turns that were said to a bank: what an earlier owner of the thread said is none of its business.
+
+    Of a memory that cannot be told from another one of the thread it is not known whose turns were claimed for it.
+    """
+    of_thread = [turn for turn in new.turns if thread is not None and turn.session == thread]
+    if thread is None or memory is None or not of_thread:
+        return list(new.turns)
+    own = dict(zip(of_thread, bank.claim(thread, memory, of_thread, new.run), strict=True))
+    return [turn for turn in new.turns if own.get(turn, True)]
 
 
 def batch_turns(new: NewTurns, limits: Limits) -> list[Batch]:

@@ -9,12 +9,13 @@ the bank that a person looks at first.
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
-from uuid import UUID
+from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from langchain_core.runnables import RunnableConfig
@@ -38,6 +39,7 @@ from langgraph_memory_r1.turns import NewTurns, Speakers
 log = logging.getLogger(__name__)
 
 _GREGORIAN = datetime(1582, 10, 15, tzinfo=UTC)
+_RUNS = 4_096
 
 OnError: TypeAlias = Literal["raise", "degrade"]
 
@@ -83,9 +85,10 @@ class MemoryOptions:
     """Tells several memories apart in the log."""
 
     @property
-    def identity(self) -> str:
-        """Tells this memory apart from another one in the same thread; the same in every process."""
-        return f"{self.name}\0{self.banks.kind}"
+    def identity(self) -> str | None:
+        """Tells this memory apart from another one in the same thread, in every process; None where nothing does."""
+        kind = self.banks.kind
+        return None if kind is None else f"{self.name}\0{kind}"
 
     def __post_init__(self) -> None:
         for name in ("k", "related_k"):
@@ -159,7 +162,7 @@ class Run:
         self.monitor.bank_key = bank.key
         return bank
 
-    def speakers(self) -> Speakers:
+    def speakers(self, *, waits: bool = False) -> Speakers:
         """Return what the two sides of the chat are called."""
         configurable = self.config.get("configurable", {})
         thread = configurable.get("thread_id")
@@ -170,6 +173,8 @@ class Run:
             zone=self.zone(),
             replayed_since=replayed_since(self.config),
             nested="|" in str(configurable.get("checkpoint_ns") or ""),
+            run=run_of(self.runtime),
+            waits=waits,
         )
 
     @property
@@ -221,6 +226,8 @@ class Run:
 
 
 _zones: dict[str, tzinfo | None] = {}
+_runs: OrderedDict[object, str] = OrderedDict()
+"""Runs of this process → what tells them apart in any process; the oldest make room."""
 
 
 def zone_named(name: str) -> tzinfo | None:
@@ -313,6 +320,18 @@ def replayed_since(config: RunnableConfig) -> datetime | None:
         return _GREGORIAN + timedelta(microseconds=(int(digits[:12] + digits[13:16], 16)) // 10)
     except (ValueError, OverflowError):
         return _GREGORIAN  # another saver's id, without a time: whatever was said in the thread counts
+
+
+def run_of(runtime: Runtime[Any]) -> str | None:
+    """Return what all parts of a run have in common, however deep, and no other run; None outside of a graph."""
+    # One for each run, which subgraphs share; a run that is resumed has another. Not every LangGraph 1.2 has it.
+    control = getattr(runtime, "control", None)
+    if control is None:
+        return None
+    run = _runs.setdefault(control, uuid4().hex)
+    if len(_runs) > _RUNS:
+        _runs.popitem(last=False)
+    return run
 
 
 def redact_turns(new: NewTurns, redact: Redact | None) -> NewTurns:

@@ -14,6 +14,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType
 from typing import Any, NamedTuple, TypeAlias
 
 from langchain_core.embeddings import Embeddings
@@ -247,18 +248,24 @@ class BankPool:
         return f"BankPool({store!r}, namespace={self._resolver.namespace!r})"
 
     @property
-    def kind(self) -> str:
-        """What the banks are of: the namespace before anything is filled in, the same in every process."""
+    def kind(self) -> str | None:
+        """What the banks are of: the namespace before anything is filled in, the same in every process.
+
+        None for a function that cannot be told for certain from another one: a method, a partial, a callable object,
+        or one that is bound to anything but plain values.
+        """
         namespace = self._resolver.namespace
         if not callable(namespace):
             return repr(namespace)
-        code = getattr(namespace, "__code__", None)
-        cells = getattr(namespace, "__closure__", None) or ()
+        if not isinstance(namespace, FunctionType):
+            return None
         # Two lambdas of one module have one name; what they do tells them apart, and stays when lines move.
-        values = [*(code.co_consts if code else ()), *(cell.cell_contents for cell in cells)]
-        plain = [value for value in values if isinstance(value, str | int | tuple)]
-        name = f"{getattr(namespace, '__module__', '')}.{getattr(namespace, '__qualname__', '')}"
-        return f"{name}{(code.co_code.hex(), code.co_names) if code else ()}{plain}"
+        code = namespace.__code__
+        bound = (*(cell.cell_contents for cell in namespace.__closure__ or ()), namespace.__defaults__)
+        values = (code.co_consts, bound, tuple(sorted((namespace.__kwdefaults__ or {}).items())))
+        if not _is_plain(values):
+            return None
+        return f"{namespace.__module__}.{namespace.__qualname__}{(code.co_code.hex(), code.co_names)}{values}"
 
     def owner(
         self,
@@ -339,6 +346,13 @@ def _labels(namespace: str | Sequence[str]) -> Labels:
     if not labels or not all(isinstance(label, str) and label for label in labels):
         raise InputError(f"{namespace!r} is no namespace; give a name or several, none of them empty.")
     return labels
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether a value looks the same in every process, and no other value looks like it."""
+    if type(value) is tuple:
+        return all(map(_is_plain, value))
+    return value is None or type(value) in (str, int, float, bool)
 
 
 def _is_remote(store: object) -> bool:

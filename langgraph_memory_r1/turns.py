@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from pydantic import TypeAdapter, ValidationError
 
-from langgraph_memory_r1.bank.ledger import TurnMark
+from langgraph_memory_r1.bank.ledger import LONE_ID, TurnMark
 from langgraph_memory_r1.prompts import clean
 from langgraph_memory_r1.schemas import Turn
 from langgraph_memory_r1.state import as_turn, turn_as_dict
@@ -34,8 +34,6 @@ _TEXT_BLOCKS = ("text", "input_text", "output_text", "refusal")
 """What the providers call a block of words: Anthropic, and OpenAI in its chat, Responses and Assistants APIs."""
 _WRITTEN_BY = "lc_source"
 """LangChain's mark on human messages that no human wrote, such as summaries of earlier ones."""
-_LONE_ID = 16
-"""Ids shorter than this are not unique by themselves ("1", "2", ...); they are read together with their thread."""
 _LOOKED_BACK = 100
 """So many messages up to the cursor are looked at for edits: in a long chat the rest would cost more than a turn."""
 _MOMENT = TypeAdapter(datetime)
@@ -62,6 +60,8 @@ class NewTurns:
     """The thread whose messages these are."""
     replayed_since: datetime | None = None
     """Where the run goes on from an older checkpoint of the thread: the time of that."""
+    run: str | None = None
+    """The run in which they were looked at; None where it cannot be told."""
     marks: tuple[TurnMark, ...] = ()
     """For each turn what a bank knows it by, once a bank was asked."""
     edited: frozenset[str] = frozenset()
@@ -81,6 +81,10 @@ class Speakers:
     """See `NewTurns.replayed_since`."""
     nested: bool = False
     """The run lies in a node of another graph, where agents may write human messages to one another."""
+    run: str | None = None
+    """See `NewTurns.run`."""
+    waits: bool = False
+    """The turns wait among others, by their ids: short ones without a thread are made unique by what was said."""
 
 
 def text_of(content: object) -> tuple[str, list[str]]:
@@ -148,7 +152,7 @@ def turns_from_messages(
         _in_zone(turns, speakers.zone), cursors, new[-1].id if new else cursor, skipped, frozenset(own),
         before=_in_zone([turn for turn, _ in before if turn.id], speakers.zone),
         own_before=frozenset(turn.id for turn, message in before if isinstance(message, AIMessage)),
-        thread=speakers.thread, replayed_since=speakers.replayed_since,
+        thread=speakers.thread, replayed_since=speakers.replayed_since, run=speakers.run,
     )  # fmt: skip
 
 
@@ -174,6 +178,7 @@ def concatenate(first: NewTurns, second: NewTurns) -> NewTurns:
         first.own_before | second.own_before,
         second.thread or first.thread,
         second.replayed_since or first.replayed_since,
+        second.run or first.run,
     )
 
 
@@ -287,9 +292,11 @@ def _turn(message: BaseMessage, speakers: Speakers, now: datetime) -> tuple[Turn
         return None, [*skipped, "empty"]
     default = speakers.human if isinstance(message, HumanMessage) else speakers.assistant
     turn_id = message.id or ""
-    if turn_id and speakers.thread is not None and len(turn_id) < _LONE_ID:
+    if turn_id and speakers.thread is not None and len(turn_id) < LONE_ID:
         # Ids from LangGraph and the providers are unique; short ones that an app counts up are so in their thread.
         turn_id = f"{speakers.thread}:{turn_id}"
+    elif turn_id and speakers.waits and len(turn_id) < LONE_ID:
+        turn_id = f"{turn_id}-{blake2b(text.encode(errors='surrogatepass'), digest_size=8).hexdigest()}"
     noted = message.additional_kwargs.get("at")
     at = now if noted is None else _time_of(message, speakers.zone)
     if at is None:

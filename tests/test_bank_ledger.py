@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.store.base import BaseStore
-from langgraph.types import Command
+from langgraph.types import Command, Send
 
 import langgraph_memory_r1
 from langgraph_memory_r1 import (
@@ -137,6 +138,41 @@ def test_short_ids_of_two_sessions_in_one_call_are_two_turns(store: BaseStore, b
     graph.invoke({"turns": turns})
     graph.invoke({"turns": turns})
     assert sorted(texts(bank)) == ["a cat", "a dog"]
+
+
+@pytest.mark.parametrize("given", ["messages", "turns"])
+def test_a_short_id_without_a_thread_or_session_is_no_edited_message(
+    store: BaseStore, bank: MemoryBank, given: str
+) -> None:
+    graph = create_memory_graph(store, model="rules")
+    for text in ("I live in Boston.", "I have a cat.", "I live in Boston."):
+        said = HumanMessage(text, id="1") if given == "messages" else Turn("user", text, id="1")
+        graph.invoke({given: [said]})
+    assert [(change.event, change.after and change.after.text) for change in bank.history()] == [
+        ("ADD", "User lives in Boston."),
+        ("ADD", "User has a cat."),
+    ]
+
+
+@pytest.mark.parametrize("write", ["inline", "background"])
+def test_an_agent_without_threads_takes_no_short_id_for_an_edited_message(store: BaseStore, write: Any) -> None:
+    memory = MemoryMiddleware(store, model="rules", write=write, delay=60)
+    agent = create_agent(ScriptedChatModel(lambda _: "ok"), middleware=[memory])
+    for text in ("I live in Boston.", "I have a cat."):
+        agent.invoke({"messages": [HumanMessage(text, id="1")]})
+    memory.flush(10)
+    assert texts(memory.bank()) == ["User lives in Boston.", "User has a cat."]
+
+
+@pytest.mark.parametrize("turn_id", ["01a23305-649e-77cc-bf20-bb09b62cb496", "msg_0123456789abcdef"])
+def test_an_id_that_is_unique_tells_an_edited_message_without_a_thread(
+    store: BaseStore, bank: MemoryBank, turn_id: str
+) -> None:
+    graph = create_memory_graph(store, model="rules")
+    for text in ("I live in Boston.", "I live in Denver."):
+        graph.invoke({"messages": [HumanMessage(text, id=turn_id)]})
+    assert [change.event for change in bank.history()] == ["ADD", "UPDATE"]
+    assert texts(bank) == ["User lives in Denver."]
 
 
 def test_a_copied_thread_says_nothing_new(store: BaseStore, bank: MemoryBank) -> None:
@@ -283,6 +319,152 @@ def test_two_memories_of_one_thread_both_hear_it(store: BaseStore) -> None:
         assert texts(MemoryBank(store, namespace)) == ["I like tea."]
 
 
+def remember_for(memory: Any, user: str, state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
+    """A node that gives the messages to one user's bank, whoever the run is for."""
+    of_user = {**config, "configurable": {**config["configurable"], "user_id": user}}
+    memory.invoke({"messages": state["messages"]}, of_user)
+    return {}
+
+
+def sent_to(store: BaseStore, users: Sequence[str], checkpointer: Any, *, at_once: bool) -> App:
+    """An app that gives each message to several users' banks: in one step, or one after the other."""
+    memory = create_memory_graph(store, model=ScriptedChatModel(add_all, delay=0.01))
+
+    def remember(state: dict[str, Any], config: RunnableConfig) -> dict[str, Any]:
+        for user in state["users"]:
+            remember_for(memory, user, {"messages": state["messages"]}, config)
+        return {}
+
+    def fan_out(state: MessagesState) -> list[Send]:
+        parts = [[user] for user in users] if at_once else [users]
+        return [Send("remember", {"messages": state["messages"], "users": part}) for part in parts]
+
+    builder = StateGraph(MessagesState).add_node("remember", remember)
+    return builder.add_conditional_edges(START, fan_out, ["remember"]).compile(checkpointer=checkpointer)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("checkpointer", [InMemorySaver, lambda: None], ids=["checkpointer", "none"])
+def test_a_message_that_an_app_sends_to_two_users_is_heard_for_both(
+    store: BaseStore, checkpointer: Any, at_once: bool
+) -> None:
+    app = sent_to(store, ("ann", "bob"), checkpointer(), at_once=at_once)
+    for text in ("The picnic is on Friday.", "It is in Rome."):
+        say(app, "ann", text)
+    for user in ("ann", "bob"):
+        assert texts(MemoryBank(store, user)) == ["The picnic is on Friday.", "It is in Rome."]
+
+
+def test_who_comes_later_into_a_thread_of_two_users_gets_none_of_their_messages(store: BaseStore) -> None:
+    checkpointer = InMemorySaver()
+    say(sent_to(store, ("ann", "bob"), checkpointer, at_once=True), "ann", "I have diabetes.")
+    say(sent_to(store, ("bob", "cid"), checkpointer, at_once=True), "bob", "I like tea.")
+    assert texts(MemoryBank(store, "cid")) == ["I like tea."]
+    assert texts(MemoryBank(store, "bob")) == ["I have diabetes.", "I like tea."]
+
+
+def test_who_replays_anothers_step_gets_none_of_its_messages(store: BaseStore) -> None:
+    app = in_a_parent(create_memory_graph(store, model=ScriptedChatModel(add_all)))
+    say(app, "ann", HumanMessage("I have diabetes.", id="m1"))
+    for snapshot in list(app.get_state_history(run_of("ann"))):
+        config = {"configurable": {**snapshot.config["configurable"], "user_id": "bob"}}
+        app.invoke(None, config)
+    assert texts(MemoryBank(store, "bob")) == []
+
+
+@pytest.mark.parametrize("checkpointer", [InMemorySaver, lambda: None], ids=["checkpointer", "none"])
+def test_a_run_that_gives_a_message_to_two_users_step_by_step_is_heard_for_both(
+    store: BaseStore, checkpointer: Any
+) -> None:
+    builder = StateGraph(MessagesState)
+    for user in ("ann", "bob"):
+        builder.add_node(user, partial(remember_for, create_memory_graph(store, model="rules"), user))
+    app = builder.add_edge(START, "ann").add_edge("ann", "bob").compile(checkpointer=checkpointer())
+    say(app, "ann", "I like tea.")
+    assert texts(MemoryBank(store, "ann")) == texts(MemoryBank(store, "bob")) == ["User likes tea."]
+
+
+def test_who_resumes_anothers_run_gets_none_of_its_messages(store: BaseStore) -> None:
+    failures = [ConnectionError("down")]
+
+    def remember(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
+        memory.invoke({"messages": state["messages"]}, config)
+        if failures:
+            raise failures.pop()
+        return {}
+
+    memory, app = create_memory_graph(store, model="rules"), in_a_parent(remember)
+    with pytest.raises(ConnectionError):
+        say(app, "ann", "I have diabetes.")
+    app.invoke(None, run_of("bob"))
+    assert texts(MemoryBank(store, "bob")) == []
+
+
+def labels_of(whose: str, runtime: Any) -> tuple[str, str]:
+    return whose, "notes"
+
+
+class LabelsOf:
+    """A namespace with values of its own."""
+
+    def __init__(self, whose: str) -> None:
+        self.whose = whose
+
+    def __call__(self, runtime: Any) -> tuple[str, str]:
+        return labels_of(self.whose, runtime)
+
+    def labels(self, runtime: Any) -> tuple[str, str]:
+        return labels_of(self.whose, runtime)
+
+
+def closure_over(values: dict[str, str]) -> Any:
+    return lambda runtime: labels_of(values["whose"], runtime)
+
+
+def closure_within(whose: str) -> Any:
+    return lambda runtime: labels_of(whose, runtime)
+
+
+def with_default(labels: Any) -> Any:
+    return lambda runtime, labels=labels: labels.labels(runtime)
+
+
+NAMESPACES: dict[str, Any] = {
+    "partial": lambda whose: partial(labels_of, whose),
+    "object": LabelsOf,
+    "method": lambda whose: LabelsOf(whose).labels,
+    "closure over a mapping": lambda whose: closure_over({"whose": whose}),
+    "closure over a name": closure_within,
+    "default": lambda whose: with_default(LabelsOf(whose)),
+}
+
+
+@pytest.mark.parametrize("make", NAMESPACES.values(), ids=NAMESPACES)
+def test_two_memories_whose_namespaces_look_alike_both_hear_a_thread(store: BaseStore, make: Any) -> None:
+    builder = StateGraph(MessagesState)
+    for whose in ("user", "team"):
+        memory = create_memory_graph(store, model=ScriptedChatModel(add_all), namespace=make(whose))
+        builder.add_node(whose, memory)
+    builder.add_edge(START, "user").add_edge("user", "team")
+    say(builder.compile(checkpointer=InMemorySaver()), "ann", "I like tea.")
+    assert [texts(MemoryBank(store, (whose, "notes"))) for whose in ("user", "team")] == [["I like tea."]] * 2
+
+
+def test_a_namespace_by_a_plain_function_keeps_a_threads_owners_apart(store: BaseStore) -> None:
+    def memory() -> Any:
+        def namespace(runtime: Any) -> tuple[str, str]:
+            return runtime.context["user_id"], "notes"
+
+        return create_memory_graph(store, model=ScriptedChatModel(add_all), namespace=namespace)
+
+    checkpointer = InMemorySaver()
+    for user, text in (("ann", "I have diabetes."), ("bob", "I like tea.")):
+        builder = StateGraph(MessagesState, context_schema=dict[str, str]).add_node("memory", memory())
+        app = builder.add_edge(START, "memory").compile(checkpointer=checkpointer)
+        app.invoke({"messages": [HumanMessage(text)]}, run_of(user), context={"user_id": user})
+    assert texts(MemoryBank(store, ("bob", "notes"))) == ["I like tea."]
+
+
 def test_turns_that_an_app_gives_are_whoever_it_gives_them_to(store: BaseStore) -> None:
     graph = create_memory_graph(store, model=ScriptedChatModel(add_all))
     turns = [Turn("Ana", "I have a dog.", id="D1:1", session="session_1")]
@@ -345,11 +527,10 @@ def test_the_manager_is_shown_first_what_an_edited_message_had_said(store: BaseS
 
 
 def test_a_memory_that_others_had_a_part_in_is_the_managers_to_decide_about(store: BaseStore, bank: MemoryBank) -> None:
-    bank.apply(
-        [Add("Ana has a dog and a cat.", source=("t1", "t2"))], turns=[bank.mark(Turn("Ana", "A dog.", id="t1"))]
-    )
+    heard = bank.mark(Turn("Ana", "A dog.", id="t1", session="s"))
+    bank.apply([Add("Ana has a dog and a cat.", source=("t1", "t2"))], turns=[heard])
     graph = create_memory_graph(store, model=ScriptedChatModel(add_all))
-    graph.invoke({"turns": [Turn("Ana", "A parrot.", id="t1")]})
+    graph.invoke({"turns": [Turn("Ana", "A parrot.", id="t1", session="s")]})
     assert sorted(texts(bank)) == ["A parrot.", "Ana has a dog and a cat."]
 
 

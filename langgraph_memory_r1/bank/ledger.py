@@ -3,12 +3,14 @@
     turn ─► TurnMark ─► a row of the same commit as the turn's operations, which must be absent until then
 
 A turn is known by its thread or session, its id and a fingerprint of its text. So the same turn twice at once, or sent
-again, is stored once; an edited message is another turn, whose earlier version is known; and what was deleted, undone
-or forgotten does not come back because a history is sent again. The rows lie outside of the bank, under a hash of its
-namespace, where `forget` leaves them: they say that something was heard, not what it was.
+again, is stored once; an edited message is another turn, whose earlier version is known (not under a short id without
+a thread or session, which may be anybody's); and what was deleted, undone or forgotten does not come back because a
+history is sent again. The rows lie outside of the bank, under a hash of its namespace, where `forget` leaves them: they
+say that something was heard, not what it was.
 
 `ThreadClaims` notes whose bank the messages of a thread were said to, as soon as they are looked at: a thread that
-changes hands must not carry its earlier owner's messages into the new one's bank.
+changes hands must not carry its earlier owner's messages into the new one's bank. Within one run there is no earlier
+owner: to whom an application sends a message in it, to them it was said.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from langgraph_memory_r1.schemas import Turn
 
 _UNIQUE = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 """In ids that are unique in the world, as LangGraph makes them: a copied thread has the same messages."""
+LONE_ID = 16
+"""Ids shorter than this are not unique by themselves ("1", "2", ...); they are read together with their thread."""
 _FIRST = datetime.min.replace(tzinfo=UTC)
 
 
@@ -34,7 +38,7 @@ class TurnMark(NamedTuple):
     """A turn as a ledger knows it: hashes, nothing that could be read."""
 
     turn: str
-    """Of its id, with its thread or session where the id alone is not unique."""
+    """Of its id, with its thread or session where the id alone is not unique, or with its text where it has neither."""
     text: str
     """Of its text."""
     scope: str
@@ -75,10 +79,14 @@ class TurnLedger:
 
     def mark(self, turn: Turn, text: str | None = None) -> TurnMark:
         """Return the mark of a turn; `text` is the whole text where the turn is a piece of it."""
-        scope = "" if _UNIQUE.search(turn.id) else turn.session or ""
+        text = turn.text if text is None else text
+        unique = _UNIQUE.search(turn.id)
+        scope = "" if unique else turn.session or ""
+        # A short id without a session may come again in any chat: with another text it is another turn, none edited.
+        lone = [] if unique or scope or len(turn.id) >= LONE_ID else [text]
         return TurnMark(
-            _hash(10, self.owner, scope, turn.id),
-            _hash(8, self.owner, turn.text if text is None else text),
+            _hash(10, self.owner, scope, turn.id, *lone),
+            _hash(8, self.owner, text),
             _hash(8, self.owner, turn.session or ""),
             _hash(8, self.owner, turn.id),
         )
@@ -157,26 +165,43 @@ class ThreadClaims:
         self._space = ("memory_threads", _hash(16, thread))
         self._storage = storage_of(store, self._space, self._space)
         self._memory = _hash(8, memory)
-        self._owners: dict[str, str] = {}
-        """Message → who was there first."""
+        self._first: dict[str, Mapping[str, Any]] = {}
+        """Message → the record of who was there first."""
+        self._owners: dict[str, set[str]] = {}
+        """Message → who was there first, and whoever else was there in the same run."""
 
-    def claim(self, owner: str, turns: Sequence[Turn]) -> list[bool]:
-        """Return which turns are the owner's: those that nobody else was there for, which are now claimed."""
+    def claim(self, owner: str, turns: Sequence[Turn], run: str | None = None) -> list[bool]:
+        """Return which turns are the owner's, which are now claimed: those that nobody else was there for before.
+
+        What was claimed in the same run was said to several: an application may send a message to more than one bank.
+        """
         if self._storage.has_journal():
             records: list[Mapping[str, Any]] = list(self._storage.read_appended(self._space)[1])
         else:
             records = sorted((item.value for item in self._storage.changes(self._space).items), key=_claimed_at)
         for record in records:
-            if record["memory"] == self._memory:
-                for message in record["messages"]:
-                    self._owners.setdefault(message, record["owner"])
+            self._note(record)
         messages = [_hash(8, turn.id, turn.text) for turn in turns]
-        if new := [message for message in dict.fromkeys(messages) if message not in self._owners]:
-            at = datetime.now(UTC).isoformat()
-            record = {"id": _hash(8, owner, *new), "owner": owner, "memory": self._memory, "messages": new, "at": at}
+        record = {"owner": owner, "memory": self._memory, "run": None if run is None else _hash(8, run)}
+        if new := [each for each in dict.fromkeys(messages) if self._admits(each, record)]:
+            record |= {"id": _hash(8, owner, *new), "messages": new, "at": datetime.now(UTC).isoformat()}
             self._storage.append(self._space, [record])
-            self._owners |= dict.fromkeys(new, owner)
-        return [self._owners[message] == owner for message in messages]
+            self._note(record)
+        return [owner in self._owners[message] for message in messages]
+
+    def _note(self, record: Mapping[str, Any]) -> None:
+        if record["memory"] == self._memory:
+            for message in record["messages"]:
+                if self._admits(message, record):
+                    self._first.setdefault(message, record)
+                    self._owners.setdefault(message, set()).add(record["owner"])
+
+    def _admits(self, message: str, record: Mapping[str, Any]) -> bool:
+        """Return whether a record makes its owner one of a message's who was none yet."""
+        if (first := self._first.get(message)) is None:
+            return True
+        same_run = first.get("run") is not None and first.get("run") == record.get("run")
+        return same_run and record["owner"] not in self._owners[message]
 
 
 def keys_of(marks: Iterable[TurnMark], conflicting: Collection[str]) -> set[str]:

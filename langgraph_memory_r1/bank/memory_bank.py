@@ -199,20 +199,18 @@ class MemoryBank(Memories):
         with self._lock:
             return self._ledger.edited(mark)
 
-    def claim(self, thread: str, memory: str, turns: Sequence[Turn]) -> list[bool]:
+    def claim(self, thread: str, memory: str, turns: Sequence[Turn], run: str | None = None) -> list[bool]:
         """Return which turns of a thread were said to this bank, not to one that the thread belonged to before.
 
-        Args:
-            thread: The thread.
-            memory: Which memory of the application it is.
-            turns: Turns made of the thread's messages.
+        Each `memory` of the application claims the turns, which are made of the thread's messages, for itself; and a
+        `run` may send one message to several banks.
         """
         with self._lock:
             claims = self._claims.setdefault((thread, memory), ThreadClaims(self.store, thread, memory))
             self._claims.move_to_end((thread, memory))
             if len(self._claims) > _THREADS:
                 self._claims.popitem(last=False)
-            return claims.claim(self._ledger.owner, turns)
+            return claims.claim(self._ledger.owner, turns, run)
 
     def history(self, memory_id: str | None = None) -> list[Change]:
         """Return the operations on one memory, or all with the NOOPs, oldest first."""

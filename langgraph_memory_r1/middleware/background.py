@@ -94,7 +94,7 @@ class BackgroundMemory:
 
     def submit(self, pending: PendingTurns) -> None:
         """Remember these turns when their conversation falls silent."""
-        own = said_to(pending.bank, pending.turns.turns, pending.thread, self._options.identity)
+        own = said_to(pending.bank, pending.turns, pending.thread, self._options.identity)
         # Now: by the time that they are dealt with, the thread may be somebody else's.
         if len(own) < len(pending.turns.turns):
             pairs = zip(pending.turns.turns, pending.turns.cursors, strict=True)

@@ -273,7 +273,7 @@ class MemoryMiddleware(AgentMiddleware[MemoryAgentState, Any, Any]):
     async def _hear(self, turn: AgentTurn, at_end: bool = False) -> None:
         """Take in what is new in the conversation, and note it where it outlives this run and this process."""
         await turn.run.load_zone()
-        sides, speakers, now = self._sides, turn.run.speakers(), self._options.clock()
+        sides, speakers, now = self._sides, turn.run.speakers(waits=not self._inline), self._options.clock()
         if is_delegated(turn.run.config):
             sides = sides - {"user"}
         bank, journal = await turn.run.bank(), self._background.journal
