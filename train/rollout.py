@@ -144,7 +144,11 @@ def final_replies(role: Role, inputs: Sequence[RoleInput], role_policy: RolePoli
 
 
 def roll_out(
-    episodes: Sequence[Episode], manager: RolePolicy, starts: Sequence[MemoryFork] | None = None
+    episodes: Sequence[Episode],
+    manager: RolePolicy,
+    starts: Sequence[MemoryFork] | None = None,
+    *,
+    salvage: bool = False,
 ) -> list[Rollout]:
     """Take a manager through episodes side by side, one step of all of them at a time.
 
@@ -152,15 +156,17 @@ def roll_out(
         episodes: The same one may stand in it several times.
         manager: Decides.
         starts: A bank for each episode, of which a fork is changed; none begins with empty banks.
+        salvage: Make of a reply what the graph makes of it, which keeps the good items of one that cannot be read as a
+            whole, and adds the facts that it leaves open. Else such a reply changes nothing, so that it earns nothing.
     """
     banks = [start.fork() for start in starts] if starts else [MemoryFork(Index()) for _ in episodes]
     rollouts = [Rollout(episode, bank) for episode, bank in zip(episodes, banks, strict=True)]
     for step in range(max((len(episode.steps) for episode in episodes), default=0)):
-        _take_step([rollout for rollout in rollouts if step < len(rollout.episode.steps)], step, manager)
+        _take_step([rollout for rollout in rollouts if step < len(rollout.episode.steps)], step, manager, salvage)
     return rollouts
 
 
-def _take_step(rollouts: Sequence[Rollout], step: int, manager: RolePolicy) -> None:
+def _take_step(rollouts: Sequence[Rollout], step: int, manager: RolePolicy, salvage: bool) -> None:
     """One decision of every rollout, with the completions and the banks before it noted in the rollouts."""
     agent = manager.agent("manage")
     sessions = [rollout.episode.sessions[step] for rollout in rollouts]
@@ -174,12 +180,11 @@ def _take_step(rollouts: Sequence[Rollout], step: int, manager: RolePolicy) -> N
             rollouts[number].completions.append((sessions[number], completion))
         return {number: completion.text for number, completion in completions.items()}
 
-    run_batched(
-        [
-            roles.manage(r.bank, agent, r.episode.steps[step], manager.k, RunMonitor(), salvage=False) for r in rollouts
-        ],
-        reply,
-    )  # fmt: skip
+    decisions = [
+        roles.manage(each.bank, agent, each.episode.steps[step], manager.k, RunMonitor(), salvage=salvage)
+        for each in rollouts
+    ]
+    run_batched(decisions, reply)
 
 
 def final_banks(episodes: Sequence[Episode], manager: RolePolicy) -> list[MemoryFork]:

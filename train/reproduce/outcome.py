@@ -65,12 +65,20 @@ def evaluate(
 
 
 def play(
-    recipe: Recipe, folders: Mapping[str, str | os.PathLike[str]], stories: Sequence[Story], *, reply_prefix: str = ""
+    recipe: Recipe,
+    folders: Mapping[str, str | os.PathLike[str]],
+    stories: Sequence[Story],
+    *,
+    reply_prefix: str = "",
+    salvage: bool = False,
 ) -> tuple[list[Rollout], list[Answer]]:
-    """Return the conversations as they went, and the answers to their questions in order."""
+    """Return the conversations as they went, and the answers to their questions in order.
+
+    Whole replies alone count, as in training, unless `salvage` says that they are read as in the graph.
+    """
     models = load_role_models(recipe, "answer", folders, reply_prefix=reply_prefix)
     episodes = episodes_of([story.conversation for story in stories])
-    rollouts = roll_out(episodes, RolePolicy(models.manage, recipe.style, recipe.related_k))
+    rollouts = roll_out(episodes, RolePolicy(models.manage, recipe.style, recipe.related_k), salvage=salvage)
     asked = [(rollout.bank, question) for rollout in rollouts for question in rollout.episode.questions]
     return rollouts, answer_questions(asked, RolePolicy(models.answer, recipe.style, recipe.k))
 

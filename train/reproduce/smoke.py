@@ -145,7 +145,7 @@ def _check_in_the_graph(recipe: Recipe, folders: Mapping[str, Path], stories: li
     def model(role: Any) -> Any:
         return load_chat_model(f"hf:{recipe.base}", adapter=folders[role], role=role, max_tokens=recipe.max_tokens)
 
-    answers = [answer.text for answer in play(recipe, folders, stories)[1]]
+    answers = [answer.text for answer in play(recipe, folders, stories, salvage=True)[1]]
     graph_answers = []
     for story in stories:
         questions = story.conversation.questions
